@@ -1,0 +1,125 @@
+// minicore: small, exact, redacted ELF core files, written by the crashing process.
+//
+//   #include <minicore/minicore.h>
+//
+//   int main() {
+//     minicore_config config = MINICORE_CONFIG_INIT;
+//     config.path = "/var/crash/core.%e.%p";
+//     minicore_install(&config);
+//     ...
+//     minicore_tag(session_key, "secret");  // never leaves the process
+//     minicore_tag(page_cache, "cache");    // first 256 bytes only
+//   }
+//
+// Units.   Sizes are bytes, times are milliseconds, ranges are half open.
+// Errors.  Functions return 0 or a negative errno value such as -EINVAL, unless said
+//          otherwise. None throws, aborts, or changes errno.
+// Context. "ordinary": not from a signal handler. "any": also from one. All functions
+//          may be called from any thread at any time.
+// Strings. NUL-terminated bytes, copied before the call returns.
+
+#ifndef MINICORE_MINICORE_H_
+#define MINICORE_MINICORE_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MINICORE_API __attribute__((visibility("default")))
+
+// The options of docs/OPTIONS.md, one field each, typed: text is `const char *` (NULL:
+// the default), sizes are bytes, times milliseconds. MINICORE_CONFIG_INIT sets every
+// field to its default. Environment MINICORE_OPTIONS, if set, overrides the fields.
+#define MINICORE_FIELD_STRING const char *
+#define MINICORE_FIELD_SIZE uint64_t
+#define MINICORE_FIELD_TIME uint64_t
+#define MINICORE_FIELD_NUMBER uint64_t
+#define MINICORE_FIELD_FLAG uint64_t
+#define MINICORE_FIELD_FD int64_t
+typedef struct minicore_config {
+  size_t size;  // sizeof(minicore_config) of the caller, so that fields can be added
+#define MINICORE_OPTION(name, type, value, help) MINICORE_FIELD_##type name;
+#include "minicore/options.def"
+#undef MINICORE_OPTION
+  const char *tags;  // rules for tags: "cache=keep:session=elide"
+} minicore_config;
+
+// Fills `config` with the defaults. MINICORE_CONFIG_INIT does the same in a declaration.
+//
+// Context: any.
+MINICORE_API minicore_config minicore_default_config(void);
+#define MINICORE_CONFIG_INIT minicore_default_config()
+
+// Makes minicore the default action of the signals in config->signals: where the kernel
+// would dump core, minicore does, and the process then dies of the same signal with the
+// same wait status. Handlers that the program has installed or installs later are left
+// alone. NULL means the defaults. May be called again to change the options.
+//
+// Context: ordinary.
+// Returns: 0; -EINVAL if a field has no valid value (nothing is changed then);
+//          -ENOMEM if the dumper's memory could not be reserved.
+MINICORE_API int minicore_install(const minicore_config *config);
+
+// Tags the whole live heap allocation that encloses `ptr`. The tag follows the
+// allocation through realloc() and ends when it is freed. A new tag replaces the old.
+// Built-in names: "secret" (never written, wiped on free), "cache" (cut to 256 bytes),
+// "keep" (always written); any other name is a label, to which options can give a rule.
+//
+// Context: any. Lock-free, and never allocates.
+// Keeps:   `tag` is interned: 247 names besides the built-in, of at most 31 bytes, for
+//          ever.
+// Returns: 0; -ENOENT if `ptr` is in no live allocation; -EINVAL for a bad name;
+//          -ENOSPC if the name table is full: the allocation is then elided like a
+//          secret, since a lost tag may cost detail, never a secret.
+MINICORE_API int minicore_tag(const void *ptr, const char *tag);
+
+// Takes the tag from the allocation that encloses `ptr`. Memory of a tagged extent
+// (minicore_malloc) keeps the tag of its extent.
+//
+// Context: any. Lock-free, and never allocates.
+// Returns: 0; -ENOENT if `ptr` is in no live allocation.
+MINICORE_API int minicore_untag(const void *ptr);
+
+// Tags [begin, begin + size) of any memory: a stack buffer, a field, a global. Ends with
+// minicore_untag_range of the same begin, size and tag. Ranges may overlap; the most
+// protective wins.
+//
+// Context: any. Lock-free, and never allocates.
+// Bounds:  4,096 ranges. When they are used up, a new range is merged with another of
+//          the same disposition into one that covers both and all between: more is
+//          elided, never less, and untagging either then answers -ENOENT.
+// Returns: 0; -EINVAL for a bad name, an empty range or one that wraps; -ENOSPC if the
+//          name table is full (the range is elided like a secret).
+MINICORE_API int minicore_tag_range(const void *begin, size_t size,
+                                    const char *tag);
+
+// Context: any. Lock-free, and never allocates.
+// Returns: 0; -ENOENT if no such range is tagged.
+MINICORE_API int minicore_untag_range(const void *begin, size_t size,
+                                      const char *tag);
+
+// Allocates from extents that hold memory of `tag` only: every allocation in them has
+// that tag without a call of its own. For "secret" (or a tag with the rule elide) they
+// are also left out of the kernel's core and of gcore (MADV_DONTDUMP), read as zeros in
+// a forked child (MADV_WIPEONFORK), and are wiped when freed. Freed with free() or
+// delete; realloc() stays within the tag.
+//
+// Context: ordinary.
+// Returns: memory aligned to 16; NULL with errno ENOMEM when there is none, when `tag` is no
+//          valid name, or when a tag with extents cannot be made (at most 16).
+MINICORE_API void *minicore_malloc(size_t size, const char *tag)
+    __attribute__((malloc, alloc_size(1), warn_unused_result));
+
+// Version of the library, such as "0.1.0".
+//
+// Context: any.
+MINICORE_API const char *minicore_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif  // MINICORE_MINICORE_H_
