@@ -27,8 +27,7 @@ _native_rules_cc = repository_rule(
 )
 
 def _no_coverage_impl(ctx):
-    ctx.file("BUILD", "")
-    ctx.file("tools/coverage/BUILD", """
+    ctx.file("BUILD", """
 filegroup(name = "coverage_report_generator", visibility = ["//visibility:public"])
 """)
 

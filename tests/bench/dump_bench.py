@@ -1,0 +1,122 @@
+"""Fault to reaped, and the size of what is left behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+from stopwatch import Failed, alternating
+
+MIB = 1024 * 1024
+# Heap bytes and threads of the victim.
+FULL = [(20 * MIB, 8), (2048 * MIB, 8), (20 * MIB, 100), (2048 * MIB, 100),
+        (20 * MIB, 1000), (20 * MIB, 4000)]
+QUICK = [(20 * MIB, 8), (2048 * MIB, 8), (20 * MIB, 100)]
+SMOKE = [(1 * MIB, 3)]
+
+# Slow dumpers run in fewer rounds, and gcore is asked only up to this many threads: each
+# thread's stack counts whole.
+SLOW_ROUNDS = 2
+GCORE_THREADS = 100
+
+
+class Folder:
+    """A fresh folder for one dump; measures what is in it, and removes it at once."""
+
+    def __init__(self, parent, name):
+        self.path = os.path.join(parent, name)
+        os.mkdir(self.path)
+
+    def sizes(self):
+        apparent = disk = 0
+        for name in os.listdir(self.path):
+            status = os.stat(os.path.join(self.path, name))
+            apparent += status.st_size
+            disk += status.st_blocks * 512
+        return {"files": len(os.listdir(self.path)), "apparent": apparent,
+                "disk": disk}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        shutil.rmtree(self.path)
+
+
+def kernel_writes_here():
+    """Whether the kernel's core goes to a file in the working directory."""
+    with open("/proc/sys/kernel/core_pattern") as file:
+        pattern = file.read().strip()
+    return not pattern.startswith("|") and "/" not in pattern
+
+
+def _crash(watch, victim, heap, threads, folder, preload, core, options=None):
+    env = {"MINICORE_OPTIONS": options} if options else {}
+    results, _ = watch.run([victim, str(heap), str(threads), "worker"],
+                           preload=preload, core=core, env=env, cwd=folder.path,
+                           watch=folder.path)
+    result = results[0]
+    if os.WTERMSIG(result["status"]) != signal.SIGSEGV or not result["dead_ns"]:
+        raise Failed("the victim did not crash: %s" % result)
+    return dict(folder.sizes(), dead_ms=result["dead_ns"] / 1e6,
+                file_ms=result["file_ns"] / 1e6)
+
+
+def _gcore(victim, heap, threads, folder, preload):
+    environment = dict(os.environ, LD_PRELOAD=preload)
+    environment.pop("MINICORE_BENCH_CLOCK_FD", None)
+    process = subprocess.Popen([victim, str(heap), str(threads), "park"],
+                               stdout=subprocess.PIPE, env=environment)
+    try:
+        if process.stdout.readline() != b"ready\n":
+            raise Failed("the victim did not park")
+        start = time.monotonic()
+        subprocess.run(["gcore", "-o", os.path.join(folder.path, "core"),
+                        str(process.pid)], check=True, timeout=300,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        milliseconds = (time.monotonic() - start) * 1000
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    return dict(folder.sizes(), dead_ms=milliseconds, file_ms=milliseconds)
+
+
+def dumpers(watch, victim, stock, ours):
+    """Name to a function of (heap, threads, folder). All run on jemalloc or on ours, so
+    that the end of the process costs the same."""
+    found = {
+        "no dump": lambda heap, threads, folder: _crash(
+            watch, victim, heap, threads, folder, stock, "0"),
+    }
+    if ours:
+        found["minicore"] = lambda heap, threads, folder: _crash(
+            watch, victim, heap, threads, folder, ours, "0", "path=core.%p")
+    if kernel_writes_here():
+        found["kernel"] = lambda heap, threads, folder: _crash(
+            watch, victim, heap, threads, folder, stock, "unlimited")
+    if shutil.which("gcore"):
+        found["gcore"] = lambda heap, threads, folder: _gcore(
+            victim, heap, threads, folder, stock)
+    return found
+
+
+def run(watch, victim, stock, ours, directory, cases, rounds, say):
+    """Returns [{heap, threads, samples: {dumper: [sample of each round]}}]."""
+    found = dumpers(watch, victim, stock, ours)
+    cases = [{"heap": heap, "threads": threads, "samples": {}}
+             for heap, threads in cases]
+    for number in range(rounds):
+        say("dump: round %d of %d" % (number + 1, rounds))
+        for case in cases:
+            for name in alternating(found, number):
+                if name in ("kernel", "gcore") and number >= SLOW_ROUNDS:
+                    continue
+                if name == "gcore" and case["threads"] > GCORE_THREADS:
+                    continue
+                with Folder(directory, "%s-%d" % (name.replace(" ", "-"),
+                                                  number)) as folder:
+                    sample = found[name](case["heap"], case["threads"], folder)
+                case["samples"].setdefault(name, []).append(sample)
+    return cases

@@ -1,0 +1,183 @@
+"""Turns the raw figures of a run into Markdown tables."""
+
+import malloc_bench
+import program_bench
+from stats import Ratio, geometric_mean, median
+from stopwatch import CONTROL, OURS, STOCK
+
+MIB = 1024 * 1024
+
+
+def table(header, rows):
+    lines = ["| " + " | ".join(header) + " |",
+             "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def size_text(count):
+    for unit, name in [(1 << 30, "GiB"), (MIB, "MiB"), (1024, "KiB")]:
+        if count >= unit:
+            return "%.3g %s" % (count / unit, name)
+    return "%d B" % count
+
+
+def _column(samples, name, field):
+    return [sample[field] for sample in samples.get(name, [])]
+
+
+def ratio(samples, name, field):
+    """Ratio of `name` to the reference, or None where one of them did not run."""
+    ours, reference = _column(samples, name, field), _column(samples, STOCK, field)
+    return Ratio(ours, reference) if ours and reference else None
+
+
+def ratios(section, name, field, skip=()):
+    """{row: Ratio} for the rows that have both."""
+    found = {row: ratio(samples, name, field)
+             for row, samples in section.items() if row not in skip}
+    return {row: value for row, value in found.items() if value}
+
+
+def summary_row(label, section, skip, field):
+    cells = [label]
+    for name in (OURS, CONTROL, "glibc", "mimalloc", "tcmalloc"):
+        found = ratios(section, name, field, skip)
+        if not found:
+            cells.append("-")
+            continue
+        worst = max(found, key=lambda row: found[row].middle)
+        cells.append("%.3f, worst %.2f (%s)" % (
+            geometric_mean(value.middle for value in found.values()),
+            found[worst].middle, worst))
+    return cells
+
+
+def summary(raw):
+    header = ["against jemalloc", OURS, CONTROL, "glibc", "mimalloc", "tcmalloc"]
+    rows = []
+    if "malloc" in raw:
+        rows.append(summary_row("microbenchmarks, time", raw["malloc"],
+                                malloc_bench.ADVERSE, "time"))
+        rows.append(summary_row("microbenchmarks, peak memory", raw["malloc"],
+                                (), "rss_kib"))
+    if "programs" in raw:
+        rows.append(summary_row("programs, time", raw["programs"],
+                                program_bench.ADVERSE, "time"))
+        rows.append(summary_row("programs, peak memory", raw["programs"], (),
+                                "rss_kib"))
+    return "Geometric mean, and the worst:\n\n" + table(header, rows)
+
+
+def cost_table(section, first, unit, adverse):
+    header = [first, "jemalloc, " + unit, OURS, CONTROL, "glibc", "mimalloc",
+              "tcmalloc", "memory, MiB", OURS]
+    rows = []
+    for row in [r for r in section if r not in adverse] + list(adverse):
+        samples = section.get(row)
+        if not samples or not _column(samples, STOCK, "time"):
+            continue
+        middle = median(_column(samples, STOCK, "time"))
+        cells = [row + (" *" if row in adverse else ""),
+                 "%.1f" % (middle if unit == "ns" else middle / 1000)]
+        for name in (OURS, CONTROL, "glibc", "mimalloc", "tcmalloc"):
+            value = ratio(samples, name, "time")
+            if value is None:
+                cells.append("-")
+            elif name in (OURS, CONTROL):
+                cells.append(str(value))
+            else:
+                cells.append("%.2f" % value.middle)
+        memory = ratio(samples, OURS, "rss_kib")
+        cells.append("%.1f" % (median(_column(samples, STOCK, "rss_kib")) / 1024))
+        cells.append("%.3f" % memory.middle if memory else "-")
+        rows.append(cells)
+    return table(header, rows)
+
+
+def startup_table(samples):
+    stock = _column(samples, STOCK, "wall_ms")
+    rows = []
+    for name in samples:
+        walls = _column(samples, name, "wall_ms")
+        more = median([a - b for a, b in zip(walls, stock)]) if stock else 0
+        rows.append([name, "%.2f" % median(walls), "%+.2f" % more,
+                     "%.1f" % (median(_column(samples, name, "rss_kib")) / 1024)])
+    return table(["`true` under", "ms", "more than jemalloc", "memory, MiB"], rows)
+
+
+def _milliseconds(samples):
+    if not samples:
+        return "-"
+    return "%.1f" % median([sample["dead_ms"] for sample in samples])
+
+
+def dump_table(cases):
+    header = ["heap", "threads", "no dump, ms", "minicore, ms", "above no dump",
+              "its file complete, ms", "kernel, ms", "gcore, ms",
+              "minicore's file", "on disk", "kernel's file", "on disk",
+              "file against kernel's", "on disk"]
+    rows = []
+    for case in cases:
+        samples = case["samples"]
+        ours, kernel = samples.get("minicore"), samples.get("kernel")
+        none = median([sample["dead_ms"] for sample in samples["no dump"]])
+        cells = [size_text(case["heap"]), str(case["threads"]), "%.1f" % none]
+        cells.append(_milliseconds(ours))
+        cells.append("%+.1f" % (median([s["dead_ms"] for s in ours]) - none)
+                     if ours else "-")
+        cells.append("%.1f" % median([s["file_ms"] for s in ours])
+                     if ours else "-")
+        cells += [_milliseconds(kernel), _milliseconds(samples.get("gcore"))]
+        for group in (ours, kernel):
+            for field in ("apparent", "disk"):
+                cells.append(size_text(median([s[field] for s in group]))
+                             if group else "-")
+        for field in ("apparent", "disk"):
+            cells.append("%.2f %%" % (100 * median([s[field] for s in ours]) /
+                                      median([s[field] for s in kernel]))
+                         if ours and kernel else "-")
+        rows.append(cells)
+    return table(header, rows)
+
+
+def index_table(benchmarks):
+    rows = []
+    for entry in benchmarks:
+        rate = entry.get("bytes_per_second")
+        rows.append([entry["name"].replace("_median", ""),
+                     "%.2f ns" % entry["cpu_time"],
+                     "%.2f GB/s" % (rate / 1e9) if rate else "-"])
+    return table(["index", "each", "rate"], rows)
+
+
+def markdown(raw):
+    machine = raw["machine"]
+    parts = ["Command: `%s`\n" % raw["command"],
+             "Machine: %(cpus)d processors (%(model)s), %(memory)s of memory, "
+             "Linux %(kernel)s, %(system)s; load %(load)s when the run began.\n"
+             % machine]
+    parts.append("\n### In short\n\n" + summary(raw))
+    if "malloc" in raw:
+        parts.append(
+            "\n### malloc workloads\n\nProcessor time of one operation with "
+            "jemalloc, then each allocator's multiple of it: median (quartiles) of "
+            "%d rounds. * is left out of the mean.\n\n" % raw["rounds"] +
+            cost_table(raw["malloc"], "workload", "ns", malloc_bench.ADVERSE))
+    if "programs" in raw:
+        parts.append(
+            "\n### Programs\n\nUser and system time of the process and its "
+            "children. * is left out of the mean.\n\n" +
+            cost_table(raw["programs"], "program", "ms", program_bench.ADVERSE))
+    if raw.get("absent"):
+        parts.append("\nNot installed: %s.\n" % ", ".join(raw["absent"]))
+    if "startup" in raw:
+        parts.append("\n### Start-up\n\n" + startup_table(raw["startup"]))
+    if "dump" in raw:
+        parts.append(
+            "\n### Dump\n\nFrom the fault, in a worker thread, until the parent has "
+            "reaped the process (gcore: how long it runs; the process lives on). "
+            "Medians.\n\n" + dump_table(raw["dump"]))
+    if "index" in raw:
+        parts.append("\n### Index\n\n" + index_table(raw["index"]))
+    return "".join(parts)
