@@ -13,13 +13,14 @@ import sys
 import tempfile
 
 import dump_bench
+import instruction_bench
 import malloc_bench
 import plot
 import program_bench
 import report
 import stopwatch
 
-SECTIONS = ("malloc", "programs", "startup", "dump", "index")
+SECTIONS = ("malloc", "instructions", "programs", "startup", "dump", "index")
 
 
 def machine():
@@ -95,6 +96,10 @@ def measure(options, tools, directory):
     if "malloc" in options.sections:
         raw["malloc"] = malloc_bench.run(watch, tools["malloc_workloads"], allocators,
                                          rounds, scale, say)
+    if ("instructions" in options.sections and not options.smoke and
+            instruction_bench.available()):
+        raw["instructions"] = instruction_bench.run(tools["malloc_workloads"],
+                                                    allocators, say)
     if "programs" in options.sections:
         raw["programs"], raw["absent"] = program_bench.run(
             watch, tools["programs"], directory, allocators, rounds, scale, say)

@@ -40,14 +40,23 @@ class Redis:
 
     def missing(self):
         return any(shutil.which(tool) is None
-                   for tool in ("redis-server", "redis-benchmark", "redis-cli"))
+                   for tool in ("redis-check-rdb", "redis-benchmark", "redis-cli"))
+
+    @staticmethod
+    def _server(directory):
+        """The server under its own name: Debian's redis-tools has the same program under
+        another, and redis-server would bring a service that starts by itself."""
+        path = os.path.join(directory, "redis-server")
+        if not os.path.lexists(path):
+            os.symlink(shutil.which("redis-check-rdb"), path)
+        return path
 
     def sample(self, watch, preload, directory):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = str(probe.getsockname()[1])
         server = watch.start(
-            ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "",
+            [self._server(directory), "--port", port, "--bind", "127.0.0.1", "--save", "",
              "--appendonly", "no", "--daemonize", "no"],
             preload=preload, cwd=directory, stdout="/dev/null", timeout=120)
         try:

@@ -95,6 +95,16 @@ def cost_table(section, first, unit, adverse):
     return table(header, rows)
 
 
+def instruction_table(section):
+    rows = []
+    for workload, counts in section.items():
+        ours, stock = counts.get(OURS), counts[STOCK]
+        rows.append([workload, "%.1f" % stock,
+                     "%.1f" % ours if ours else "-",
+                     "%+.1f" % (ours - stock) if ours else "-"])
+    return table(["workload", "jemalloc", OURS, "more"], rows)
+
+
 def startup_table(samples):
     stock = _column(samples, STOCK, "wall_ms")
     rows = []
@@ -164,6 +174,10 @@ def markdown(raw):
             "jemalloc, then each allocator's multiple of it: median (quartiles) of "
             "%d rounds. * is left out of the mean.\n\n" % raw["rounds"] +
             cost_table(raw["malloc"], "workload", "ns", malloc_bench.ADVERSE))
+    if "instructions" in raw:
+        parts.append("\n### Instructions of one operation\n\nCounted by callgrind, the "
+                     "workload's own loop included.\n\n" +
+                     instruction_table(raw["instructions"]))
     if "programs" in raw:
         parts.append(
             "\n### Programs\n\nUser and system time of the process and its "
