@@ -1,0 +1,59 @@
+// What a core says: for people, and as JSON for programs.
+
+#ifndef MINICORE_TOOLS_INFO_H_
+#define MINICORE_TOOLS_INFO_H_
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "tools/core_reader.h"
+#include "tools/minicore_notes.h"
+#include "tools/process_notes.h"
+
+namespace minicore {
+
+struct ModuleInfo {
+  std::string path;
+  uint64_t begin = 0;  // where the file's first byte is mapped
+  uint64_t end = 0;
+  std::string build_id;
+};
+
+// Counts and bytes under a name, largest bytes first.
+struct Total {
+  std::string name;
+  uint64_t count = 0;
+  uint64_t bytes = 0;
+};
+
+struct CoreInfo {
+  std::string path;
+  uint64_t file_bytes = 0;
+  ProcessNotes process;
+  MinicoreNotes notes;
+  std::vector<ModuleInfo> modules;
+  std::vector<Total> bytes_by_kind;
+  std::vector<Total> holes_by_reason;
+  // What was wrong with the notes: info shows what it can all the same.
+  Faults faults;
+};
+
+CoreInfo CollectInfo(const CoreReader& core, const std::string& path);
+
+// "Thread 12 got SIGSEGV at 0x10: the address is not mapped", without a full
+// stop.
+std::string CrashSentence(const CoreInfo& info);
+
+// "rdi = 0x5000 points 16 bytes into a freed allocation of 48 bytes at 0x4ff0".
+std::string AnchorSentence(const CoreInfo& info, const AnchorRow& anchor);
+
+// "libc.so.6+0x8b", "" if no mapped file is there.
+std::string PlaceOf(const CoreInfo& info, uint64_t address);
+
+std::string InfoText(const CoreInfo& info);
+nlohmann::json InfoJson(const CoreInfo& info);
+
+}  // namespace minicore
+
+#endif  // MINICORE_TOOLS_INFO_H_

@@ -1,0 +1,141 @@
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "tools/info.h"
+#include "tools/text.h"
+
+namespace minicore {
+namespace {
+
+using nlohmann::json;
+
+// Addresses as text: a JSON number above 2^53 is not safe with every reader.
+json Threads(const CoreInfo& info) {
+  json threads = json::array();
+  for (const CoreThread& thread : info.process.threads) {
+    json registers;
+    uint64_t words[kRegisters];
+    std::memcpy(words, &thread.registers, sizeof(words));
+    for (unsigned i = 0; i < kRegisters; ++i) {
+      registers[RegisterName(i)] = Hex(words[i]);
+    }
+    json row = {{"tid", thread.tid},
+                {"signal", thread.signal},
+                {"registers", registers},
+                {"place", JsonSafe(PlaceOf(info, thread.registers.rip))}};
+    for (const ThreadRow& note : info.notes.threads.rows) {
+      if (note.tid != thread.tid) continue;
+      row["name"] =
+          JsonSafe({note.name, strnlen(note.name, sizeof(note.name))});
+      row["source"] = SourceName(note.source);
+    }
+    threads.push_back(row);
+  }
+  return threads;
+}
+
+json Totals(const std::vector<Total>& totals) {
+  json rows = json::object();
+  for (const Total& total : totals) {
+    rows[total.name] = {{"count", total.count}, {"bytes", total.bytes}};
+  }
+  return rows;
+}
+
+json Tags(const CoreInfo& info) {
+  json rows = json::object();
+  for (const TagRow& row : info.notes.tags.rows) {
+    rows[JsonSafe(info.notes.TagName(row.id))] = {
+        {"disposition", DispositionName(row.disposition)},
+        {"kept", row.kept},
+        {"cut", row.cut},
+        {"elided", row.elided},
+        {"bytes_in", row.bytes_in},
+        {"bytes_out", row.bytes_out}};
+  }
+  return rows;
+}
+
+json Anchors(const CoreInfo& info) {
+  static constexpr const char* kStates[] = {"unknown", "live", "freed"};
+  json rows = json::array();
+  for (const AnchorRow& row : info.notes.anchors.rows) {
+    const bool is_register = row.source == AnchorSource::kRegister;
+    rows.push_back(
+        {{"of", is_register ? RegisterName(row.number) : "fault address"},
+         {"value", Hex(row.value)},
+         {"state", row.state < 3 ? kStates[row.state] : "unknown"},
+         {"begin", Hex(row.begin)},
+         {"size", row.size},
+         {"tag", JsonSafe(info.notes.TagName(row.tag))},
+         {"text", JsonSafe(AnchorSentence(info, row))}});
+  }
+  return rows;
+}
+
+json Holes(const CoreInfo& info) {
+  json rows = json::array();
+  for (const HoleRow& row : info.notes.holes.rows) {
+    rows.push_back({{"begin", Hex(row.begin)},
+                    {"end", Hex(row.end)},
+                    {"reason", ReasonName(row.reason)},
+                    {"tag", JsonSafe(info.notes.TagName(row.tag))},
+                    {"count", row.count}});
+  }
+  return rows;
+}
+
+// A value that is a whole number becomes one.
+json Report(const CoreInfo& info) {
+  json rows = json::object();
+  for (const auto& [key, value] : info.notes.report) {
+    const bool number =
+        !value.empty() && value.size() <= 15 &&
+        value.find_first_not_of("0123456789") == std::string::npos;
+    if (number) {
+      rows[JsonSafe(key)] = std::stoull(value);
+    } else {
+      rows[JsonSafe(key)] = JsonSafe(value);
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+json InfoJson(const CoreInfo& info) {
+  json modules = json::array();
+  for (const ModuleInfo& module : info.modules) {
+    modules.push_back({{"path", JsonSafe(module.path)},
+                       {"begin", Hex(module.begin)},
+                       {"end", Hex(module.end)},
+                       {"build_id", module.build_id}});
+  }
+  const SignalInfo& signal = info.process.signal;
+  json faults = json::array();
+  for (const std::string& fault : info.faults)
+    faults.push_back(JsonSafe(fault));
+  return {{"core", JsonSafe(info.path)},
+          {"file_bytes", info.file_bytes},
+          {"minicore", info.notes.any()},
+          {"crash", JsonSafe(CrashSentence(info))},
+          {"signal",
+           {{"number", signal.number},
+            {"name", signal.present ? SignalName(signal.number) : ""},
+            {"code", signal.code},
+            {"address", Hex(signal.address)}}},
+          {"pid", info.process.pid},
+          {"program", JsonSafe(info.process.program)},
+          {"arguments", JsonSafe(info.process.arguments)},
+          {"threads", Threads(info)},
+          {"anchors", Anchors(info)},
+          {"modules", modules},
+          {"bytes_by_kind", Totals(info.bytes_by_kind)},
+          {"tags", Tags(info)},
+          {"holes_by_reason", Totals(info.holes_by_reason)},
+          {"holes", Holes(info)},
+          {"report", Report(info)},
+          {"faults", faults}};
+}
+
+}  // namespace minicore

@@ -1,0 +1,165 @@
+// The command line: minicore run, info, verify, help.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "tools/core_reader.h"
+#include "tools/info.h"
+#include "tools/options.h"
+#include "tools/run.h"
+#include "tools/text.h"
+#include "tools/verify.h"
+
+namespace {
+
+using minicore::CoreReader;
+
+constexpr char kVersion[] = "minicore 0.1.0";
+constexpr int kFaulty = 1;
+constexpr int kUsage = 2;
+constexpr size_t kMaxFaults = 100;
+
+constexpr char kExitCodes[] =
+    "Exit status. run: that of PROGRAM, which it becomes; 125 if it could not "
+    "be\n"
+    "set up, 126 if PROGRAM could not be executed, 127 if it was not found.\n"
+    "info: 0, or 1 if there is no core in the file. verify: 0 if the core is "
+    "good,\n"
+    "1 with a sentence for each fault if not. Both: 2 for wrong usage or a "
+    "file\n"
+    "that cannot be opened.";
+
+// Null after a sentence, with `status` set.
+std::unique_ptr<CoreReader> Open(const std::string& path, int* status) {
+  std::string error;
+  auto core = CoreReader::Open(path, &error);
+  if (core == nullptr) {
+    std::cerr << minicore::Printable(path) << " " << error << ".\n";
+    const bool unreadable = error.rfind("cannot be opened", 0) == 0;
+    *status = unreadable ? kUsage : kFaulty;
+  }
+  return core;
+}
+
+int Info(const std::string& path, bool as_json) {
+  int status = 0;
+  const auto core = Open(path, &status);
+  if (core == nullptr) return status;
+  const minicore::CoreInfo info = minicore::CollectInfo(*core, path);
+  if (as_json) {
+    std::cout << minicore::InfoJson(info).dump(2) << "\n";
+  } else {
+    std::cout << minicore::InfoText(info);
+  }
+  return 0;
+}
+
+nlohmann::json JsonList(const std::vector<std::string>& sentences) {
+  auto list = nlohmann::json::array();
+  for (const std::string& sentence : sentences) {
+    list.push_back(minicore::JsonSafe(sentence));
+  }
+  return list;
+}
+
+int Verify(const std::string& path, bool as_json) {
+  int status = 0;
+  const auto core = Open(path, &status);
+  if (core == nullptr) return status;
+  const minicore::Verdict verdict = minicore::VerifyCore(*core);
+  const bool good = verdict.faults.empty();
+  if (as_json) {
+    const nlohmann::json json = {{"core", minicore::JsonSafe(path)},
+                                 {"good", good},
+                                 {"faults", JsonList(verdict.faults)},
+                                 {"remarks", JsonList(verdict.remarks)}};
+    std::cout << json.dump(2) << "\n";
+    return good ? 0 : kFaulty;
+  }
+  for (size_t i = 0; i < verdict.faults.size() && i < kMaxFaults; ++i) {
+    std::cout << minicore::Printable(verdict.faults[i]) << "\n";
+  }
+  if (verdict.faults.size() > kMaxFaults) {
+    std::cout << "And " << verdict.faults.size() - kMaxFaults << " more.\n";
+  }
+  for (const std::string& remark : verdict.remarks) {
+    std::cout << "Remark: " << minicore::Printable(remark) << "\n";
+  }
+  if (good) std::cout << minicore::Printable(path) << " is good.\n";
+  return good ? 0 : kFaulty;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // What follows "--" is the program's and none of our parser's business.
+  std::vector<std::string> arguments;
+  minicore::RunRequest run;
+  int own = argc;
+  for (int i = 1; i < argc; ++i) {
+    if (std::string_view(argv[i]) == "--") {
+      own = i;
+      run.command.assign(argv + i + 1, argv + argc);
+      break;
+    }
+  }
+
+  CLI::App app("Small, exact core files of crashed programs.", "minicore");
+  app.footer(kExitCodes);
+  app.set_version_flag("--version", kVersion);
+  app.require_subcommand(1);
+
+  auto* run_command = app.add_subcommand(
+      "run",
+      "minicore run [OPTIONS] -- PROGRAM [ARGUMENTS...]\n"
+      "Start a program that leaves a minicore when it crashes");
+  run_command
+      ->add_option("-o", run.options, "An option of the library, as key=value")
+      ->allow_extra_args(false);
+  run_command->add_option(
+      "--library", run.library,
+      "libminicore.so, where it is not beside this program");
+
+  std::string path;
+  bool as_json = false;
+  auto* info_command = app.add_subcommand("info", "Say what is in a core");
+  info_command->add_option("CORE", path, "The file")->required();
+  info_command->add_flag("--json", as_json, "For programs");
+  auto* verify_command = app.add_subcommand(
+      "verify", "Check that every debugger can read a core; 0 if so");
+  verify_command->add_option("CORE", path, "The file")->required();
+  verify_command->add_flag("--json", as_json, "For programs");
+
+  std::string topic;
+  auto* help_command = app.add_subcommand("help", "Explain the options");
+  help_command->add_option("TOPIC", topic, "options")
+      ->check(CLI::IsMember({"options"}));
+
+  try {
+    app.parse(own, argv);
+  } catch (const CLI::ParseError& error) {
+    const bool is_help = error.get_exit_code() == 0;
+    app.exit(error);
+    const bool is_run = argc > 1 && std::string_view(argv[1]) == "run";
+    return is_help ? 0 : is_run ? minicore::kRunFailed : kUsage;
+  }
+
+  if (*run_command) {
+    if (run.command.empty()) {
+      std::cerr << "minicore run: Say which program to run, after \"--\".\n";
+      return minicore::kRunFailed;
+    }
+    return minicore::Run(run);
+  }
+  if (own != argc) {
+    std::cerr
+        << "minicore: Only \"minicore run\" takes a program after \"--\".\n";
+    return kUsage;
+  }
+  if (*info_command) return Info(path, as_json);
+  if (*verify_command) return Verify(path, as_json);
+  std::cout << (topic == "options" ? minicore::OptionsHelp() : app.help());
+  return 0;
+}
