@@ -97,20 +97,21 @@ inline constexpr uint32_t kIndexUnindexedHeap = 1;  // some heap is outside the 
 // The planes are pointers, the region only numbers, so that tests can describe a region
 // that does not exist.
 //
-// Writers: the region's first use sets all but `committed` once, before the first
-// address of the region leaves malloc; `committed` grows under the region's lock.
+// Writers: the region's first use sets all but `committed` and `flags` once, before the
+// first address of the region leaves malloc; `committed` only grows (region.cc).
 // Readers: only granules below `committed` have readable planes behind them.
+// The members that malloc and free read come first, in one cache line.
 struct IndexState {
   uint64_t magic;
   uint32_t version;
   std::atomic<uint32_t> flags;
   Address region;              // multiple of kChunkSize
   ByteCount region_bytes;      // multiple of kChunkSize; 0 = no region
-  std::atomic<ByteCount> committed;  // from `region`; the planes are mapped up to here
   std::atomic<uint8_t>* shadow;
+  ChunkEntry* chunks;
+  std::atomic<ByteCount> committed;  // multiple of kChunkSize; planes are mapped up to it
   std::atomic<uint8_t>* tags;
   std::atomic<uint64_t>* large;
-  ChunkEntry* chunks;
 };
 
 // Tag names, interned to ids from 1 on, and what the policy does with each. Ids of the
@@ -133,13 +134,15 @@ enum class Disposition : uint8_t {
 };
 
 struct TagEntry {
-  std::atomic<uint8_t> ready;  // 1 once `name` is complete (release / acquire)
+  std::atomic<uint8_t> ready;  // 1 once `name` is complete (release / acquire);
+                               // 0 free, else being written
   std::atomic<uint8_t> disposition;
   char name[kMaxTagName + 1];
 };
 
-// A tagged range of any memory. `state` publishes begin, end and tag: a reader that sees
-// kRangeLive (acquire) sees them whole.
+// A tagged range of any memory. Free slots have begin = end = 0, and `tag`, `begin` and
+// `end` are written in this order, so that a slot which is not free means what it says as
+// soon as begin < end, whatever its state; a merge only widens it.
 inline constexpr unsigned kMaxTagRanges = 4096;
 inline constexpr uint32_t kRangeFree = 0;
 inline constexpr uint32_t kRangeClaimed = 1;  // being written or merged

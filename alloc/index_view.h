@@ -57,6 +57,11 @@ void ForEachLive(const IndexState& index, AddressRange range,
 // the table (a scribbled index) is elided. kNoTag is kept.
 Disposition DispositionOf(const TagState& tags, uint8_t tag);
 
+// A tagged range as a crash finds it. False if `slot` (below kMaxTagRanges) holds none. A
+// range that is being merged, or just being written, counts from the moment at which its
+// bounds make sense: what is to be left out must never be missed.
+bool RangeAt(const TagState& tags, unsigned slot, AddressRange* range, uint8_t* tag);
+
 // Name of a tag id, NUL-terminated, into `name` (kMaxTagName + 1 bytes); "" if unknown.
 void NameOf(const TagState& tags, uint8_t tag, char* name);
 

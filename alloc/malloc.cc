@@ -1,0 +1,115 @@
+// malloc, free and their kin, as ISO C, POSIX and glibc define them.
+//
+// errno is set to ENOMEM when there is no memory, to EINVAL for a bad alignment, and
+// left alone on success.
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "alloc/foreign.h"
+#include "alloc/malloc_wrapper.h"
+
+using minicore::AllocateAligned;
+
+namespace {
+
+bool IsPowerOfTwo(size_t value) {
+  return value != 0 && (value & (value - 1)) == 0;
+}
+
+void* AlignedOrErrno(size_t alignment, size_t size) {
+  void* pointer = AllocateAligned(alignment, size);
+  if (pointer == nullptr) errno = ENOMEM;
+  return pointer;
+}
+
+}  // namespace
+
+extern "C" {
+
+MINICORE_EXPORT void* malloc(size_t size) noexcept {
+  return minicore::Allocate(size);
+}
+
+MINICORE_EXPORT void free(void* pointer) noexcept {
+  minicore::Release(pointer);
+}
+
+MINICORE_EXPORT void cfree(void* pointer) noexcept {
+  minicore::Release(pointer);
+}
+
+// C23: the size is a hint, and a wrong one is the caller's error; it is not used.
+MINICORE_EXPORT void free_sized(void* pointer, size_t) noexcept {
+  minicore::Release(pointer);
+}
+
+MINICORE_EXPORT void free_aligned_sized(void* pointer, size_t,
+                                        size_t) noexcept {
+  minicore::Release(pointer);
+}
+
+MINICORE_EXPORT void* calloc(size_t count, size_t size) noexcept {
+  size_t total;
+  if (MINICORE_UNLIKELY(__builtin_mul_overflow(count, size, &total))) {
+    errno = ENOMEM;
+    return nullptr;
+  }
+  if (MINICORE_UNLIKELY(total > minicore::kSmallMax)) {
+    void* pointer = je_calloc(1, total);
+    if (pointer == nullptr) return nullptr;
+    return minicore::RecordUsable(pointer, je_nallocx(total, 0));
+  }
+  return minicore::RecordRequest(
+      je_calloc(1, minicore::AtLeastGranule(total)), total);
+}
+
+MINICORE_EXPORT int posix_memalign(void** result, size_t alignment,
+                                   size_t size) noexcept {
+  if (!IsPowerOfTwo(alignment) || alignment < sizeof(void*)) return EINVAL;
+  void* pointer = AllocateAligned(alignment, size);
+  if (pointer == nullptr) return ENOMEM;
+  *result = pointer;
+  return 0;
+}
+
+MINICORE_EXPORT void* aligned_alloc(size_t alignment, size_t size) noexcept {
+  if (!IsPowerOfTwo(alignment)) {
+    errno = EINVAL;
+    return nullptr;
+  }
+  return AlignedOrErrno(alignment, size);
+}
+
+MINICORE_EXPORT void* memalign(size_t alignment, size_t size) noexcept {
+  if (alignment == 0) alignment = 1;
+  if (!IsPowerOfTwo(alignment)) {
+    errno = EINVAL;
+    return nullptr;
+  }
+  return AlignedOrErrno(alignment, size);
+}
+
+MINICORE_EXPORT void* valloc(size_t size) noexcept {
+  return AlignedOrErrno(minicore::kPageSize, size);
+}
+
+// valloc with the size rounded up to pages.
+MINICORE_EXPORT void* pvalloc(size_t size) noexcept {
+  if (size > SIZE_MAX - minicore::kPageSize) {
+    errno = ENOMEM;
+    return nullptr;
+  }
+  if (size == 0) size = 1;
+  return AlignedOrErrno(minicore::kPageSize,
+                        minicore::AlignUp(size, minicore::kPageSize));
+}
+
+MINICORE_EXPORT size_t malloc_usable_size(void* pointer) noexcept {
+  if (pointer == nullptr) return 0;
+  const uint64_t offset = minicore::OffsetOf(minicore::g_index_state, pointer);
+  if (!minicore::IsIndexed(offset) && !minicore::MayBeHeap(pointer)) return 0;
+  return je_malloc_usable_size(pointer);
+}
+
+}  // extern "C"

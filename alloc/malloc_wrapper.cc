@@ -1,0 +1,75 @@
+#include "alloc/malloc_wrapper.h"
+
+#include "alloc/foreign.h"
+#include "alloc/index_view.h"
+#include "alloc/tagged_extents.h"
+#include "alloc/wipe.h"
+
+namespace minicore {
+
+void* RecordOutside(void* pointer) {
+  // An arena of the program's own, with hooks of its own, may give such memory; so does
+  // our extent layer when the region is used up.
+  if (pointer != nullptr) {
+    g_index_state.flags.fetch_or(kIndexUnindexedHeap,
+                                 std::memory_order_relaxed);
+  }
+  return pointer;
+}
+
+void* RecordUsable(void* pointer, size_t usable, uint8_t tag) {
+  const uint64_t offset = OffsetOf(g_index_state, pointer);
+  if (!IsIndexed(offset)) return RecordOutside(pointer);
+  uint8_t mark = 0;
+  if (tag != kNoTag) {
+    // Born tagged: there is no instant at which a copy of a secret is an ordinary
+    // allocation.
+    ExpectTags(g_index_state, offset);
+    SetTagByte(g_index_state, offset, tag);
+    mark = kShadowTagged;
+  }
+  if (usable <= kSmallMax) {
+    RecordSmall(g_index_state, offset, SizeClassOf(usable), mark);
+  } else {
+    RecordLarge(g_index_state, offset, usable, mark);
+  }
+  return pointer;
+}
+
+__attribute__((noinline)) void* AllocateLarge(size_t size) {
+  void* pointer = je_malloc(size);
+  if (pointer == nullptr) return nullptr;
+  return RecordUsable(pointer, je_nallocx(size, 0));
+}
+
+void* AllocateAligned(size_t alignment, size_t size) {
+  const int flags = MALLOCX_LG_ALIGN(__builtin_ctzl(alignment));
+  const size_t usable = je_nallocx(AtLeastGranule(size), flags);
+  if (usable == 0) return nullptr;
+  return RecordUsable(je_mallocx(AtLeastGranule(size), flags), usable);
+}
+
+// Null, a pointer outside the region, or one in a chunk in which something was tagged.
+__attribute__((noinline)) void ReleaseSlow(void* pointer, int flags) {
+  if (pointer == nullptr) return;
+  const uint64_t offset = OffsetOf(g_index_state, pointer);
+  if (!IsIndexed(offset)) {
+    CheckForeign(pointer, "free");
+    je_dallocx(pointer, flags);
+    return;
+  }
+  const uint8_t extent_tag = ChunkOf(g_index_state, offset)
+                                 .extent_tag.load(std::memory_order_relaxed);
+  const uint8_t old = RetireAndTell(g_index_state, offset);
+  uint8_t tag = extent_tag;
+  if ((old & kShadowTagged) != 0) tag = TagByte(g_index_state, offset);
+  if (MustWipe(tag) || MustWipe(extent_tag)) {
+    Wipe(pointer, je_sallocx(pointer, 0));
+  }
+  // Tagged extents never meet a thread cache, or their memory would come out of an
+  // ordinary malloc.
+  if (extent_tag != kNoTag) flags = MALLOCX_TCACHE_NONE;
+  je_dallocx(pointer, flags);
+}
+
+}  // namespace minicore

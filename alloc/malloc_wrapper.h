@@ -1,0 +1,73 @@
+// What every entry point of the malloc family is made of: ask jemalloc, tell the index.
+//
+//   malloc.cc         malloc, free, calloc, aligned_alloc and their kin
+//   realloc.cc        realloc and reallocarray
+//   operators.cc      operator new and delete
+//   jemalloc_api.cc   mallocx and the rest of jemalloc's own interface
+//
+// Context: ordinary, and before any constructor (the dynamic linker calls malloc then):
+//          nothing here has state of its own besides g_index_state.
+// Errors:  none of these touches errno; the entry points say what they do.
+
+#ifndef MINICORE_ALLOC_MALLOC_WRAPPER_H_
+#define MINICORE_ALLOC_MALLOC_WRAPPER_H_
+
+#include <jemalloc/jemalloc.h>
+
+#include "alloc/shadow_index.h"
+#include "alloc/size_class.h"
+#include "alloc/state.h"
+
+#define MINICORE_EXPORT __attribute__((visibility("default")))
+#define MINICORE_LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define MINICORE_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+namespace minicore {
+
+// A granule holds one start, so nothing smaller than a granule is asked for.
+inline size_t AtLeastGranule(size_t size) {
+  return size < kGranuleSize ? kGranuleSize : size;
+}
+
+inline bool IsIndexed(uint64_t offset) {
+  return offset < g_index_state.region_bytes;
+}
+
+// The paths that are not worth a place in the fast ones. `pointer` null is none of
+// theirs to report: they return it.
+void* RecordOutside(void* pointer);
+void* RecordUsable(void* pointer, size_t usable, uint8_t tag = kNoTag);
+void* AllocateLarge(size_t size);
+void ReleaseSlow(void* pointer, int flags);
+
+// Records an allocation of `request` <= kSmallMax bytes that jemalloc has just returned.
+inline void* RecordRequest(void* pointer, size_t request) {
+  const uint64_t offset = OffsetOf(g_index_state, pointer);
+  if (MINICORE_UNLIKELY(!IsIndexed(offset))) return RecordOutside(pointer);
+  RecordSmall(g_index_state, offset, SizeClassOf(request));
+  return pointer;
+}
+
+inline void* Allocate(size_t size) {
+  if (MINICORE_UNLIKELY(size > kSmallMax)) return AllocateLarge(size);
+  return RecordRequest(je_malloc(AtLeastGranule(size)), size);
+}
+
+// `alignment` is a power of two. Null for sizes that overflow, too.
+void* AllocateAligned(size_t alignment, size_t size);
+
+// Never null inside, as for free().
+inline void Release(void* pointer) {
+  const uint64_t offset = OffsetOf(g_index_state, pointer);
+  if (MINICORE_UNLIKELY(!IsIndexed(offset)) ||
+      MINICORE_UNLIKELY(ChunkHasTags(g_index_state, offset))) {
+    ReleaseSlow(pointer, 0);
+    return;
+  }
+  Retire(g_index_state, offset);
+  je_free(pointer);
+}
+
+}  // namespace minicore
+
+#endif  // MINICORE_ALLOC_MALLOC_WRAPPER_H_

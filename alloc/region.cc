@@ -1,0 +1,227 @@
+#include "alloc/region.h"
+
+#include <atomic>
+
+#include "alloc/index_format.h"
+#include "alloc/kernel.h"
+#include "alloc/state.h"
+
+namespace minicore {
+namespace {
+
+// 4 TiB is an eighth of the address space on x86-64, with the planes, and more than the
+// memory of the machines we know; address space is all that it costs.
+constexpr ByteCount kLargestRegion = ByteCount{4} << 40;
+
+// The planes are mapped for so much heap at a time: three system calls per 64 MiB.
+constexpr ByteCount kCommitStep = ByteCount{64} << 20;
+
+// Below this, half of the address space that the limit leaves is worth more to the
+// program than an index is to us.
+constexpr ByteCount kSmallestRegion = kCommitStep;
+
+enum : uint32_t { kUntried, kReserving, kReady, kNone };
+std::atomic<uint32_t> g_region_status;
+
+// Offset in the region of the first byte that no extent has. Only grows.
+std::atomic<ByteCount> g_next;
+
+constexpr ByteCount ShadowBytes(ByteCount heap) { return heap >> kGranuleShift; }
+constexpr ByteCount LargeBytes(ByteCount heap) {
+  return (heap >> kPageShift) * sizeof(uint64_t);
+}
+constexpr ByteCount ChunkBytes(ByteCount heap) {
+  return (heap >> kChunkShift) * sizeof(ChunkEntry);
+}
+constexpr ByteCount PlaneBytes(ByteCount heap) {
+  return 2 * ShadowBytes(heap) + LargeBytes(heap) +
+         AlignUp(ChunkBytes(heap), kPageSize);
+}
+
+bool Reserve(ByteCount heap) {
+  const ByteCount planes = PlaneBytes(heap);
+  const ByteCount size = heap + planes + kChunkSize;  // slack to align `heap`
+  const Address base = kernel::Map(size, PROT_NONE);
+  if (base == 0) return false;
+  const Address region = AlignUp(base, kChunkSize);
+  const AddressRange whole{base, base + size};
+  const AddressRange heap_range{region, region + heap};
+  const AddressRange plane_range{region + heap, region + heap + planes};
+  if (!kernel::Advise(whole, MADV_DONTDUMP)) {
+    kernel::Unmap(whole);  // a reservation that dumpers walk is worse than none
+    return false;
+  }
+  kernel::Unmap({whole.begin, region});
+  kernel::Unmap({plane_range.end, whole.end});
+  // Huge pages would make each first touch of the index 2 MiB of resident memory.
+  kernel::Advise(plane_range, MADV_NOHUGEPAGE);
+  kernel::Name(heap_range, "minicore heap");
+  kernel::Name(plane_range, "minicore index");
+
+  Address plane = plane_range.begin;
+  IndexState& index = g_index_state;
+  index.magic = kIndexMagic;
+  index.version = kIndexVersion;
+  index.shadow = reinterpret_cast<std::atomic<uint8_t>*>(plane);
+  plane += ShadowBytes(heap);
+  index.tags = reinterpret_cast<std::atomic<uint8_t>*>(plane);
+  plane += ShadowBytes(heap);
+  index.large = reinterpret_cast<std::atomic<uint64_t>*>(plane);
+  plane += LargeBytes(heap);
+  index.chunks = reinterpret_cast<ChunkEntry*>(plane);
+  index.region = region;
+  index.region_bytes = heap;
+  return true;
+}
+
+void ReserveLargest() {
+  ByteCount heap = kLargestRegion;
+  // The limit counts the reservation although nothing of it is used: half of it at most,
+  // so that the program's own mappings still find room.
+  const ByteCount limit = AlignDown(kernel::AddressSpaceLimit() / 2, kCommitStep);
+  if (heap > limit) heap = limit;
+  while (heap >= kSmallestRegion) {
+    if (Reserve(heap)) {
+      // Release: whoever sees kReady sees the members that Reserve() has set.
+      g_region_status.store(kReady, std::memory_order_release);
+      return;
+    }
+    heap = AlignDown(heap / 2, kCommitStep);
+  }
+  g_region_status.store(kNone, std::memory_order_release);
+}
+
+bool RegionIsReady() {
+  uint32_t status = g_region_status.load(std::memory_order_acquire);
+  if (status == kUntried &&
+      g_region_status.compare_exchange_strong(status, kReserving,
+                                              std::memory_order_acquire)) {
+    ReserveLargest();
+    status = g_region_status.load(std::memory_order_relaxed);
+  }
+  // jemalloc makes its first extent under its own initialisation lock, so nobody else
+  // can be here then; and if somebody were, plain memory would serve him as well.
+  return status == kReady;
+}
+
+// Maps the planes for the heap below `end` (an offset), in whole steps.
+bool CommitPlanes(ByteCount end) {
+  IndexState& index = g_index_state;
+  // Acquire is not needed: the planes are our own mapping, and what another thread has
+  // mapped is visible to all once its mprotect() has returned.
+  ByteCount old = index.committed.load(std::memory_order_relaxed);
+  if (end <= old) return true;
+  ByteCount target = AlignUp(end, kCommitStep);
+  if (target > index.region_bytes) target = index.region_bytes;
+  const auto commit = [old, target](const void* plane, auto bytes) {
+    const Address base = reinterpret_cast<Address>(plane);
+    return kernel::MakeReadWrite(
+        {AlignDown(base + bytes(old), kPageSize),
+         AlignUp(base + bytes(target), kPageSize)});
+  };
+  if (!commit(index.shadow, ShadowBytes) || !commit(index.tags, ShadowBytes) ||
+      !commit(index.large, LargeBytes) || !commit(index.chunks, ChunkBytes)) {
+    return false;
+  }
+  // Release: a reader that sees the new value may touch the planes up to it. Two threads
+  // may get here with different targets, each having mapped from its own `old` on, which
+  // was committed; the larger target wins.
+  while (old < target &&
+         !index.committed.compare_exchange_weak(
+             old, target, std::memory_order_release, std::memory_order_relaxed)) {
+  }
+  return true;
+}
+
+// Address space from `taken_from` to `end` belongs to the caller; the extent is the part
+// from `begin` on.
+struct Taken {
+  ByteCount from = 0;
+  ByteCount begin = 0;
+  ByteCount end = 0;
+};
+
+bool TakeAddressSpace(ByteCount size, ByteCount alignment, Taken* taken) {
+  const ByteCount limit = g_index_state.region_bytes;
+  ByteCount next = g_next.load(std::memory_order_relaxed);
+  do {
+    const ByteCount begin = AlignUp(next, alignment);
+    if (begin > limit || size > limit - begin) return false;
+    *taken = {next, begin, begin + size};
+    // Relaxed: the offset itself is all that is shared.
+  } while (!g_next.compare_exchange_weak(next, taken->end,
+                                         std::memory_order_relaxed));
+  return true;
+}
+
+// Plain memory, outside the region: the index will call it unknown.
+void* MapOutsideRegion(size_t size, size_t alignment) {
+  if (size > SIZE_MAX - alignment) return nullptr;
+  const ByteCount mapped = size + alignment;
+  const Address base = kernel::Map(mapped, PROT_READ | PROT_WRITE);
+  if (base == 0) return nullptr;
+  const Address begin = AlignUp(base, alignment);
+  kernel::Unmap({base, begin});
+  kernel::Unmap({begin + size, base + mapped});
+  kernel::Name({begin, begin + size}, "minicore plain heap");
+  // Before the address leaves: free() believes a foreign pointer only with this flag.
+  g_index_state.flags.fetch_or(kIndexUnindexedHeap, std::memory_order_relaxed);
+  return reinterpret_cast<void*>(begin);
+}
+
+}  // namespace
+
+Address AllocateExtent(ByteCount size, ByteCount alignment, ExtentKind kind) {
+  if (!RegionIsReady()) return 0;
+  if (kind == ExtentKind::kHidden) size = AlignUp(size, kChunkSize);
+  if (size >= kChunkSize && alignment < kChunkSize) alignment = kChunkSize;
+  if (kind == ExtentKind::kHidden && alignment < kChunkSize) {
+    alignment = kChunkSize;
+  }
+  Taken taken;
+  if (!TakeAddressSpace(size, alignment, &taken)) return 0;
+  const Address region = g_index_state.region;
+  // What alignment skipped is made accessible with ordinary extents, so that the heap
+  // stays one mapping instead of two more for each gap.
+  const AddressRange extent{
+      region + (kind == ExtentKind::kHidden ? taken.begin : taken.from),
+      region + taken.end};
+  if (!CommitPlanes(taken.end) || !kernel::MakeReadWrite(extent)) {
+    // Give the address space back if nobody took more meanwhile: a program that tries
+    // again and again under strict overcommit would use it up.
+    ByteCount end = taken.end;
+    g_next.compare_exchange_strong(end, taken.from, std::memory_order_relaxed);
+    return 0;
+  }
+  if (kind == ExtentKind::kOrdinary) kernel::Advise(extent, MADV_DODUMP);
+  return region + taken.begin;
+}
+
+}  // namespace minicore
+
+// The three symbols of jemalloc's extent_mmap.c, whose object file the build removes from
+// the archive (rename_jemalloc.sh). Contracts: jemalloc 5.3.0 src/extent_mmap.c.
+extern "C" {
+
+// Never unmap; set here, since the member that defined it is gone, and fixed by
+// je_malloc_conf_2_conf_harder (jemalloc_config.cc).
+bool je_opt_retain = true;
+
+void* je_extent_alloc_mmap(void* new_addr, size_t size, size_t alignment,
+                           bool* zero, bool* commit) {
+  // A wish for an address is a try to grow in place; retained extents are never merged
+  // across mappings, so jemalloc 5.3.0 does not ask while `retain` is on.
+  if (new_addr != nullptr) return nullptr;
+  void* extent = reinterpret_cast<void*>(minicore::AllocateExtent(
+      size, alignment, minicore::ExtentKind::kOrdinary));
+  if (extent == nullptr) extent = minicore::MapOutsideRegion(size, alignment);
+  if (extent == nullptr) return nullptr;
+  *zero = true;
+  *commit = true;
+  return extent;
+}
+
+// True: "not done, keep it".
+bool je_extent_dalloc_mmap(void*, size_t) { return true; }
+
+}  // extern "C"

@@ -1,0 +1,77 @@
+// The C functions of minicore.h that tag memory. Contracts: there.
+
+#include <cerrno>
+
+#include "alloc/malloc_wrapper.h"
+#include "alloc/state.h"
+#include "alloc/tag_table.h"
+#include "alloc/tagged_extents.h"
+#include "minicore/minicore.h"
+
+namespace minicore {
+namespace {
+
+struct Interned {
+  uint8_t tag;  // the secret tag when the table is full: a lost tag elides
+  int error;    // 0, -EINVAL, -ENOSPC
+};
+
+Interned Intern(const char* name) {
+  const int id = InternTag(g_tag_state, name);
+  if (id > 0) return {static_cast<uint8_t>(id), 0};
+  return {id == -ENOSPC ? kTagSecret : kNoTag, id};
+}
+
+bool RangeOf(const void* begin, size_t size, AddressRange* range) {
+  range->begin = reinterpret_cast<Address>(begin);
+  return size != 0 &&
+         !__builtin_add_overflow(range->begin, size, &range->end);
+}
+
+}  // namespace
+}  // namespace minicore
+
+extern "C" {
+
+int minicore_tag(const void* ptr, const char* tag) {
+  const auto [id, error] = minicore::Intern(tag);
+  if (error == -EINVAL) return error;
+  const int result = minicore::TagAllocation(
+      minicore::g_index_state, minicore::g_tag_state,
+      reinterpret_cast<minicore::Address>(ptr), id);
+  return result != 0 ? result : error;
+}
+
+int minicore_untag(const void* ptr) {
+  return minicore::UntagAllocation(minicore::g_index_state,
+                                   reinterpret_cast<minicore::Address>(ptr));
+}
+
+int minicore_tag_range(const void* begin, size_t size, const char* tag) {
+  minicore::AddressRange range;
+  const auto [id, error] = minicore::Intern(tag);
+  if (error == -EINVAL || !minicore::RangeOf(begin, size, &range)) {
+    return -EINVAL;
+  }
+  minicore::TagRangeOf(minicore::g_tag_state, range, id);
+  return error;
+}
+
+int minicore_untag_range(const void* begin, size_t size, const char* tag) {
+  minicore::AddressRange range;
+  const auto [id, error] = minicore::Intern(tag);
+  if (error == -EINVAL || !minicore::RangeOf(begin, size, &range)) {
+    return -ENOENT;
+  }
+  return minicore::UntagRangeOf(minicore::g_tag_state, range, id);
+}
+
+void* minicore_malloc(size_t size, const char* tag) {
+  const auto [id, error] = minicore::Intern(tag);
+  void* pointer =
+      error != 0 ? nullptr : minicore::AllocateInTaggedExtents(size, id);
+  if (pointer == nullptr) errno = ENOMEM;
+  return pointer;
+}
+
+}  // extern "C"

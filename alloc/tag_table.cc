@@ -1,0 +1,166 @@
+#include "alloc/tag_table.h"
+
+#include <cerrno>
+
+#include "alloc/index_view.h"
+#include "alloc/shadow_index.h"
+
+namespace minicore {
+namespace {
+
+// TagEntry::ready
+constexpr uint8_t kEntryFree = 0;
+constexpr uint8_t kEntryReady = 1;
+constexpr uint8_t kEntryTaken = 2;  // its name is being written
+
+// How often to look again at an entry whose name is just being written: copying 31 bytes
+// takes far less. Whoever was interrupted there may never go on, so then we go on.
+constexpr int kPatience = 1000;
+
+unsigned NameLength(const char* name) {
+  if (name == nullptr) return 0;
+  unsigned length = 0;
+  for (; name[length] != '\0'; ++length) {
+    const auto byte = static_cast<unsigned char>(name[length]);
+    if (length == kMaxTagName || byte < 0x20 || byte == 0x7f) return 0;
+  }
+  return length;
+}
+
+bool SameName(const char* a, const char* b) {
+  for (unsigned i = 0; i <= kMaxTagName; ++i) {
+    if (a[i] != b[i]) return false;
+    if (a[i] == '\0') return true;
+  }
+  return true;
+}
+
+uint8_t BuiltIn(const char* name) {
+  if (SameName(name, "secret")) return kTagSecret;
+  if (SameName(name, "cache")) return kTagCache;
+  if (SameName(name, "keep")) return kTagKeep;
+  return kNoTag;
+}
+
+// Waits, within reason, for a name that is being written.
+uint8_t SettledState(const TagEntry& entry) {
+  uint8_t state = entry.ready.load(std::memory_order_acquire);
+  for (int i = 0; state == kEntryTaken && i < kPatience; ++i) {
+    __builtin_ia32_pause();
+    state = entry.ready.load(std::memory_order_acquire);
+  }
+  return state;
+}
+
+void WriteEntry(TagEntry& entry, const char* name, Disposition disposition) {
+  unsigned i = 0;
+  for (; name[i] != '\0'; ++i) entry.name[i] = name[i];
+  entry.name[i] = '\0';
+  entry.disposition.store(static_cast<uint8_t>(disposition),
+                          std::memory_order_relaxed);
+  // Sequentially consistent: see SetTagRule.
+  entry.ready.store(kEntryReady);
+}
+
+// The first entry that has this name, else kNoTag.
+uint8_t Lookup(const TagState& tags, const char* name) {
+  for (unsigned id = kFirstUserTag; id <= kMaxTags; ++id) {
+    const TagEntry& entry = tags.entries[id];
+    const uint8_t state = SettledState(entry);
+    if (state == kEntryFree) return kNoTag;  // entries are taken in order
+    if (state == kEntryReady && SameName(entry.name, name)) {
+      return static_cast<uint8_t>(id);
+    }
+  }
+  return kNoTag;
+}
+
+}  // namespace
+
+int InternTag(TagState& tags, const char* name) {
+  if (NameLength(name) == 0) return -EINVAL;
+  const uint8_t built_in = BuiltIn(name);
+  if (built_in != kNoTag) return built_in;
+  for (unsigned id = kFirstUserTag; id <= kMaxTags; ++id) {
+    TagEntry& entry = tags.entries[id];
+    uint8_t state = SettledState(entry);
+    if (state == kEntryFree &&
+        entry.ready.compare_exchange_strong(state, kEntryTaken,
+                                            std::memory_order_acquire)) {
+      WriteEntry(entry, name, Disposition::kKeep);
+      // Another thread may have given the name an earlier entry while this one was
+      // being written (we lost patience there): the first one counts.
+      return Lookup(tags, name);
+    }
+    state = SettledState(entry);
+    if (state == kEntryReady && SameName(entry.name, name)) {
+      return static_cast<int>(id);
+    }
+  }
+  tags.lost_tags.store(1, std::memory_order_relaxed);
+  return -ENOSPC;
+}
+
+int SetTagRule(TagState& tags, const char* name, Disposition disposition) {
+  const int id = InternTag(tags, name);
+  if (id < 0) return id;
+  if (static_cast<unsigned>(id) < kFirstUserTag) {
+    TagEntry& entry = tags.entries[id];
+    uint8_t state = kEntryFree;
+    if (entry.ready.compare_exchange_strong(state, kEntryTaken)) {
+      WriteEntry(entry, name, disposition);
+    } else {
+      entry.disposition.store(static_cast<uint8_t>(disposition));
+    }
+    return 0;
+  }
+  // All entries of the name: there may be two, if a handler interned it in the middle of
+  // another intern. Each writer publishes its entry before it looks here.
+  for (unsigned i = kFirstUserTag; i <= kMaxTags; ++i) {
+    TagEntry& entry = tags.entries[i];
+    if (entry.ready.load() == kEntryReady && SameName(entry.name, name)) {
+      entry.disposition.store(static_cast<uint8_t>(disposition));
+    }
+  }
+  return 0;
+}
+
+int TagAllocation(const IndexState& index, const TagState& tags,
+                  Address address, uint8_t tag) {
+  const Allocation allocation = Resolve(index, address);
+  if (allocation.state != AllocationState::kLive) return -ENOENT;
+  const uint64_t offset = allocation.begin - index.region;
+  const uint8_t extent_tag =
+      ChunkOf(index, offset).extent_tag.load(std::memory_order_relaxed);
+  // The most protective wins, and the reader believes the allocation's own tag first.
+  if (extent_tag != kNoTag &&
+      DispositionOf(tags, extent_tag) >= DispositionOf(tags, tag)) {
+    return 0;
+  }
+  ExpectTags(index, offset);
+  SetTagByte(index, offset, tag);
+  std::atomic<uint8_t>& start = index.shadow[offset >> kGranuleShift];
+  uint8_t byte = start.load(std::memory_order_relaxed);
+  // Release: whoever sees the mark sees the tag. Fails when the allocation was freed
+  // meanwhile; then the tag byte says nothing.
+  do {
+    if (!IsLiveStart(byte)) return -ENOENT;
+  } while (!start.compare_exchange_weak(
+      byte, static_cast<uint8_t>(byte | kShadowTagged)));
+  return 0;
+}
+
+int UntagAllocation(const IndexState& index, Address address) {
+  const Allocation allocation = Resolve(index, address);
+  if (allocation.state != AllocationState::kLive) return -ENOENT;
+  const uint64_t offset = allocation.begin - index.region;
+  std::atomic<uint8_t>& start = index.shadow[offset >> kGranuleShift];
+  uint8_t byte = start.load(std::memory_order_relaxed);
+  do {
+    if (!IsLiveStart(byte)) return -ENOENT;
+  } while (!start.compare_exchange_weak(
+      byte, static_cast<uint8_t>(byte & ~kShadowTagged)));
+  return 0;
+}
+
+}  // namespace minicore
