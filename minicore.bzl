@@ -1,7 +1,7 @@
 """Compiler flags, in one place: no target spells them by itself."""
 
 # Our own code, everywhere.
-COPTS = [
+C_COPTS = [
     "-Wall",
     "-Wextra",
     "-Wconversion",
@@ -10,6 +10,10 @@ COPTS = [
     "-Wvla",
     "-Werror",
 ]
+
+# The standard is named here and not only in .bazelrc: a program of another workspace that
+# links minicore does not read our .bazelrc, and Debian's Bazel says -std=c++0x by itself.
+COPTS = C_COPTS + ["-std=c++17"]
 
 # The malloc path: hidden, optimised in every compilation mode (a fastbuild malloc
 # would be measured, and hated), and never folded into calls of itself.

@@ -1,0 +1,74 @@
+#!/bin/bash
+# Installs what minicore is built and tested with, from Debian 12's own packages. Does
+# nothing when everything is there.
+set -euo pipefail
+
+# Package, and why.
+packages=(
+  bazel-bootstrap       # the build (4.2.3); provides the command bazel
+  bazel-rules-java      # Bazel would download these two rule sets
+  bazel-rules-proto
+  g++                   # the compiler
+  binutils              # ar, nm, objcopy: jemalloc's symbols get a prefix
+  libjemalloc-dev       # the malloc that ours is built on (5.3.0)
+  libjemalloc2          # stock jemalloc, for comparison
+  libelf-dev            # the tools and tests read cores with libelf,
+  libdw-dev             # and with libdw
+  libgtest-dev          # tests
+  libbenchmark-dev      # benchmarks
+  libcli11-dev          # command line of tools/minicore
+  nlohmann-json3-dev    # its --json
+  git                   # version control; also a program under test
+  python3               # test drivers, demo; also a program under test
+  python3-pyelftools    # another reader of cores
+  gdb                   # the debuggers that must read our cores,
+  libc6-dbg             # gdb lists threads by names that libc.so.6 itself lacks
+  lldb-19
+  elfutils              # eu-stack, eu-readelf
+  clang                 # checks that gcc lacks: layering, libFuzzer
+  libclang-rt-14-dev
+  sqlite3               # a program under test
+  hyperfine             # timing by hand
+)
+
+say() { echo "setup: $*"; }
+fail() { echo "setup: $*" >&2; exit 1; }
+
+system=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${VERSION_ID:-}") || true
+if [ "$system" != "debian 12" ] || [ "$(uname -m)" != x86_64 ] ||
+  ! command -v apt-get >/dev/null; then
+  fail "This needs Debian 12 on x86-64 with apt; on anything else, install by hand what the list in tools/setup.sh names."
+fi
+
+missing=()
+installed=$(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' "${packages[@]}" 2>/dev/null |
+  sed -n 's/^ii *//p') || true
+for package in "${packages[@]}"; do
+  grep -qx -- "$package" <<<"$installed" || missing+=("$package")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+  say "all ${#packages[@]} packages are there"
+  exit 0
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null ||
+    fail "These packages are missing, and there is no sudo to install them: ${missing[*]}."
+  as_root=(sudo)
+fi
+apt() {
+  # No questions: this runs without a terminal as well.
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" </dev/null
+}
+
+say "installing ${missing[*]}"
+# What is known of the archive may be old or nothing at all; the list is fetched only if
+# the install fails without.
+if ! apt install --no-install-recommends "${missing[@]}" >/dev/null 2>&1; then
+  say "fetching the list of packages"
+  apt update >/dev/null || fail "apt-get update failed."
+  apt install --no-install-recommends "${missing[@]}" >/dev/null ||
+    fail "apt-get could not install all of: ${missing[*]}."
+fi
+say "done"
