@@ -1,0 +1,61 @@
+// The public functions that concern the dump; those for memory are in alloc/.
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include "dump/config.h"
+#include "dump/install.h"
+#include "dump/version.h"
+#include "minicore/minicore.h"
+
+namespace minicore {
+namespace {
+
+void ReportOption(const OptionError& error) {
+  dprintf(2, "minicore: %s\n", error.text);
+}
+
+}  // namespace
+}  // namespace minicore
+
+extern "C" {
+
+int minicore_install(const minicore_config* given) {
+  using namespace minicore;
+  const int saved_errno = errno;
+  static Policy policy;  // too large for a small stack; Install() copies it
+  TagRules rules = {};
+  OptionError error;
+  char storage[kMaxOptionText];
+  minicore_config config = minicore_default_config();
+  int result = 0;
+  if (given != nullptr) {
+    if (given->size > sizeof(config) || given->size < sizeof(given->size)) {
+      return -EINVAL;
+    }
+    __builtin_memcpy(&config, given, given->size);
+    config.size = sizeof(config);
+    if (!MakePolicy(config, &policy, &rules, &error)) return -EINVAL;
+    rules.count = 0;
+  }
+  // A program that runs with more rights than its user must not obey him in this.
+  const char* text = getauxval(AT_SECURE) != 0 ? nullptr : getenv("MINICORE_OPTIONS");
+  const minicore_config without_environment = config;
+  if (text != nullptr) ParseOptions(text, storage, &config, &rules, &ReportOption);
+  if (!MakePolicy(config, &policy, &rules, &error)) {
+    // A value of the environment that reads well and makes no sense.
+    ReportOption(error);
+    rules.count = 0;
+    if (!MakePolicy(without_environment, &policy, &rules, &error)) result = -EINVAL;
+  }
+  if (result == 0) result = Install(policy, rules);
+  errno = saved_errno;
+  return result;
+}
+
+const char* minicore_version(void) { return minicore::kVersion; }
+
+}  // extern "C"

@@ -1,0 +1,355 @@
+#include "dump/config.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+namespace minicore {
+namespace {
+
+bool Fail(OptionError* error, const char* key, const char* value, const char* wanted) {
+  snprintf(error->text, sizeof(error->text), "option %s=%.80s: %s", key, value, wanted);
+  return false;
+}
+
+bool ParseNumber(const char* text, const char** end, uint64_t* value) {
+  *value = 0;
+  const char* at = text;
+  for (; *at >= '0' && *at <= '9'; ++at) {
+    const auto digit = static_cast<uint64_t>(*at - '0');
+    if (*value > (UINT64_MAX - digit) / 10) return false;
+    *value = *value * 10 + digit;
+  }
+  *end = at;
+  return at != text;
+}
+
+// The types of options.def. Each reads a value as a user writes it.
+
+bool ReadSTRING(const char* text, const char** value) {
+  *value = text;
+  return true;
+}
+constexpr char kWantedSTRING[] = "text is wanted";
+
+bool ReadNUMBER(const char* text, uint64_t* value) {
+  const char* end;
+  return ParseNumber(text, &end, value) && *end == '\0';
+}
+constexpr char kWantedNUMBER[] = "a number is wanted, such as 8";
+
+bool ReadFLAG(const char* text, uint64_t* value) {
+  return ReadNUMBER(text, value) && *value <= 1;
+}
+constexpr char kWantedFLAG[] = "0 or 1 is wanted";
+
+bool ReadFD(const char* text, int64_t* value) {
+  if (strcmp(text, "-1") == 0) {
+    *value = -1;
+    return true;
+  }
+  uint64_t number;
+  if (!ReadNUMBER(text, &number) || number > INT32_MAX) return false;
+  *value = static_cast<int64_t>(number);
+  return true;
+}
+constexpr char kWantedFD[] = "a file descriptor is wanted, such as 3";
+
+bool ReadSIZE(const char* text, uint64_t* value) {
+  const char* end;
+  if (!ParseNumber(text, &end, value)) return false;
+  unsigned shift = 0;
+  switch (*end) {
+    case 'k': case 'K': shift = 10; break;
+    case 'm': case 'M': shift = 20; break;
+    case 'g': case 'G': shift = 30; break;
+    case '\0': return true;
+    default: return false;
+  }
+  if (end[1] != '\0' || *value > UINT64_MAX >> shift) return false;
+  *value <<= shift;
+  return true;
+}
+constexpr char kWantedSIZE[] = "a size is wanted, such as 64K, 8M or 1G";
+
+bool ReadTIME(const char* text, uint64_t* value) {
+  const char* end;
+  if (!ParseNumber(text, &end, value)) return false;
+  if (strcmp(end, "ms") == 0 || *end == '\0') return true;
+  if (strcmp(end, "s") != 0 || *value > UINT64_MAX / 1000) return false;
+  *value *= 1000;
+  return true;
+}
+constexpr char kWantedTIME[] = "a time is wanted, such as 200ms or 5s";
+
+bool ReadDisposition(const char* text, Disposition* value) {
+  if (strcmp(text, "keep") == 0) {
+    *value = Disposition::kKeepAlways;
+  } else if (strcmp(text, "label") == 0) {
+    *value = Disposition::kKeep;
+  } else if (strcmp(text, "cut") == 0) {
+    *value = Disposition::kCut;
+  } else if (strcmp(text, "elide") == 0) {
+    *value = Disposition::kElide;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+bool AddTagRule(const char* name, const char* value, TagRules* rules,
+                OptionError* error) {
+  TagRule rule;
+  const size_t length = strlen(name);
+  if (length == 0 || length > kMaxTagName) {
+    return Fail(error, name, value, "a tag has 1 to 31 bytes");
+  }
+  if (!ReadDisposition(value, &rule.disposition)) {
+    return Fail(error, name, value, "keep, label, cut or elide is wanted");
+  }
+  if (rules->count == kMaxTagRules) {
+    return Fail(error, name, value, "there are 64 rules already");
+  }
+  memcpy(rule.name, name, length + 1);
+  rules->rules[rules->count++] = rule;
+  return true;
+}
+
+bool SetOption(const char* key, const char* value, minicore_config* config,
+               TagRules* rules, OptionError* error) {
+  if (strncmp(key, "tag.", 4) == 0) return AddTagRule(key + 4, value, rules, error);
+#define MINICORE_OPTION(name, type, fallback, help)                      \
+  if (strcmp(key, #name) == 0) {                                         \
+    decltype(config->name) parsed;                                       \
+    if (!Read##type(value, &parsed)) {                                   \
+      return Fail(error, key, value, kWanted##type);                     \
+    }                                                                    \
+    config->name = parsed;                                               \
+    return true;                                                         \
+  }
+#include "minicore/options.def"
+#undef MINICORE_OPTION
+  snprintf(error->text, sizeof(error->text),
+           "there is no option '%.40s' (minicore help options lists them)", key);
+  return false;
+}
+
+// Whether an option starts at `text`: letters, digits, '_', '.', then '='.
+bool StartsOption(const char* text) {
+  const char* at = text;
+  while ((*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') ||
+         (*at >= '0' && *at <= '9') || *at == '_' || *at == '.' || *at == '-') {
+    ++at;
+  }
+  return at != text && *at == '=';
+}
+
+struct SignalName {
+  const char* name;
+  int number;
+};
+constexpr SignalName kCoreSignals[] = {
+    {"QUIT", SIGQUIT}, {"ILL", SIGILL},   {"ABRT", SIGABRT}, {"FPE", SIGFPE},
+    {"SEGV", SIGSEGV}, {"BUS", SIGBUS},   {"SYS", SIGSYS},   {"TRAP", SIGTRAP},
+    {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ}};
+constexpr SignalName kDumpSignals[] = {
+    {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"HUP", SIGHUP}, {"WINCH", SIGWINCH}};
+
+template <size_t kCount>
+int FindSignal(const SignalName (&table)[kCount], const char* name, size_t length) {
+  if (length > 3 && strncmp(name, "SIG", 3) == 0) {
+    name += 3;
+    length -= 3;
+  }
+  for (const SignalName& signal : table) {
+    if (strlen(signal.name) == length && strncmp(signal.name, name, length) == 0) {
+      return signal.number;
+    }
+  }
+  return 0;
+}
+
+// Calls visit(item, length) for each item of a comma-separated list.
+template <typename Visit>
+bool ForEachItem(const char* list, Visit visit) {
+  while (*list != '\0') {
+    const size_t length = strcspn(list, ",");
+    if (length != 0 && !visit(list, length)) return false;
+    list += length;
+    if (*list == ',') ++list;
+  }
+  return true;
+}
+
+bool ReadSignals(const char* list, uint64_t* mask) {
+  *mask = 0;
+  return ForEachItem(list, [&](const char* item, size_t length) {
+    const int number = FindSignal(kCoreSignals, item, length);
+    if (number == 0) return false;
+    *mask |= uint64_t{1} << (number - 1);
+    return true;
+  });
+}
+
+bool ReadEnvironmentNames(const char* text, char names[kMaxNameList]) {
+  constexpr char kPrefix[] = "allow:";
+  if (strncmp(text, kPrefix, sizeof(kPrefix) - 1) != 0) return false;
+  size_t used = 0;
+  memset(names, 0, kMaxNameList);
+  return ForEachItem(text + sizeof(kPrefix) - 1, [&](const char* item, size_t length) {
+    if (used + length + 2 > kMaxNameList) return false;
+    memcpy(names + used, item, length);
+    used += length + 1;
+    return true;
+  });
+}
+
+}  // namespace
+
+int ParseOptions(const char* text, char storage[kMaxOptionText],
+                 minicore_config* config, TagRules* rules,
+                 void (*report)(const OptionError&)) {
+  OptionError error;
+  if (strlen(text) >= kMaxOptionText) {
+    snprintf(error.text, sizeof(error.text), "the options are longer than %zu bytes",
+             kMaxOptionText - 1);
+    report(error);
+    return 1;
+  }
+  int bad = 0;
+  char* to = storage;
+  while (*text != '\0') {
+    // One option, without the backslashes, to `storage`.
+    char* const start = to;
+    char* value = nullptr;
+    while (*text != '\0' && !(*text == ':' && (text[1] == '\0' || StartsOption(text + 1)))) {
+      if (*text == '\\' && (text[1] == ':' || text[1] == '\\')) ++text;
+      if (*text == '=' && value == nullptr) {
+        *to++ = '\0';
+        value = to;
+        ++text;
+        continue;
+      }
+      *to++ = *text++;
+    }
+    *to++ = '\0';
+    if (*text == ':') ++text;
+    if (*start == '\0' && value == nullptr) continue;
+    if (value == nullptr) {
+      snprintf(error.text, sizeof(error.text), "option '%.80s' has no value: key=value is wanted",
+               start);
+    } else if (SetOption(start, value, config, rules, &error)) {
+      continue;
+    }
+    ++bad;
+    report(error);
+  }
+  return bad;
+}
+
+bool MakePolicy(const minicore_config& caller, Policy* policy, TagRules* rules,
+                OptionError* error) {
+  minicore_config config = minicore_default_config();
+  if (caller.size > sizeof(config) || caller.size < sizeof(caller.size)) {
+    return Fail(error, "size", "?", "minicore_config is of another version");
+  }
+  memcpy(&config, &caller, caller.size);
+  const minicore_config defaults = minicore_default_config();
+  // A null text means the default.
+#define MINICORE_DEFAULT_STRING(name) \
+  if (config.name == nullptr) config.name = defaults.name;
+#define MINICORE_DEFAULT_SIZE(name)
+#define MINICORE_DEFAULT_TIME(name)
+#define MINICORE_DEFAULT_NUMBER(name)
+#define MINICORE_DEFAULT_FLAG(name)
+#define MINICORE_DEFAULT_FD(name)
+#define MINICORE_OPTION(name, type, fallback, help) MINICORE_DEFAULT_##type(name)
+#include "minicore/options.def"
+#undef MINICORE_OPTION
+
+  *policy = {};
+  if (config.path[0] == '\0' || strlen(config.path) >= sizeof(policy->path)) {
+    return Fail(error, "path", config.path, "a path of at most 1023 bytes is wanted");
+  }
+  strcpy(policy->path, config.path);
+  if (config.fd < -1 || config.fd > INT32_MAX) {
+    return Fail(error, "fd", "?", kWantedFD);
+  }
+  policy->fd = static_cast<int>(config.fd);
+  policy->preopen = config.preopen != 0;
+  policy->max_bytes = config.max_bytes;
+  policy->root_bytes = config.root_bytes;
+  policy->object_bytes = config.object_bytes;
+  policy->hops = config.hops;
+  policy->stack_bytes = config.stack_bytes;
+  policy->static_bytes = config.static_bytes;
+  policy->segments = config.segments;
+  if (config.segments < 64 || config.segments > kMaxSegments) {
+    return Fail(error, "segments", "?", "64 to 65534 are possible");
+  }
+  if (strcmp(config.text, "none") == 0) {
+    policy->text = TextPolicy::kNone;
+  } else if (strcmp(config.text, "pc") == 0) {
+    policy->text = TextPolicy::kProgramCounter;
+  } else if (strcmp(config.text, "all") == 0) {
+    policy->text = TextPolicy::kAll;
+  } else {
+    return Fail(error, "text", config.text, "none, pc or all is wanted");
+  }
+  if (!ReadEnvironmentNames(config.env, policy->env_allowed)) {
+    return Fail(error, "env", config.env, "allow:NAME,NAME is wanted");
+  }
+  if (strcmp(config.argv, "elide") != 0 && strcmp(config.argv, "keep") != 0) {
+    return Fail(error, "argv", config.argv, "keep or elide is wanted");
+  }
+  policy->elide_argv = strcmp(config.argv, "elide") == 0;
+  policy->freeze_us = config.freeze_ms * 1000;
+  policy->deadline_us = config.deadline * 1000;
+  if (!ReadSignals(config.signals, &policy->signals)) {
+    return Fail(error, "signals", config.signals,
+                "names of signals that dump core are wanted, such as SEGV,ABRT");
+  }
+  if (config.dump_signal[0] != '\0') {
+    policy->dump_signal =
+        FindSignal(kDumpSignals, config.dump_signal, strlen(config.dump_signal));
+    if (policy->dump_signal == 0) {
+      return Fail(error, "dump_signal", config.dump_signal, "USR1, USR2, HUP or WINCH is wanted");
+    }
+  }
+  policy->verbose = config.verbose != 0;
+  if (config.tags != nullptr) {
+    // "cache=keep:session=elide": the same syntax, without "tag.".
+    char name[kMaxTagName + 2];
+    for (const char* at = config.tags; *at != '\0';) {
+      const size_t length = strcspn(at, ":");
+      const auto* equals = static_cast<const char*>(memchr(at, '=', length));
+      char value[16];
+      const size_t name_length = equals == nullptr ? 0 : static_cast<size_t>(equals - at);
+      if (equals == nullptr || name_length > kMaxTagName ||
+          length - name_length - 1 >= sizeof(value)) {
+        return Fail(error, "tags", config.tags, "NAME=keep|label|cut|elide is wanted");
+      }
+      memcpy(name, at, name_length);
+      name[name_length] = '\0';
+      memcpy(value, equals + 1, length - name_length - 1);
+      value[length - name_length - 1] = '\0';
+      if (!AddTagRule(name, value, rules, error)) return false;
+      at += length;
+      if (*at == ':') ++at;
+    }
+  }
+  return true;
+}
+
+}  // namespace minicore
+
+extern "C" minicore_config minicore_default_config(void) {
+  using namespace minicore;  // the readers that the table names
+  minicore_config config = {};
+  config.size = sizeof(config);
+#define MINICORE_OPTION(name, type, fallback, help) \
+  (void)Read##type(fallback, &config.name);
+#include "minicore/options.def"
+#undef MINICORE_OPTION
+  return config;
+}

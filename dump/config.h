@@ -1,0 +1,54 @@
+// Options: from text and from minicore_config to a Policy.
+//
+// Context: ordinary.
+
+#ifndef MINICORE_DUMP_CONFIG_H_
+#define MINICORE_DUMP_CONFIG_H_
+
+#include <cstddef>
+
+#include "alloc/index_format.h"
+#include "dump/policy.h"
+#include "minicore/minicore.h"
+
+namespace minicore {
+
+inline constexpr size_t kMaxOptionText = 8192;
+
+// One rule of `tag.NAME=...`.
+struct TagRule {
+  char name[kMaxTagName + 1];
+  Disposition disposition;
+};
+inline constexpr unsigned kMaxTagRules = 64;
+
+struct TagRules {
+  TagRule rules[kMaxTagRules];
+  unsigned count;
+};
+
+// What is wrong with an option, as one sentence.
+struct OptionError {
+  char text[256];
+};
+
+// Reads `key=value:key=value` into the fields of `config`. A ':' that no "key=" follows
+// belongs to the value before it ("env=allow:PATH,LANG"), as does one behind a
+// backslash. Bad options are told to `report` one by one; their fields stay as they were.
+// String fields point into `storage`, which the caller keeps as long as `config`.
+//
+// Returns: how many were bad.
+int ParseOptions(const char* text, char storage[kMaxOptionText],
+                 minicore_config* config, TagRules* rules,
+                 void (*report)(const OptionError& error));
+
+// Checks every field and fills `policy`. `config` may be smaller than ours: what its
+// size does not cover has the default.
+//
+// Returns: false, with `error` filled, if a field has no valid value.
+bool MakePolicy(const minicore_config& config, Policy* policy, TagRules* rules,
+                OptionError* error);
+
+}  // namespace minicore
+
+#endif  // MINICORE_DUMP_CONFIG_H_

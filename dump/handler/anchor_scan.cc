@@ -1,0 +1,154 @@
+#include "dump/handler/anchor_scan.h"
+
+#include "dump/handler/walk.h"
+#include "dump/safe/guarded.h"
+
+namespace minicore {
+namespace {
+
+// Of every stack this much in turn, so that no thread's budget is another's.
+constexpr ByteCount kTurn = 1024;
+
+void ScanRegisters(const Thread& thread, Walk& walk) {
+  const auto* words = reinterpret_cast<const uint64_t*>(&thread.registers);
+  for (size_t i = 0; i < sizeof(thread.registers) / 8; ++i) walk.AddRoot(words[i]);
+  if (thread.xstate == nullptr) return;
+  // xmm0-15 at byte 160 of the legacy area, the upper halves of ymm0-15 at byte 576
+  // (Intel SDM volume 1, 13.4 and 13.5.6).
+  uint64_t vectors[32];
+  const auto image = reinterpret_cast<Address>(thread.xstate);
+  if (safe::GuardedRead(image + 160, &vectors)) {
+    for (uint64_t word : vectors) walk.AddRoot(word);
+  }
+  if (thread.xstate_bytes >= 832 && safe::GuardedRead(image + 576, &vectors)) {
+    for (uint64_t word : vectors) walk.AddRoot(word);
+  }
+}
+
+void ScanRange(AddressRange range, Walk& walk) {
+  uint64_t block[kTurn / 8];
+  for (Address at = AlignUp(range.begin, 8); at + 8 <= range.end;) {
+    ByteCount size = range.end - at;
+    if (size > sizeof(block)) size = sizeof(block);
+    const size_t read = safe::GuardedCopy(block, at, size);
+    for (size_t i = 0; i < read / 8; ++i) walk.AddRoot(block[i]);
+    if (walk.Exhausted()) return;
+    // Behind a page that can't be read the next one may be readable.
+    at = read == size ? at + size : AlignDown(at + read, kPageSize) + kPageSize;
+  }
+}
+
+// The crashed thread's stack first and whole, the others' round robin.
+void ScanStacks(const Roots& roots, const ThreadTable& threads, Walk& walk) {
+  if (roots.stacks.empty()) return;
+  size_t first = 0;
+  // The crashed thread's parts stand first: its current stack and, if any, more.
+  while (first < roots.stacks.size() &&
+         threads[0].stack.Overlaps(roots.stacks[first])) {
+    ScanRange(roots.stacks[first++], walk);
+  }
+  bool more = true;
+  for (ByteCount offset = 0; more && !walk.Exhausted(); offset += kTurn) {
+    more = false;
+    for (size_t i = first; i < roots.stacks.size(); ++i) {
+      AddressRange turn = roots.stacks[i];
+      turn.begin = AlignUp(turn.begin, 8) + offset;
+      if (turn.empty()) continue;
+      more = true;
+      if (turn.size() > kTurn) turn.end = turn.begin + kTurn;
+      ScanRange(turn, walk);
+    }
+  }
+}
+
+bool KeepTagged(void* context, const Allocation& allocation) {
+  Walk& walk = *static_cast<Walk*>(context);
+  if (walk.DispositionOfTag(allocation.tag) == Disposition::kKeepAlways) {
+    walk.AddRoot(allocation.begin);
+  }
+  return !walk.Exhausted();
+}
+
+// Allocations tagged "keep": found by walking the chunks that ever had such a tag.
+void ScanKept(const IndexState& index, Walk& walk) {
+  const ByteCount committed = index.committed.load(std::memory_order_acquire);
+  for (ByteCount at = 0; at < committed && index.chunks != nullptr; at += kChunkSize) {
+    const ChunkEntry& chunk = index.chunks[at >> kChunkShift];
+    if (chunk.has_tags.load(std::memory_order_relaxed) == 0) continue;
+    ForEachLive(index, {index.region + at, index.region + at + kChunkSize},
+                &KeepTagged, &walk);
+    if (walk.Exhausted()) return;
+  }
+}
+
+void ScanKeptRanges(const TagState& tags, Walk& walk) {
+  for (const TagRange& range : tags.ranges) {
+    if (range.state.load(std::memory_order_acquire) != kRangeLive) continue;
+    if (walk.DispositionOfTag(range.tag.load(std::memory_order_relaxed)) !=
+        Disposition::kKeepAlways) {
+      continue;
+    }
+    walk.KeepRange({range.begin.load(std::memory_order_relaxed),
+                    range.end.load(std::memory_order_relaxed)});
+  }
+}
+
+void DescribeAnchor(const IndexState& index, AnchorSource source, unsigned number,
+                    uint64_t value, ScanResult& result) {
+  if (!InHeap(index, value)) return;
+  const Allocation allocation = Resolve(index, value);
+  if (allocation.state == AllocationState::kUnknown) return;
+  AnchorRow row{};
+  row.source = source;
+  row.number = static_cast<uint8_t>(number);
+  row.state = static_cast<uint8_t>(allocation.state);
+  row.tag = allocation.tag;
+  row.value = value;
+  row.begin = allocation.begin;
+  row.size = allocation.size;
+  (void)result.anchors.Push(row);
+}
+
+void DescribeAnchors(const CrashContext& crash, const Runtime& runtime,
+                     const Thread& crashed, ScanResult& result) {
+  if (crash.info->si_code > 0 &&
+      (crash.signal == SIGSEGV || crash.signal == SIGBUS)) {
+    DescribeAnchor(*runtime.index, AnchorSource::kFaultAddress, 0,
+                   reinterpret_cast<uint64_t>(crash.info->si_addr), result);
+  }
+  const auto* words = reinterpret_cast<const uint64_t*>(&crashed.registers);
+  for (unsigned i = 0; i < sizeof(crashed.registers) / 8; ++i) {
+    DescribeAnchor(*runtime.index, AnchorSource::kRegister, i, words[i], result);
+  }
+}
+
+}  // namespace
+
+void ScanAnchors(const CrashContext& crash, const Runtime& runtime,
+                 const MemoryMap& map, const ThreadTable& threads,
+                 const Roots& roots, safe::Arena& arena, ScanResult& result,
+                 Outcome& outcome) {
+  result.anchors.Reserve(arena, 64);
+  result.reached.Reserve(arena, kMaxReached);
+  DescribeAnchors(crash, runtime, threads[0], result);
+  Walk walk(runtime, map, roots, arena, result, outcome);
+  for (size_t i = 0; i < roots.metadata.size(); ++i) {
+    walk.KeepMetadata(roots.metadata[i]);
+  }
+  walk.SetDirect(true);
+  ScanRegisters(threads[0], walk);
+  for (size_t i = 1; i < threads.size(); ++i) ScanRegisters(threads[i], walk);
+  ScanStacks(roots, threads, walk);
+  walk.SetDirect(false);
+  ScanKept(*runtime.index, walk);
+  ScanKeptRanges(*runtime.tags, walk);
+  for (size_t i = 0; i < roots.thread_data.size(); ++i) {
+    ScanRange(roots.thread_data[i], walk);
+  }
+  for (size_t i = 0; i < roots.static_data.size(); ++i) {
+    ScanRange(roots.static_data[i], walk);
+  }
+  walk.Drain();
+}
+
+}  // namespace minicore

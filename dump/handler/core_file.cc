@@ -1,0 +1,182 @@
+#include "dump/handler/core_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dump/handler/proc_files.h"
+#include "dump/safe/format.h"
+#include "dump/safe/syscalls.h"
+
+namespace minicore {
+namespace {
+
+constexpr char kDefaultName[] = "core.%e.%p";
+// A write that makes no progress this often is given up: a full pipe that nobody reads
+// is ended by the deadline's watchdog, not here.
+constexpr int kMostRetries = 1000;
+
+bool IsDirectory(const char* path) {
+  struct stat status;
+  return safe::Syscall(SYS_stat, safe::Word(path), safe::Word(&status)) == 0 &&
+         S_ISDIR(status.st_mode);
+}
+
+// The program's name as the kernel knows it, with '/' made harmless (fs/coredump.c,
+// cn_esc_printf()).
+void AppendName(const CrashContext& crash, safe::Text& text) {
+  char name[32];
+  TaskFile(crash.pid, "comm", name, sizeof(name));
+  for (char* at = name; *at != '\0'; ++at) {
+    if (*at == '/') *at = '!';
+  }
+  const bool dots = safe::Equal(name, ".") || safe::Equal(name, "..");
+  text.String(dots ? "!" : name);
+}
+
+}  // namespace
+
+bool ExpandPath(const char* pattern, const CrashContext& crash,
+                const ProcessFacts& facts, char* path, size_t size) {
+  safe::Text text(path, size);
+  for (const char* at = pattern; *at != '\0'; ++at) {
+    if (*at != '%') {
+      text.Char(*at);
+      continue;
+    }
+    switch (*++at) {
+      case '\0':
+        return !text.truncated();
+      case '%':
+        text.Char('%');
+        break;
+      case 'p':
+        text.Decimal(static_cast<uint64_t>(crash.pid));
+        break;
+      case 's':
+        text.Decimal(static_cast<uint64_t>(crash.signal));
+        break;
+      case 't': {
+        timespec now{};
+        safe::Syscall(SYS_clock_gettime, CLOCK_REALTIME, safe::Word(&now));
+        text.Decimal(static_cast<uint64_t>(now.tv_sec));
+        break;
+      }
+      case 'e':
+        AppendName(crash, text);
+        break;
+      case 'h':
+        text.String(facts.host);
+        break;
+      default:
+        break;
+    }
+  }
+  return !text.truncated();
+}
+
+int CoreFile::Open(const CrashContext& crash, const Runtime& runtime) {
+  path_[0] = part_[0] = '\0';
+  written_ = 0;
+  if (runtime.policy.fd >= 0 || runtime.preopened_fd >= 0) {
+    fd_ = runtime.policy.fd >= 0 ? runtime.policy.fd : runtime.preopened_fd;
+    safe::Text(path_, sizeof(path_))
+        .String("descriptor ")
+        .Decimal(static_cast<uint64_t>(fd_));
+    const long at = safe::Syscall(SYS_lseek, fd_, 0, SEEK_CUR);
+    seekable_ = at >= 0;
+    start_ = seekable_ ? static_cast<uint64_t>(at) : 0;
+    own_ = false;
+    return 0;
+  }
+  char pattern[kMaxPath];
+  safe::Text text(pattern, sizeof(pattern));
+  text.String(runtime.policy.path);
+  // A directory, with or without a slash at its end, gets the default name.
+  if (!ExpandPath(pattern, crash, runtime.facts, path_, sizeof(path_))) {
+    return -ENAMETOOLONG;
+  }
+  if (IsDirectory(path_)) {
+    text.Char('/').String(kDefaultName);
+    if (text.truncated() ||
+        !ExpandPath(pattern, crash, runtime.facts, path_, sizeof(path_))) {
+      return -ENAMETOOLONG;
+    }
+  }
+  safe::Text part(part_, sizeof(part_));
+  part.String(path_).String(".part");
+  if (part.truncated()) return -ENAMETOOLONG;
+  constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+  fd_ = safe::Open(part_, kFlags, 0600);
+  if (fd_ < 0) {
+    const int error = fd_;
+    part_[0] = '\0';
+    return error;
+  }
+  own_ = seekable_ = true;
+  start_ = 0;
+  return 0;
+}
+
+int CoreFile::Append(const void* data, size_t size) {
+  const auto* bytes = static_cast<const char*>(data);
+  int retries = 0;
+  while (size != 0) {
+    const long count = safe::Write(fd_, bytes, size);
+    if (count > 0) {
+      bytes += count;
+      size -= static_cast<size_t>(count);
+      written_ += static_cast<uint64_t>(count);
+      retries = 0;
+      continue;
+    }
+    if (++retries > kMostRetries) return -EIO;
+    if (count == -EINTR) continue;
+    if (count == -EAGAIN) {  // a non-blocking pipe
+      const timespec pause{0, 1000000};
+      safe::Syscall(SYS_nanosleep, safe::Word(&pause));
+      continue;
+    }
+    return count == 0 ? -ENOSPC : static_cast<int>(count);
+  }
+  return 0;
+}
+
+int CoreFile::WriteAt(uint64_t offset, const void* data, size_t size) {
+  const auto* bytes = static_cast<const char*>(data);
+  while (size != 0) {
+    const long count = safe::PWrite(fd_, bytes, size, start_ + offset);
+    if (count <= 0) return count == 0 ? -ENOSPC : static_cast<int>(count);
+    bytes += count;
+    offset += static_cast<uint64_t>(count);
+    size -= static_cast<size_t>(count);
+  }
+  return 0;
+}
+
+int CoreFile::Truncate(uint64_t size) {
+  return static_cast<int>(safe::Truncate(fd_, start_ + size));
+}
+
+int CoreFile::Commit() {
+  if (!own_) return 0;
+  safe::Close(fd_);
+  long error = safe::RenameNoReplace(part_, path_);
+  // Before Linux 3.15, or on a file system without the flag: rename() would replace a
+  // core that is there, so a link is made, which never does.
+  if (error == -EINVAL || error == -ENOSYS) {
+    error = safe::Syscall(SYS_link, safe::Word(part_), safe::Word(path_));
+    if (error == 0) safe::Unlink(part_);
+  }
+  if (error != 0) safe::Unlink(part_);
+  return static_cast<int>(error);
+}
+
+void CoreFile::Abandon() {
+  if (!own_) return;
+  safe::Close(fd_);
+  if (part_[0] != '\0') safe::Unlink(part_);
+}
+
+}  // namespace minicore

@@ -1,0 +1,60 @@
+// Where the core goes: a file that only has its final name when it is whole, or a
+// descriptor.
+//
+// Context: handler.
+
+#ifndef MINICORE_DUMP_HANDLER_CORE_FILE_H_
+#define MINICORE_DUMP_HANDLER_CORE_FILE_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "dump/handler/crash_context.h"
+#include "dump/policy.h"
+
+namespace minicore {
+
+inline constexpr size_t kMaxPath = 4096;
+
+// Expands core(5)'s %p %t %e %s %h %% in `pattern`; unknown ones are dropped, as the
+// kernel does (fs/coredump.c, format_corename()).
+// Returns: false if it does not fit.
+bool ExpandPath(const char* pattern, const CrashContext& crash,
+                const ProcessFacts& facts, char* path, size_t size);
+
+class CoreFile {
+ public:
+  // Opens PATH.part, or takes the descriptor of the policy.
+  // Returns: 0 or -errno.
+  int Open(const CrashContext& crash, const Runtime& runtime);
+
+  // Writes all of it at the end of what was written, whatever it takes.
+  // Returns: 0 or -errno; written() says how far it came.
+  int Append(const void* data, size_t size);
+
+  // Overwrites. Only where seekable() holds.
+  int WriteAt(uint64_t offset, const void* data, size_t size);
+  int Truncate(uint64_t size);
+
+  // Gives the file its final name.
+  int Commit();
+  // Removes what was written, if it is a file of ours.
+  void Abandon();
+
+  bool seekable() const { return seekable_; }
+  uint64_t written() const { return written_; }
+  const char* path() const { return path_; }
+
+ private:
+  int fd_ = -1;
+  bool own_ = false;       // we opened it
+  bool seekable_ = false;
+  uint64_t start_ = 0;     // offset of the core in the descriptor
+  uint64_t written_ = 0;
+  char path_[kMaxPath];
+  char part_[kMaxPath];
+};
+
+}  // namespace minicore
+
+#endif  // MINICORE_DUMP_HANDLER_CORE_FILE_H_

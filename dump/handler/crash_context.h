@@ -1,0 +1,52 @@
+// What the fatal signal brought, and what the process knew before it.
+
+#ifndef MINICORE_DUMP_HANDLER_CRASH_CONTEXT_H_
+#define MINICORE_DUMP_HANDLER_CRASH_CONTEXT_H_
+
+#include <signal.h>
+#include <ucontext.h>
+
+#include <cstdint>
+
+#include "alloc/address.h"
+#include "alloc/index_format.h"
+#include "dump/policy.h"
+
+namespace minicore {
+
+struct CrashContext {
+  int signal = 0;
+  int pid = 0;
+  int tid = 0;
+  const siginfo_t* info = nullptr;        // in the signal frame
+  const ucontext_t* context = nullptr;    // likewise
+};
+
+inline constexpr unsigned kMaxAuxv = 64;
+
+// Learned in ordinary context, at install.
+struct ProcessFacts {
+  uint64_t auxv[2 * kMaxAuxv];  // /proc/self/auxv, AT_NULL included
+  uint32_t auxv_words;
+  uint32_t pthread_bytes;  // sizeof(struct pthread), from libthread_db's descriptor
+  char host[64];
+};
+
+// All that the handler works with besides the crash itself. Constant-initialised; the
+// handler reads it, install.cc writes it before any handler is installed.
+struct Runtime {
+  Policy policy;
+  ProcessFacts facts;
+  const IndexState* index;
+  const TagState* tags;
+  void* arena;
+  ByteCount arena_bytes;
+  void* dump_stack_end;
+  void* restorer;  // libc's sa_restorer
+  int preopened_fd;
+  AddressRange arena_range;
+};
+
+}  // namespace minicore
+
+#endif  // MINICORE_DUMP_HANDLER_CRASH_CONTEXT_H_

@@ -1,0 +1,242 @@
+#include "dump/handler/dump_plan.h"
+
+#include <elf.h>
+
+#include <algorithm>
+
+namespace minicore {
+namespace {
+
+constexpr ByteCount kGranularity = 16;
+// A gap up to this costs less as markers than as another program header (56 bytes).
+constexpr ByteCount kCheapGap = 64;
+// When program headers are short, gaps up to this are filled before memory is dropped.
+constexpr ByteCount kWidestGap = 64 * 1024;
+
+bool Before(const Piece& a, const Piece& b) {
+  if (a.range.begin != b.range.begin) return a.range.begin < b.range.begin;
+  return a.group < b.group;
+}
+
+// Makes `sorted` disjoint in place: where pieces overlap, the first keeps the common
+// part. Kinds are for the report; the group is the more important one's.
+void MakeDisjoint(Pieces& sorted) {
+  size_t kept = 0;
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    Piece piece = sorted[i];
+    if (kept != 0) {
+      Piece& last = sorted[kept - 1];
+      if (piece.range.begin < last.range.end) {
+        last.group = std::min(last.group, piece.group);
+        piece.range.begin = last.range.end;
+      }
+      if (piece.range.empty()) continue;
+      if (piece.range.begin == last.range.end && piece.kind == last.kind &&
+          piece.tid == last.tid && piece.group == last.group) {
+        last.range.end = piece.range.end;
+        continue;
+      }
+    }
+    if (!piece.range.empty()) sorted[kept++] = piece;
+  }
+  sorted.Truncate(kept);
+}
+
+// Cuts what `solid` (disjoint, sorted) covers out of the absent pieces, and appends the
+// rest to `plan`.
+void AddAbsent(const Pieces& absent, const Pieces& solid, Pieces& out) {
+  for (const Piece& piece : absent) {
+    Address at = piece.range.begin;
+    const Piece* cover = std::lower_bound(
+        solid.begin(), solid.end(), at,
+        [](const Piece& a, Address value) { return a.range.end <= value; });
+    for (; cover != solid.end() && cover->range.begin < piece.range.end; ++cover) {
+      if (cover->range.begin > at) {
+        Piece rest = piece;
+        rest.range = {at, cover->range.begin};
+        (void)out.Push(rest);
+      }
+      at = std::max(at, cover->range.end);
+    }
+    if (at < piece.range.end) {
+      Piece rest = piece;
+      rest.range.begin = at;
+      (void)out.Push(rest);
+    }
+  }
+}
+
+uint32_t FlagsOf(const MemoryMap& map, Address address) {
+  const Mapping* mapping = map.Find(address);
+  if (mapping == nullptr) return PF_R;
+  return (mapping->readable ? PF_R : 0u) | (mapping->writable ? PF_W : 0u) |
+         (mapping->executable ? PF_X : 0u);
+}
+
+// The widest gap to fill so that at most `most` segments are left.
+ByteCount GapFor(const Pieces& pieces, uint64_t most) {
+  uint64_t segments = pieces.size();
+  // gaps_up_to[i]: gaps of at most 64 << i bytes.
+  uint64_t gaps[11] = {};
+  for (size_t i = 1; i < pieces.size(); ++i) {
+    if (pieces[i].content == Content::kAbsent ||
+        pieces[i - 1].content == Content::kAbsent) {
+      continue;
+    }
+    const ByteCount gap = pieces[i].range.begin - pieces[i - 1].range.end;
+    for (unsigned j = 0; j < 11; ++j) {
+      if (gap <= kCheapGap << j) {
+        ++gaps[j];
+        break;
+      }
+    }
+  }
+  ByteCount widest = kCheapGap;
+  for (unsigned j = 0; j < 11; ++j) {
+    widest = kCheapGap << j;
+    segments -= gaps[j];
+    if (segments <= most) break;
+  }
+  return std::min(widest, kWidestGap);
+}
+
+class Builder {
+ public:
+  Builder(const Runtime& runtime, const MemoryMap& map, DumpPlan& plan,
+          Outcome& outcome)
+      : runtime_(runtime), map_(map), plan_(plan), outcome_(outcome) {}
+
+  void MakeSegments();
+
+ private:
+  bool Extends(const Segment& segment, const Piece& piece, ByteCount widest_gap,
+               uint32_t flags) const;
+
+  const Runtime& runtime_;
+  const MemoryMap& map_;
+  DumpPlan& plan_;
+  Outcome& outcome_;
+};
+
+// Whether `piece` can be part of `segment` which ends before it: solid after solid with
+// at most a small gap, absent after anything it touches, never solid after absent.
+bool Builder::Extends(const Segment& segment, const Piece& piece,
+                      ByteCount widest_gap, uint32_t flags) const {
+  if (segment.flags != flags) return false;
+  const ByteCount gap = piece.range.begin - segment.range.end;
+  if (piece.content == Content::kAbsent) return gap == 0;
+  if (segment.file_bytes != segment.range.size()) return false;
+  return gap <= widest_gap;
+}
+
+void Builder::MakeSegments() {
+  const uint64_t most = std::min<uint64_t>(runtime_.policy.segments, kMaxSegments - 2);
+  const ByteCount widest_gap = GapFor(plan_.pieces, most);
+  size_t kept = 0;  // pieces that found a segment; the others leave the plan
+  for (size_t i = 0; i < plan_.pieces.size(); ++i) {
+    const Piece piece = plan_.pieces[i];
+    const uint32_t flags = FlagsOf(map_, piece.range.begin);
+    const bool solid = piece.content != Content::kAbsent;
+    if (!plan_.segments.empty()) {
+      Segment& last = plan_.segments.back();
+      if (Extends(last, piece, widest_gap, flags)) {
+        last.range.end = piece.range.end;
+        if (solid) last.file_bytes = last.range.size();
+        last.group = std::min(last.group, piece.group);
+        ++last.piece_count;
+        plan_.pieces[kept++] = piece;
+        continue;
+      }
+    }
+    Segment segment = {piece.range, solid ? piece.range.size() : 0, 0, flags,
+                       static_cast<uint32_t>(kept), 1, piece.group};
+    if (plan_.segments.size() >= most || !plan_.segments.Push(segment)) {
+      outcome_.AddHole(piece.range.begin, piece.range.end, HoleReason::kSegmentLimit);
+      continue;
+    }
+    plan_.pieces[kept++] = piece;
+  }
+  plan_.pieces.Truncate(kept);
+}
+
+void AddReached(const Reached& reached, Pieces& solid, Outcome& outcome) {
+  if (reached.range.empty()) return;
+  Piece piece;
+  piece.range = reached.range;
+  piece.kind = reached.kind;
+  piece.group = reached.kind == SegmentKind::kThreadData ? FileGroup::kMetadata
+                : reached.kind == SegmentKind::kForeign  ? FileGroup::kForeign
+                                                         : FileGroup::kHeap;
+  if (!solid.Push(piece)) {
+    outcome.AddHole(piece.range.begin, piece.range.end, HoleReason::kOutOfRoom);
+  }
+}
+
+}  // namespace
+
+void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
+               const ScanResult& scan, const Redactor& redactor, safe::Arena& arena,
+               DumpPlan& plan, Outcome& outcome) {
+  Pieces solid;
+  Pieces absent;
+  solid.Reserve(arena, roots.pieces.size() + scan.reached.size());
+  absent.Reserve(arena, roots.pieces.size());
+  for (const Piece& piece : roots.pieces) {
+    (void)(piece.content == Content::kAbsent ? absent : solid).Push(piece);
+  }
+  for (const Reached& reached : scan.reached) {
+    // With secrets that could not be taken in, only what debuggers need is written of
+    // the memory that may hold copies of them.
+    if (redactor.overflowed() && reached.kind != SegmentKind::kThreadData) {
+      outcome.AddHole(reached.range.begin, reached.range.end, HoleReason::kOutOfRoom);
+      continue;
+    }
+    AddReached(reached, solid, outcome);
+  }
+  std::sort(solid.begin(), solid.end(), Before);
+  MakeDisjoint(solid);
+  plan.pieces.Reserve(arena, 2 * (solid.size() + absent.size()) + 16);
+  for (const Piece& piece : solid) (void)plan.pieces.Push(piece);
+  AddAbsent(absent, solid, plan.pieces);
+  std::sort(plan.pieces.begin(), plan.pieces.end(), Before);
+  plan.segments.Reserve(arena, std::min<size_t>(plan.pieces.size(), kMaxSegments));
+  Builder builder(runtime, map, plan, outcome);
+  builder.MakeSegments();
+}
+
+// Segments that touch share the group of the most important one, so that they touch in
+// the file too: lldb reads zeros across a boundary that does not.
+void LayOut(uint64_t notes_bytes, uint64_t report_bytes, safe::Arena& arena,
+            DumpPlan& plan) {
+  auto& segments = plan.segments;
+  for (size_t first = 0; first < segments.size();) {
+    size_t end = first + 1;
+    FileGroup group = segments[first].group;
+    while (end < segments.size() &&
+           segments[end - 1].range.end == segments[end].range.begin) {
+      group = std::min(group, segments[end++].group);
+    }
+    for (; first < end; ++first) segments[first].group = group;
+  }
+  plan.file_order.Reserve(arena, segments.size());
+  uint64_t offset = sizeof(Elf64_Ehdr) + (segments.size() + 2) * sizeof(Elf64_Phdr);
+  plan.notes_offset = AlignUp(offset, kGranularity);
+  plan.notes_bytes = notes_bytes;
+  offset = AlignUp(plan.notes_offset + notes_bytes, kGranularity);
+  for (unsigned group = 0; group <= static_cast<unsigned>(FileGroup::kHeap); ++group) {
+    for (size_t i = 0; i < segments.size(); ++i) {
+      if (static_cast<unsigned>(segments[i].group) != group) continue;
+      segments[i].file_offset = offset;
+      offset += segments[i].file_bytes;
+      (void)plan.file_order.Push(static_cast<uint32_t>(i));
+    }
+    if (group == static_cast<unsigned>(FileGroup::kCrashedStack)) {
+      plan.least_bytes = offset;
+    }
+  }
+  plan.report_offset = AlignUp(offset, kGranularity);
+  plan.report_bytes = report_bytes;
+  plan.file_bytes = plan.report_offset + report_bytes;
+}
+
+}  // namespace minicore

@@ -1,0 +1,230 @@
+#include "dump/handler/elf_core_writer.h"
+
+#include <elf.h>
+#include <errno.h>
+
+#include <algorithm>
+
+#include "dump/safe/guarded.h"
+
+namespace minicore {
+namespace {
+
+constexpr size_t kBufferBytes = 256 * 1024;
+constexpr size_t kBlockBytes = 64 * 1024;
+// Neighbouring blocks overlap by this, so that no copy of a secret hides at their seam.
+constexpr size_t kOverlap = kWindowBytes;
+
+// The bytes of a block with the overlap before and behind it.
+uint8_t g_block[kBlockBytes + 2 * kOverlap];
+
+void FillHeaders(const DumpPlan& plan, uint8_t* to) {
+  Elf64_Ehdr header{};
+  __builtin_memcpy(header.e_ident, ELFMAG, SELFMAG);
+  header.e_ident[EI_CLASS] = ELFCLASS64;
+  header.e_ident[EI_DATA] = ELFDATA2LSB;
+  header.e_ident[EI_VERSION] = EV_CURRENT;
+  header.e_type = ET_CORE;
+  header.e_machine = EM_X86_64;
+  header.e_version = EV_CURRENT;
+  header.e_phoff = sizeof(header);
+  header.e_ehsize = sizeof(header);
+  header.e_phentsize = sizeof(Elf64_Phdr);
+  header.e_phnum = static_cast<uint16_t>(plan.segments.size() + 2);
+  const auto put = [&to](const auto& value) {
+    __builtin_memcpy(to, &value, sizeof(value));
+    to += sizeof(value);
+  };
+  put(header);
+  Elf64_Phdr notes{};
+  notes.p_type = PT_NOTE;
+  notes.p_align = 4;
+  notes.p_offset = plan.notes_offset;
+  notes.p_filesz = plan.notes_bytes;
+  put(notes);
+  for (const Segment& segment : plan.segments) {
+    Elf64_Phdr load{};
+    load.p_type = PT_LOAD;
+    load.p_flags = segment.flags;
+    load.p_offset = segment.file_offset;
+    load.p_vaddr = segment.range.begin;
+    load.p_filesz = segment.file_bytes;
+    load.p_memsz = segment.range.size();
+    // elfutils rounds addresses to it, and 0 or 1 to whole pages
+    // (libdwfl/dwfl_segment_report_module.c, segment_align).
+    load.p_align = 16;
+    put(load);
+  }
+  notes.p_offset = plan.report_offset;
+  notes.p_filesz = plan.report_bytes;
+  put(notes);
+}
+
+void FillMarkers(Address address, uint8_t* to, size_t size) {
+  for (size_t i = 0; i < size; ++i) {
+    to[i] = static_cast<uint8_t>(kElidedMarker[(address + i) % 8]);
+  }
+}
+
+}  // namespace
+
+int ElfCoreWriter::Flush() {
+  const size_t size = buffered_;
+  buffered_ = 0;
+  return size == 0 ? 0 : file_.Append(buffer_, size);
+}
+
+int ElfCoreWriter::Put(const uint8_t* data, size_t size) {
+  offset_ += size;
+  while (size != 0) {
+    const size_t part = std::min(size, kBufferBytes - buffered_);
+    __builtin_memcpy(buffer_ + buffered_, data, part);
+    buffered_ += part;
+    data += part;
+    size -= part;
+    if (buffered_ == kBufferBytes) {
+      const int error = Flush();
+      if (error != 0) return error;
+    }
+  }
+  return 0;
+}
+
+int ElfCoreWriter::PadTo(uint64_t offset) {
+  const uint8_t zeros[64] = {};
+  while (offset_ < offset) {
+    const int error = Put(zeros, std::min<uint64_t>(offset - offset_, sizeof(zeros)));
+    if (error != 0) return error;
+  }
+  return 0;
+}
+
+int ElfCoreWriter::WriteHeaders() {
+  FillHeaders(plan_, headers_);
+  return Put(headers_, header_bytes_);
+}
+
+int ElfCoreWriter::WriteMarkers(AddressRange range) {
+  uint8_t markers[64];
+  while (!range.empty()) {
+    const size_t size = std::min<ByteCount>(range.size(), sizeof(markers));
+    FillMarkers(range.begin, markers, size);
+    const int error = Put(markers, size);
+    if (error != 0) return error;
+    range.begin += size;
+  }
+  return 0;
+}
+
+// Block by block: read, redact, write. Past the deadline only markers are written, so
+// that the file ends where the headers say.
+int ElfCoreWriter::WritePiece(AddressRange range) {
+  for (Address at = range.begin; at < range.end;) {
+    const size_t size = std::min<ByteCount>(range.end - at, kBlockBytes);
+    if (outcome_.Late()) {
+      outcome_.AddHole(at, range.end, HoleReason::kDeadline);
+      return WriteMarkers({at, range.end});
+    }
+    const size_t before = at == range.begin ? 0 : kOverlap;
+    const size_t behind = std::min<ByteCount>(range.end - at - size, kOverlap);
+    const Address begin = at - before;
+    const size_t total = before + size + behind;
+    // Pages that can't be read become markers, and reading goes on behind each.
+    for (size_t done = 0; done < total;) {
+      done += safe::GuardedCopy(g_block + done, begin + done, total - done);
+      if (done == total) break;
+      const Address hole = begin + done;
+      const Address next = std::min(AlignDown(hole, kPageSize) + kPageSize, begin + total);
+      FillMarkers(hole, g_block + done, next - hole);
+      outcome_.AddHole(hole, next, HoleReason::kUnreadable);
+      done = next - begin;
+    }
+    redactor_.Redact(begin, g_block, total, {at, at + size}, outcome_);
+    const int error = Put(g_block + before, size);
+    if (error != 0) return error;
+    at += size;
+  }
+  return 0;
+}
+
+// The clock is read for every piece: it costs as much as copying a few of them, and no
+// piece is small enough to be worth the trouble of asking less often.
+int ElfCoreWriter::WriteSegment(const Segment& segment) {
+  int error = PadTo(segment.file_offset);
+  if (error != 0) return error;
+  const Address end = segment.range.begin + segment.file_bytes;
+  Address at = segment.range.begin;
+  for (uint32_t i = 0; i < segment.piece_count && at < end; ++i) {
+    // Neighbours are read as one.
+    const Piece& piece = plan_.pieces[segment.first_piece + i];
+    if (piece.content == Content::kAbsent) continue;
+    AddressRange run = piece.range;
+    while (i + 1 < segment.piece_count) {
+      const Piece& next = plan_.pieces[segment.first_piece + i + 1];
+      if (next.content != Content::kMemory || next.range.begin != run.end) break;
+      run.end = next.range.end;
+      ++i;
+    }
+    if (run.begin > at && (error = WriteMarkers({at, run.begin})) != 0) return error;
+    if ((error = WritePiece(run)) != 0) return error;
+    at = run.end;
+  }
+  return 0;
+}
+
+int ElfCoreWriter::WriteContents(const NoteBuffer& notes, safe::Arena& arena) {
+  header_bytes_ =
+      sizeof(Elf64_Ehdr) + (plan_.segments.size() + 2) * sizeof(Elf64_Phdr);
+  headers_ = arena.AllocateArray<uint8_t>(header_bytes_);
+  buffer_ = arena.AllocateArray<uint8_t>(kBufferBytes);
+  if (headers_ == nullptr || buffer_ == nullptr) return -ENOMEM;
+  int error = WriteHeaders();
+  if (error == 0) error = PadTo(plan_.notes_offset);
+  if (error == 0) error = Put(notes.bytes(), notes.size());
+  for (const uint32_t index : plan_.file_order) {
+    if (error != 0) return error;
+    error = WriteSegment(plan_.segments[index]);
+  }
+  if (error == 0) error = PadTo(plan_.report_offset);
+  if (error == 0) error = Flush();
+  return error;
+}
+
+bool ElfCoreWriter::Shorten() {
+  if (!file_.seekable() || file_.written() < plan_.least_bytes + plan_.report_bytes) {
+    return false;
+  }
+  plan_.report_offset = AlignDown(file_.written() - plan_.report_bytes, 16);
+  for (Segment& segment : plan_.segments) {
+    const uint64_t end = segment.file_offset + segment.file_bytes;
+    if (end <= plan_.report_offset || segment.file_bytes == 0) continue;
+    const uint64_t left = plan_.report_offset > segment.file_offset
+                              ? plan_.report_offset - segment.file_offset
+                              : 0;
+    outcome_.AddHole(segment.range.begin + left, segment.range.end,
+                     HoleReason::kOutOfRoom);
+    segment.file_bytes = left;
+    // Memory that is missing is a hole, not zeros.
+    segment.range.end = segment.range.begin + left;
+    segment.file_offset = std::min(segment.file_offset, plan_.report_offset);
+  }
+  outcome_.truncated = shortened_ = true;
+  plan_.file_bytes = plan_.report_offset + plan_.report_bytes;
+  return true;
+}
+
+int ElfCoreWriter::WriteReport(const NoteBuffer& report) {
+  if (!shortened_) {
+    const int error = Put(report.bytes(), report.size());
+    return error != 0 ? error : Flush();
+  }
+  FillHeaders(plan_, headers_);
+  int error = file_.WriteAt(0, headers_, header_bytes_);
+  if (error == 0) {
+    error = file_.WriteAt(plan_.report_offset, report.bytes(), report.size());
+  }
+  if (error == 0) error = file_.Truncate(plan_.file_bytes);
+  return error;
+}
+
+}  // namespace minicore

@@ -1,0 +1,245 @@
+#include "dump/handler/notes.h"
+
+#include <elf.h>
+#include <sys/procfs.h>
+
+#include "dump/handler/proc_files.h"
+#include "dump/safe/guarded.h"
+
+namespace minicore {
+namespace {
+
+constexpr size_t kFpregsetBytes = 512;  // FXSAVE image
+constexpr size_t kAvxStateBytes = 832;  // legacy area, header, upper halves of ymm
+constexpr size_t kMostStateBytes = 2696;
+constexpr size_t kXcr0Offset = 464;     // in the legacy area, where gdb looks for it
+constexpr size_t kHeaderOffset = 512;   // XSTATE_BV
+
+static_assert(sizeof(elf_prstatus) == 336 && sizeof(elf_prpsinfo) == 136,
+              "consumers match these by size");
+
+class Builder {
+ public:
+  Builder(const CrashContext& crash, const Runtime& runtime,
+          const Redactor& redactor, NoteBuffer& notes, Outcome& outcome)
+      : crash_(crash), runtime_(runtime), redactor_(redactor), notes_(notes),
+        outcome_(outcome) {}
+
+  void AddStatus(const Thread& thread);
+  void AddProcess();
+  void AddSignal();
+  void AddAuxv();
+  void AddFiles(const MemoryMap& map);
+  void AddFloatingPoint(const Thread& thread);
+  void AddExtendedState(const Thread& thread);
+
+ private:
+  void Redact(uint8_t* bytes, size_t size) {
+    redactor_.Redact(0, bytes, size, {0, size}, outcome_);
+  }
+
+  const CrashContext& crash_;
+  const Runtime& runtime_;
+  const Redactor& redactor_;
+  NoteBuffer& notes_;
+  Outcome& outcome_;
+};
+
+int Process(long number, int which) {
+  return static_cast<int>(safe::Syscall(number, which));
+}
+
+void Builder::AddStatus(const Thread& thread) {
+  elf_prstatus status{};
+  status.pr_info.si_signo = crash_.signal;
+  if (thread.source == ThreadSource::kCrashed) {
+    status.pr_info.si_code = crash_.info->si_code;
+    status.pr_info.si_errno = crash_.info->si_errno;
+  }
+  // The kernel gives every thread the fatal signal (fill_prstatus()).
+  status.pr_cursig = static_cast<short>(crash_.signal);
+  status.pr_pid = thread.tid;
+  status.pr_ppid = Process(SYS_getppid, 0);
+  status.pr_pgrp = Process(SYS_getpgid, 0);
+  status.pr_sid = Process(SYS_getsid, 0);
+  status.pr_fpvalid = 1;
+  user_regs_struct registers = thread.registers;
+  auto* words = reinterpret_cast<uint64_t*>(&registers);
+  redactor_.RedactWords(words, sizeof(registers) / 8, outcome_);
+  // Without these two there is no backtrace; what they hold is in the program headers.
+  registers.rip = thread.registers.rip;
+  registers.rsp = thread.registers.rsp;
+  __builtin_memcpy(&status.pr_reg, &registers, sizeof(status.pr_reg));
+  uint8_t* to = notes_.Add("CORE", NT_PRSTATUS, sizeof(status));
+  if (to != nullptr) __builtin_memcpy(to, &status, sizeof(status));
+}
+
+void Builder::AddProcess() {
+  elf_prpsinfo info{};
+  info.pr_sname = 'R';
+  info.pr_uid = static_cast<unsigned>(Process(SYS_getuid, 0));
+  info.pr_gid = static_cast<unsigned>(Process(SYS_getgid, 0));
+  info.pr_pid = crash_.pid;
+  info.pr_ppid = Process(SYS_getppid, 0);
+  info.pr_pgrp = Process(SYS_getpgid, 0);
+  info.pr_sid = Process(SYS_getsid, 0);
+  TaskFile(crash_.pid, "comm", info.pr_fname, sizeof(info.pr_fname));
+  if (!runtime_.policy.elide_argv) {
+    const long length =
+        ReadFile("/proc/self/cmdline", info.pr_psargs, sizeof(info.pr_psargs));
+    for (long i = 0; i + 1 < length; ++i) {
+      if (info.pr_psargs[i] == '\0') info.pr_psargs[i] = ' ';
+    }
+    Redact(reinterpret_cast<uint8_t*>(info.pr_psargs), sizeof(info.pr_psargs));
+  }
+  uint8_t* to = notes_.Add("CORE", NT_PRPSINFO, sizeof(info));
+  if (to != nullptr) __builtin_memcpy(to, &info, sizeof(info));
+}
+
+void Builder::AddSignal() {
+  uint8_t* to = notes_.Add("CORE", NT_SIGINFO, sizeof(siginfo_t));
+  if (to != nullptr) __builtin_memcpy(to, crash_.info, sizeof(siginfo_t));
+}
+
+void Builder::AddAuxv() {
+  const size_t size = runtime_.facts.auxv_words * sizeof(uint64_t);
+  if (size == 0) return;
+  uint8_t* to = notes_.Add("CORE", NT_AUXV, size);
+  if (to != nullptr) __builtin_memcpy(to, runtime_.facts.auxv, size);
+}
+
+// fs/binfmt_elf.c, fill_files_note(): count, page size, (begin, end, offset in pages)
+// each, then the names.
+void Builder::AddFiles(const MemoryMap& map) {
+  size_t count = 0;
+  size_t name_bytes = 0;
+  for (const Mapping& mapping : map.mappings()) {
+    if (mapping.inode == 0) continue;
+    ++count;
+    name_bytes += safe::Length(map.NameOf(mapping)) + 1;
+  }
+  const size_t size = (2 + 3 * count) * sizeof(uint64_t) + name_bytes;
+  uint8_t* to = notes_.Add("CORE", NT_FILE, size);
+  if (to == nullptr) return;
+  uint8_t* names = to + (2 + 3 * count) * sizeof(uint64_t);
+  const auto put = [&to](uint64_t word) {
+    __builtin_memcpy(to, &word, sizeof(word));
+    to += sizeof(word);
+  };
+  put(count);
+  put(kPageSize);
+  uint8_t* const first_name = names;
+  for (const Mapping& mapping : map.mappings()) {
+    if (mapping.inode == 0) continue;
+    put(mapping.range.begin);
+    put(mapping.range.end);
+    put(mapping.file_offset / kPageSize);
+    const char* name = map.NameOf(mapping);
+    const size_t length = safe::Length(name) + 1;
+    __builtin_memcpy(names, name, length);
+    names += length;
+  }
+  Redact(first_name, name_bytes);
+}
+
+void Builder::AddFloatingPoint(const Thread& thread) {
+  uint8_t* to = notes_.Add("CORE", NT_FPREGSET, kFpregsetBytes);
+  if (to == nullptr) return;
+  if (thread.xstate == nullptr ||
+      safe::GuardedCopy(to, reinterpret_cast<Address>(thread.xstate),
+                        kFpregsetBytes) != kFpregsetBytes) {
+    // What a thread starts with: FCW and MXCSR (Intel SDM volume 1, table 13-1).
+    to[0] = 0x7f;
+    to[1] = 0x03;
+    to[24] = 0x80;
+    to[25] = 0x1f;
+  }
+  Redact(to, kFpregsetBytes);
+}
+
+// gdb 13 rejects a state whose size is not the one it derives from XCR0, and then shows
+// no upper half of ymm at all; gdb 14 and later know these five sizes. Of any other
+// layout (AMD's AVX-512 without PKRU has 2,432 bytes) the first 832 bytes are kept, with
+// XCR0 saying that there is no more.
+bool KnownToDebuggers(size_t size) {
+  return size == 832 || size == 1088 || size == 2440 || size == 2688 || size == 2696;
+}
+
+void Builder::AddExtendedState(const Thread& thread) {
+  if (thread.xstate == nullptr || thread.xstate_bytes < kAvxStateBytes) return;
+  const size_t size =
+      KnownToDebuggers(thread.xstate_bytes) ? thread.xstate_bytes : kAvxStateBytes;
+  static_assert(kMostStateBytes == 2696);
+  uint8_t* to = notes_.Add("LINUX", NT_X86_XSTATE, size);
+  if (to == nullptr) return;
+  if (safe::GuardedCopy(to, reinterpret_cast<Address>(thread.xstate), size) != size) {
+    return;
+  }
+  uint64_t xcr0;     // xfeatures of the software bytes: their third word
+  uint64_t present;  // XSTATE_BV
+  __builtin_memcpy(&xcr0, to + kXcr0Offset + 8, sizeof(xcr0));
+  __builtin_memcpy(&present, to + kHeaderOffset, sizeof(present));
+  if (size == kAvxStateBytes) {
+    xcr0 = 7;
+    present &= 7;
+  }
+  // The kernel's signal frame always holds x87 and SSE state (arch/x86/kernel/fpu/
+  // signal.c, save_xstate_epilog()); of a component in its initial state it writes
+  // nothing, and what lies there is older.
+  if ((present & 4) == 0) __builtin_memset(to + 576, 0, 256);
+  __builtin_memset(to + kXcr0Offset, 0, 48);
+  __builtin_memcpy(to + kXcr0Offset, &xcr0, sizeof(xcr0));
+  __builtin_memcpy(to + kHeaderOffset, &present, sizeof(present));
+  Redact(to, kHeaderOffset - 48);
+  Redact(to + 576, size - 576);
+}
+
+}  // namespace
+
+uint8_t* NoteBuffer::Add(const char* owner, uint32_t type, size_t size) {
+  const size_t name_size = safe::Length(owner) + 1;
+  const size_t name_padded = AlignUp(name_size, 4);
+  const size_t total = sizeof(Elf64_Nhdr) + name_padded + AlignUp(size, 4);
+  if (capacity_ - size_ < total) return nullptr;
+  Elf64_Nhdr header;
+  header.n_namesz = static_cast<uint32_t>(name_size);
+  header.n_descsz = static_cast<uint32_t>(size);
+  header.n_type = type;
+  uint8_t* at = bytes_ + size_;
+  __builtin_memcpy(at, &header, sizeof(header));
+  __builtin_memcpy(at + sizeof(header), owner, name_size);
+  size_ += total;
+  return at + sizeof(header) + name_padded;
+}
+
+void BuildNotes(const CrashContext& crash, const Runtime& runtime,
+                const MemoryMap& map, const ThreadTable& threads,
+                const Redactor& redactor, safe::Arena& arena, NoteBuffer& notes,
+                Outcome& outcome) {
+  constexpr size_t kProcessNotes = 16 * 1024;
+  size_t file_bytes = 64;
+  for (const Mapping& mapping : map.mappings()) {
+    if (mapping.inode != 0) {
+      file_bytes += 3 * sizeof(uint64_t) + safe::Length(map.NameOf(mapping)) + 1;
+    }
+  }
+  notes.Reserve(arena, kProcessNotes + file_bytes +
+                           threads.size() * (336 + 512 + kMostStateBytes + 3 * 24));
+  Builder builder(crash, runtime, redactor, notes, outcome);
+  for (const Thread& thread : threads) {
+    const bool crashed = thread.source == ThreadSource::kCrashed;
+    // A thread of which nothing is known has no registers to show.
+    if (thread.source == ThreadSource::kNone) continue;
+    builder.AddStatus(thread);
+    if (crashed) {
+      builder.AddProcess();
+      builder.AddSignal();
+      builder.AddAuxv();
+      builder.AddFiles(map);
+    }
+    builder.AddFloatingPoint(thread);
+    builder.AddExtendedState(thread);
+  }
+}
+
+}  // namespace minicore

@@ -1,0 +1,50 @@
+// The notes that every debugger reads, as the kernel orders them: of the crashed thread
+// PRSTATUS, then PRPSINFO, SIGINFO, AUXV, FILE, FPREGSET, X86_XSTATE; then PRSTATUS,
+// FPREGSET, X86_XSTATE of each other thread (fs/binfmt_elf.c, write_note_info()). Other
+// orders make gdb and lldb give the signal, or the vector registers, to the wrong thread.
+//
+// Context: handler.
+
+#ifndef MINICORE_DUMP_HANDLER_NOTES_H_
+#define MINICORE_DUMP_HANDLER_NOTES_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "dump/handler/crash_context.h"
+#include "dump/handler/memory_map.h"
+#include "dump/handler/outcome.h"
+#include "dump/handler/redactor.h"
+#include "dump/handler/thread_table.h"
+
+namespace minicore {
+
+// A growing note segment in the arena.
+class NoteBuffer {
+ public:
+  void Reserve(safe::Arena& arena, size_t capacity) {
+    bytes_ = arena.AllocateArray<uint8_t>(capacity);
+    capacity_ = bytes_ == nullptr ? 0 : capacity;
+  }
+
+  // Appends a note with `size` bytes of description and returns them, aligned to 4, for
+  // the caller to fill (zero until then); null when the buffer is full.
+  uint8_t* Add(const char* owner, uint32_t type, size_t size);
+
+  uint8_t* bytes() const { return bytes_; }
+  size_t size() const { return size_; }
+
+ private:
+  uint8_t* bytes_ = nullptr;
+  size_t capacity_ = 0;
+  size_t size_ = 0;
+};
+
+void BuildNotes(const CrashContext& crash, const Runtime& runtime,
+                const MemoryMap& map, const ThreadTable& threads,
+                const Redactor& redactor, safe::Arena& arena, NoteBuffer& notes,
+                Outcome& outcome);
+
+}  // namespace minicore
+
+#endif  // MINICORE_DUMP_HANDLER_NOTES_H_

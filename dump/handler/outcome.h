@@ -1,0 +1,77 @@
+// What the dump could not do, and what it cost: collected by every phase, written as the
+// report note. A phase that fails adds to it and the next one goes on with less.
+//
+// Context: handler.
+
+#ifndef MINICORE_DUMP_HANDLER_OUTCOME_H_
+#define MINICORE_DUMP_HANDLER_OUTCOME_H_
+
+#include <cstdint>
+
+#include "dump/elf_core_format.h"
+#include "dump/safe/arena.h"
+#include "dump/safe/syscalls.h"
+
+namespace minicore {
+
+inline constexpr unsigned kHoleReasons = 16;
+
+struct Outcome {
+  // Times, in microseconds since the fault reached us.
+  uint64_t started_us = 0;  // on the monotonic clock
+  uint64_t deadline_us = 0;
+  uint64_t frozen_us = 0;
+  uint64_t mapped_us = 0;
+  uint64_t scanned_us = 0;
+  uint64_t planned_us = 0;
+
+  uint32_t threads = 0;
+  uint32_t threads_silent = 0;  // of these, did not answer the freeze signal
+  uint32_t anchors = 0;         // words that resolved
+  uint32_t freed_anchors = 0;   // words that point into freed allocations
+  uint32_t allocations = 0;
+  uint64_t heap_bytes = 0;
+  uint64_t hole_bytes[kHoleReasons] = {};
+  uint32_t hole_count[kHoleReasons] = {};
+  uint32_t failed_stages = 0;  // bit per stage that faulted, see pipeline.cc
+  bool past_deadline = false;
+  bool truncated = false;  // the file is shorter than planned
+
+  safe::FixedVector<HoleRow> holes;
+  uint32_t holes_dropped = 0;
+
+  uint64_t Elapsed() const { return safe::NowMicroseconds() - started_us; }
+
+  // True once the deadline has passed; stays true.
+  bool Late() {
+    if (!past_deadline && Elapsed() > deadline_us) past_deadline = true;
+    return past_deadline;
+  }
+
+  // Notes that [begin, end) is not in the file, or stands there as the marker.
+  void AddHole(uint64_t begin, uint64_t end, HoleReason reason, uint8_t tag = 0) {
+    if (end <= begin) return;
+    const auto index = static_cast<unsigned>(reason);
+    hole_bytes[index] += end - begin;
+    ++hole_count[index];
+    if (!holes.empty()) {
+      HoleRow& last = holes.back();
+      if (last.reason == reason && last.tag == tag && last.end == begin) {
+        last.end = end;
+        ++last.count;
+        return;
+      }
+    }
+    HoleRow row{};
+    row.begin = begin;
+    row.end = end;
+    row.reason = reason;
+    row.tag = tag;
+    row.count = 1;
+    if (!holes.Push(row)) ++holes_dropped;
+  }
+};
+
+}  // namespace minicore
+
+#endif  // MINICORE_DUMP_HANDLER_OUTCOME_H_

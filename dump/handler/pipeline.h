@@ -1,0 +1,25 @@
+// The whole dump, in one function: read this file first.
+//
+// Context: handler, on the dumper's own stack, with the altstack disabled.
+
+#ifndef MINICORE_DUMP_HANDLER_PIPELINE_H_
+#define MINICORE_DUMP_HANDLER_PIPELINE_H_
+
+#include "dump/handler/crash_context.h"
+
+namespace minicore {
+
+struct DumpResult {
+  int error;             // 0, or -errno of what failed last
+  const char* failed;    // what that was; null if nothing
+  const char* path;      // of the core, or where it should have gone
+  uint64_t file_bytes;
+  uint64_t microseconds;
+  bool truncated;
+};
+
+DumpResult RunDump(const CrashContext& crash, const Runtime& runtime);
+
+}  // namespace minicore
+
+#endif  // MINICORE_DUMP_HANDLER_PIPELINE_H_

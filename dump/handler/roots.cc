@@ -1,0 +1,242 @@
+#include "dump/handler/roots.h"
+
+#include <elf.h>
+#include <link.h>
+
+#include "alloc/index_view.h"
+#include "dump/handler/link_maps.h"
+#include "dump/handler/stacks.h"
+#include "dump/safe/format.h"
+#include "dump/safe/guarded.h"
+
+namespace minicore {
+namespace {
+
+// An anonymous mapping up to this size that holds something a debugger needs (ld.so's
+// own first allocations: the main thread's control block, the first link maps) is kept
+// whole.
+constexpr ByteCount kSmallMapping = 256 * 1024;
+constexpr ByteCount kProgramCounterWindow = 128;  // each way
+
+class Collector {
+ public:
+  Collector(const CrashContext& crash, const Runtime& runtime,
+            const MemoryMap& map, const Images& images, Roots& roots,
+            Outcome& outcome)
+      : crash_(crash), runtime_(runtime), map_(map), images_(images),
+        roots_(roots), outcome_(outcome) {}
+
+  void AddStacks(ThreadTable& threads);
+  void AddThreadData(const ThreadTable& threads);
+  void AddModules();
+  void AddProgramCounters(const ThreadTable& threads);
+  void AddLinkMaps(safe::Arena& arena);
+
+ private:
+  void Add(AddressRange range, SegmentKind kind, FileGroup group,
+           Content content = Content::kMemory, int tid = 0);
+  void AddModuleData(AddressRange data, ByteCount* left, uint64_t* pagemap);
+  void KeepIfSmall(Address address);
+
+  const CrashContext& crash_;
+  const Runtime& runtime_;
+  const MemoryMap& map_;
+  const Images& images_;
+  Roots& roots_;
+  Outcome& outcome_;
+};
+
+void Collector::Add(AddressRange range, SegmentKind kind, FileGroup group,
+                    Content content, int tid) {
+  if (range.empty()) return;
+  const Piece piece = {range, kind, group, content, static_cast<uint32_t>(tid)};
+  if (!roots_.pieces.Push(piece)) {
+    outcome_.AddHole(range.begin, range.end, HoleReason::kOutOfRoom);
+  }
+}
+
+void Collector::AddStacks(ThreadTable& threads) {
+  const StackFinder find = {&map_, runtime_.index, runtime_.facts.pthread_bytes};
+  for (Thread& thread : threads) {
+    const bool crashed = thread.source == ThreadSource::kCrashed;
+    AddressRange stacks[kMaxStacks];
+    const unsigned count =
+        FindStacks(find, thread, thread.tid == crash_.pid, stacks);
+    for (unsigned i = 0; i < count; ++i) {
+      AddressRange parts[2];
+      const unsigned part_count =
+          SplitStack(stacks[i], runtime_.policy.stack_bytes, parts);
+      for (unsigned j = 0; j < part_count; ++j) {
+        Add(parts[j], SegmentKind::kStack,
+            crashed ? FileGroup::kCrashedStack : FileGroup::kStacks,
+            Content::kMemory, thread.tid);
+        AddressRange live = parts[j];
+        // Below the red zone there is nothing alive.
+        if (live.Contains(thread.stack_pointer())) {
+          live.begin = AlignDown(thread.stack_pointer() - 128, 8);
+          live = live.Clip(parts[j]);
+        }
+        (void)roots_.stacks.Push(live);
+      }
+      if (part_count == 2) {
+        outcome_.AddHole(parts[0].end, parts[1].begin, HoleReason::kStackLimit);
+      }
+    }
+    if (count != 0) thread.stack = stacks[0];
+  }
+}
+
+void Collector::KeepIfSmall(Address address) {
+  const Mapping* mapping = map_.Find(address);
+  if (mapping == nullptr || !mapping->readable || !mapping->writable ||
+      mapping->inode != 0 || mapping->range.size() > kSmallMapping ||
+      InHeap(*runtime_.index, address)) {
+    return;
+  }
+  Add(mapping->range, SegmentKind::kThreadData, FileGroup::kMetadata);
+}
+
+// glibc: static TLS lies right below the thread pointer, struct pthread at it
+// (sysdeps/x86_64/nptl/tls.h, TLS_TCB_AT_TP), the DTV's address in its second word
+// (tcbhead_t).
+void Collector::AddThreadData(const ThreadTable& threads) {
+  ByteCount static_tls = kPageSize;  // ld.so's surplus for dlopen'ed libraries
+  for (const Image& image : images_) static_tls += image.tls_bytes;
+  if (static_tls > kSmallMapping) static_tls = kSmallMapping;
+  for (const Thread& thread : threads) {
+    const Address pointer = thread.registers.fs_base;
+    const Mapping* mapping = map_.Find(pointer);
+    if (mapping == nullptr || !mapping->readable) continue;
+    const AddressRange window =
+        AddressRange{AlignDown(pointer - static_tls, 16),
+                     AlignUp(pointer + runtime_.facts.pthread_bytes, 16)}
+            .Clip(mapping->range);
+    Add(window, SegmentKind::kThreadData, FileGroup::kMetadata, Content::kMemory,
+        thread.tid);
+    (void)roots_.thread_data.Push(window);
+    KeepIfSmall(pointer);
+    Address dtv;
+    if (safe::GuardedRead(pointer + 8, &dtv)) (void)roots_.metadata.Push(dtv);
+  }
+}
+
+// Writable data of a module, RELRO too: all but the pages that were never touched, which
+// are zero. Linux, Documentation/admin-guide/mm/pagemap.rst: bit 63 present, bit 62
+// swapped, bit 61 a page of the file.
+void Collector::AddModuleData(AddressRange data, ByteCount* left,
+                              uint64_t* pagemap) {
+  constexpr size_t kPagesAtOnce = 4096;
+  const int fd = safe::Open("/proc/self/pagemap", O_RDONLY);
+  AddressRange run;  // of pages alike
+  Content run_content = Content::kMemory;
+  const auto flush = [&] {
+    if (run.empty()) return;
+    Add(run, SegmentKind::kModuleData, FileGroup::kModuleData, run_content);
+    if (run_content == Content::kMemory) (void)roots_.static_data.Push(run);
+  };
+  for (Address at = data.begin; at < data.end;) {
+    const Mapping* mapping = map_.FindAtOrAbove(at);
+    if (mapping == nullptr || mapping->range.begin >= data.end) break;
+    if (mapping->range.begin > at) at = mapping->range.begin;
+    const AddressRange part = AddressRange{at, data.end}.Clip(mapping->range);
+    if (!mapping->readable) {
+      at = part.end;
+      continue;
+    }
+    for (at = part.begin; at < part.end;) {
+      size_t pages = part.Clip({at, part.end}).size() / kPageSize;
+      if (pages > kPagesAtOnce) pages = kPagesAtOnce;
+      const long bytes = fd < 0 ? -1
+                                : safe::PRead(fd, pagemap, pages * 8,
+                                              at / kPageSize * 8);
+      for (size_t i = 0; i < pages; ++i, at += kPageSize) {
+        const bool known = bytes >= static_cast<long>((i + 1) * 8);
+        const bool zero =
+            known && mapping->inode == 0 && (pagemap[i] >> 62) == 0;
+        if (!zero && *left == 0) {
+          outcome_.AddHole(at, at + kPageSize, HoleReason::kStaticLimit);
+          continue;
+        }
+        if (!zero) *left -= kPageSize;
+        const Content content = zero ? Content::kAbsent : Content::kMemory;
+        if (run.end != at || run_content != content) {
+          flush();
+          run = {at, at};
+          run_content = content;
+        }
+        run.end = at + kPageSize;
+      }
+    }
+  }
+  flush();
+  if (fd >= 0) safe::Close(fd);
+}
+
+void Collector::AddModules() {
+  static uint64_t pagemap[4096];  // one thread dumps at a time
+  for (const Image& image : images_) {
+    Add({image.base, image.base + kPageSize}, SegmentKind::kHeaders,
+        FileGroup::kMetadata);
+    ByteCount left = AlignUp(runtime_.policy.static_bytes, kPageSize);
+    for (unsigned i = 0; i < image.data_ranges; ++i) {
+      AddModuleData(image.data[i], &left, pagemap);
+    }
+  }
+  for (const Mapping& mapping : map_.mappings()) {
+    const char* name = map_.NameOf(mapping);
+    if (safe::Equal(name, "[vdso]")) {
+      Add(mapping.range, SegmentKind::kVdso, FileGroup::kMetadata);
+      continue;
+    }
+    if (mapping.inode == 0 || mapping.writable || mapping.shared) continue;
+    if (FindImage(images_, mapping.range.begin) == nullptr) continue;
+    const bool all = runtime_.policy.text == TextPolicy::kAll && mapping.readable;
+    Add(mapping.range, SegmentKind::kText, FileGroup::kForeign,
+        all ? Content::kMemory : Content::kAbsent);
+  }
+}
+
+void Collector::AddProgramCounters(const ThreadTable& threads) {
+  if (runtime_.policy.text == TextPolicy::kNone) return;
+  for (const Thread& thread : threads) {
+    const Address pc = thread.program_counter();
+    const Mapping* mapping = map_.Find(pc);
+    if (mapping == nullptr || !mapping->readable || !mapping->executable) continue;
+    if (InHeap(*runtime_.index, pc)) continue;
+    Add(AddressRange{AlignDown(pc - kProgramCounterWindow, 16),
+                     AlignUp(pc + kProgramCounterWindow, 16)}
+            .Clip(mapping->range),
+        SegmentKind::kText, FileGroup::kMetadata);
+  }
+}
+
+void Collector::AddLinkMaps(safe::Arena& arena) {
+  safe::FixedVector<Address> addresses;
+  addresses.Reserve(arena, 2 * kMaxLinkMaps);
+  FindLinkMaps(runtime_.facts.auxv, runtime_.facts.auxv_words, addresses);
+  for (Address address : addresses) {
+    (void)roots_.metadata.Push(address);
+    KeepIfSmall(address);
+  }
+}
+
+}  // namespace
+
+void CollectRoots(const CrashContext& crash, const Runtime& runtime,
+                  const MemoryMap& map, const Images& images,
+                  ThreadTable& threads, safe::Arena& arena, Roots& roots,
+                  Outcome& outcome) {
+  roots.pieces.Reserve(arena, 4 * kMaxThreads + 2 * kMaxMappings);
+  roots.stacks.Reserve(arena, 4 * kMaxThreads);
+  roots.thread_data.Reserve(arena, kMaxThreads);
+  roots.static_data.Reserve(arena, kMaxMappings);
+  roots.metadata.Reserve(arena, kMaxThreads + 2 * kMaxLinkMaps);
+  Collector collector(crash, runtime, map, images, roots, outcome);
+  collector.AddStacks(threads);
+  collector.AddThreadData(threads);
+  collector.AddLinkMaps(arena);
+  collector.AddModules();
+  collector.AddProgramCounters(threads);
+}
+
+}  // namespace minicore

@@ -1,0 +1,125 @@
+#include "dump/handler/stacks.h"
+
+#include "alloc/index_view.h"
+#include "dump/safe/guarded.h"
+
+namespace minicore {
+namespace {
+
+// The System V ABI's red zone: a leaf function uses it without moving rsp.
+constexpr ByteCount kRedZone = 128;
+// A stack pointer in the guard area below a stack belongs to the stack above it, if that
+// begins within this much: one frame that jumped over the guard page.
+constexpr ByteCount kOverflowReach = 16 * 1024 * 1024;
+// Of a stack above the limit, what lies at its oldest end: main()'s or the thread's
+// first frames, and under glibc static TLS and the thread control block.
+constexpr ByteCount kOldestBytes = 64 * 1024;
+
+bool Usable(const Mapping* mapping) {
+  return mapping != nullptr && mapping->readable && mapping->writable;
+}
+
+// The live part of the stack that `stack_pointer` is on.
+AddressRange LiveStack(const StackFinder& find, Address stack_pointer,
+                       Address thread_pointer) {
+  const Address lowest = stack_pointer - kRedZone;
+  if (InHeap(*find.index, stack_pointer)) {
+    // A coroutine's stack from the heap ends with its allocation.
+    const Allocation allocation = Resolve(*find.index, stack_pointer);
+    if (allocation.state == AllocationState::kLive) {
+      return AddressRange{AlignDown(lowest, 16), allocation.range().end}.Clip(
+          allocation.range());
+    }
+    return {};
+  }
+  const Mapping* mapping = find.map->Find(stack_pointer);
+  if (!Usable(mapping)) {
+    mapping = find.map->FindAtOrAbove(stack_pointer);
+    while (mapping != nullptr && !Usable(mapping) &&
+           mapping + 1 < find.map->mappings().end()) {
+      ++mapping;  // the PROT_NONE guard itself
+      if (mapping->range.begin - stack_pointer > kOverflowReach) return {};
+    }
+    if (!Usable(mapping) || mapping->range.begin - stack_pointer > kOverflowReach) {
+      return {};
+    }
+  }
+  // From the page of the stack pointer: Breakpad's core2md starts reading there.
+  AddressRange stack =
+      AddressRange{AlignDown(lowest, kPageSize), mapping->range.end}.Clip(
+          mapping->range);
+  // The kernel merges neighbouring anonymous mappings: the thread control block, which
+  // glibc puts at the end of the stack, ends it for certain.
+  const Address control_block_end =
+      AlignUp(thread_pointer + find.pthread_bytes, kPageSize);
+  if (stack.Contains(thread_pointer) && control_block_end < stack.end) {
+    stack.end = control_block_end;
+  }
+  return stack;
+}
+
+// Where a thread lives when it isn't on an alternate or a coroutine's stack.
+AddressRange HomeStack(const StackFinder& find, const Thread& thread, bool main) {
+  const Mapping* mapping = nullptr;
+  if (main) {
+    for (const Mapping& candidate : find.map->mappings()) {
+      const char* name = find.map->NameOf(candidate);
+      if (name[0] == '[' && name[1] == 's' && name[2] == 't') mapping = &candidate;
+    }
+    return Usable(mapping) ? mapping->range : AddressRange{};
+  }
+  mapping = find.map->Find(thread.registers.fs_base);
+  if (!Usable(mapping)) return {};
+  return {mapping->range.begin, thread.registers.fs_base};
+}
+
+// A signal frame on the current stack holds the interrupted stack pointer, and no word
+// on it points lower into the home stack but by chance: the lowest is taken.
+Address InterruptedStackPointer(AddressRange current, AddressRange home) {
+  Address lowest = 0;
+  uint64_t block[64];
+  constexpr ByteCount kMost = 256 * 1024;
+  if (current.size() > kMost) current.end = current.begin + kMost;
+  for (Address at = AlignUp(current.begin, 8); at + sizeof(block) <= current.end;
+       at += sizeof(block)) {
+    if (!safe::GuardedRead(at, &block)) break;
+    for (uint64_t word : block) {
+      if (home.Contains(word) && (lowest == 0 || word < lowest)) lowest = word;
+    }
+  }
+  return lowest;
+}
+
+}  // namespace
+
+unsigned FindStacks(const StackFinder& find, const Thread& thread, bool main,
+                    AddressRange stacks[kMaxStacks]) {
+  unsigned count = 0;
+  const AddressRange current =
+      LiveStack(find, thread.stack_pointer(), thread.registers.fs_base);
+  if (!current.empty()) stacks[count++] = current;
+  const AddressRange home = HomeStack(find, thread, main);
+  if (!home.empty() && !current.empty() && !current.Overlaps(home)) {
+    const Address stack_pointer = InterruptedStackPointer(current, home);
+    if (stack_pointer != 0) {
+      const AddressRange rest =
+          LiveStack(find, stack_pointer, thread.registers.fs_base);
+      if (!rest.empty()) stacks[count++] = rest;
+    }
+  }
+  return count;
+}
+
+unsigned SplitStack(AddressRange stack, ByteCount limit, AddressRange parts[2]) {
+  parts[0] = stack;
+  if (stack.size() <= limit + kOldestBytes) return 1;
+  parts[0].end = stack.begin + AlignUp(limit, kPageSize);
+  parts[1] = {stack.end - kOldestBytes, stack.end};
+  if (parts[0].Overlaps(parts[1])) {
+    parts[0] = stack;
+    return 1;
+  }
+  return 2;
+}
+
+}  // namespace minicore

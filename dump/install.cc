@@ -1,0 +1,157 @@
+#include "dump/install.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <mutex>
+
+#include "alloc/state.h"
+#include "alloc/tag_table.h"
+#include "dump/alt_stack.h"
+#include "dump/handler/entry.h"
+#include "dump/handler/freeze.h"
+#include "dump/safe/arena.h"
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+// libc's own, under the name that nobody interposes (glibc 2.36, nptl/sigaction.c).
+extern "C" int __sigaction(int, const struct sigaction*, struct sigaction*);
+
+namespace minicore {
+namespace {
+
+// Address space, not memory: only what a dump touches is ever there. Thread slots, maps,
+// the queue and its set at their limits, the plan, the secrets' tables.
+constexpr ByteCount kArenaBytes = 256 * 1024 * 1024;
+constexpr ByteCount kDumpStackBytes = 256 * 1024;
+// sizeof(struct pthread) is 2,304 in glibc 2.36; more is harmless.
+constexpr uint32_t kDefaultPthreadBytes = 4096;
+
+std::mutex g_install_mutex;
+bool g_reserved = false;
+
+void* Reserve(ByteCount bytes, const char* name) {
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  // Neither in the kernel's core nor in gcore's.
+  madvise(memory, bytes, MADV_DONTDUMP);
+  prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, memory, bytes, name);
+  return memory;
+}
+
+// One mapping: guard page, stack, thread slots, arena.
+int ReserveMemory() {
+  const ByteCount bytes = kPageSize + kDumpStackBytes + kArenaBytes;
+  auto* memory = static_cast<char*>(Reserve(bytes, "minicore"));
+  if (memory == nullptr) return -ENOMEM;
+  mprotect(memory, kPageSize, PROT_NONE);
+  char* const stack_end = memory + kPageSize + kDumpStackBytes;
+  g_runtime.dump_stack_end = stack_end;
+  safe::Arena arena;
+  arena.Reset(stack_end, kArenaBytes);
+  ReserveFreezeSlots(arena);
+  const ByteCount used = AlignUp(arena.used(), kPageSize);
+  g_runtime.arena = stack_end + used;
+  g_runtime.arena_bytes = kArenaBytes - used;
+  g_runtime.arena_range = {reinterpret_cast<Address>(memory),
+                           reinterpret_cast<Address>(memory + bytes)};
+  return 0;
+}
+
+void LearnFacts() {
+  ProcessFacts& facts = g_runtime.facts;
+  const int fd = open("/proc/self/auxv", O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    const ssize_t bytes = read(fd, facts.auxv, sizeof(facts.auxv));
+    facts.auxv_words = bytes < 0 ? 0 : static_cast<uint32_t>(bytes) / 8;
+    close(fd);
+  }
+  gethostname(facts.host, sizeof(facts.host) - 1);
+  facts.pthread_bytes = kDefaultPthreadBytes;
+  // libthread_db's descriptor of struct pthread (glibc, nptl_db/structs.def).
+  const void* size = dlsym(RTLD_DEFAULT, "_thread_db_sizeof_pthread");
+  if (size != nullptr) {
+    const uint32_t bytes = *static_cast<const uint32_t*>(size);
+    if (bytes > 0 && bytes < 65536) facts.pthread_bytes = bytes;
+  }
+}
+
+// libc's restorer, so that debuggers and unwinders recognise our signal frames as they
+// do all others: gdb by its symbol, __restore_rt, elfutils by its CFI.
+void LearnRestorer(int signal) {
+  safe::KernelSigaction action;
+  if (safe::SigAction(signal, nullptr, &action) == 0 &&
+      (action.flags & safe::kSaRestorer) != 0) {
+    g_runtime.restorer = action.restorer;
+  }
+}
+
+}  // namespace
+
+struct sigaction DefaultAction() {
+  struct sigaction action;
+  memset(&action, 0, sizeof(action));
+  action.sa_sigaction = &OnFatalSignal;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+  // Ends up as kFatalMask: libc leaves its own two signals out, which is why the handler
+  // sets the mask again.
+  sigfillset(&action.sa_mask);
+  sigdelset(&action.sa_mask, SIGSEGV);
+  sigdelset(&action.sa_mask, SIGBUS);
+  return action;
+}
+
+bool IsOurs(int signal) {
+  return signal >= 1 && signal <= 64 &&
+         (g_runtime.policy.signals >> (signal - 1) & 1) != 0;
+}
+
+int Install(const Policy& policy, const TagRules& rules) {
+  const std::lock_guard<std::mutex> lock(g_install_mutex);
+  if (!g_reserved) {
+    const int error = ReserveMemory();
+    if (error != 0) return error;
+    g_reserved = true;
+    LearnFacts();
+    g_runtime.index = &g_index_state;
+    g_runtime.tags = &g_tag_state;
+    g_runtime.preopened_fd = -1;
+  }
+  for (unsigned i = 0; i < rules.count; ++i) {
+    SetTagRule(g_tag_state, rules.rules[i].name, rules.rules[i].disposition);
+  }
+  const uint64_t old_signals = g_runtime.policy.signals;
+  g_runtime.policy = policy;
+  EnsureAltStack();
+  const struct sigaction ours = DefaultAction();
+  for (int signal = 1; signal <= 64; ++signal) {
+    const bool wanted = IsOurs(signal);
+    const bool had = (old_signals >> (signal - 1) & 1) != 0;
+    if (!wanted && !had) continue;
+    struct sigaction current;
+    if (__sigaction(signal, nullptr, &current) != 0) continue;
+    const bool is_ours = (current.sa_flags & SA_SIGINFO) != 0 &&
+                         current.sa_sigaction == &OnFatalSignal;
+    if (wanted && !is_ours && current.sa_handler == SIG_DFL) {
+      __sigaction(signal, &ours, nullptr);
+      LearnRestorer(signal);
+    } else if (!wanted && is_ours) {
+      struct sigaction none;
+      memset(&none, 0, sizeof(none));
+      __sigaction(signal, &none, nullptr);
+    }
+  }
+  return 0;
+}
+
+}  // namespace minicore

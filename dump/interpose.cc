@@ -1,0 +1,120 @@
+// sigaction() and its kin, pthread_create(): the calls by which a program would notice,
+// or undo, that minicore stands where the kernel's default action stood.
+//
+// Asking for SIG_DFL installs ours; asking what is installed answers SIG_DFL. The kernel
+// holds the only state, so that this is as atomic as the system call.
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dump/alt_stack.h"
+#include "dump/handler/entry.h"
+#include "dump/install.h"
+#include "minicore/minicore.h"
+
+extern "C" int __sigaction(int, const struct sigaction*, struct sigaction*);
+
+namespace minicore {
+namespace {
+
+bool IsOurHandler(const struct sigaction& action) {
+  return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == &OnFatalSignal;
+}
+
+int SetAction(int signal, const struct sigaction* wanted, struct sigaction* old) {
+  struct sigaction ours;
+  if (wanted != nullptr && IsOurs(signal) && wanted->sa_handler == SIG_DFL) {
+    ours = DefaultAction();
+    wanted = &ours;
+  }
+  const int result = __sigaction(signal, wanted, old);
+  if (result == 0 && old != nullptr && IsOurHandler(*old)) {
+    memset(old, 0, sizeof(*old));
+  }
+  return result;
+}
+
+sighandler_t SetHandler(int signal, sighandler_t handler, int flags) {
+  struct sigaction action;
+  struct sigaction old;
+  memset(&action, 0, sizeof(action));
+  action.sa_handler = handler;
+  action.sa_flags = flags;
+  if ((flags & SA_RESTART) != 0) sigaddset(&action.sa_mask, signal);
+  return SetAction(signal, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
+}
+
+struct ThreadStart {
+  void* (*routine)(void*);
+  void* argument;
+};
+
+void* StartThread(void* pointer) {
+  const ThreadStart start = *static_cast<ThreadStart*>(pointer);
+  free(pointer);
+  EnsureAltStack();
+  return start.routine(start.argument);
+}
+
+using PthreadCreate = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+
+PthreadCreate RealPthreadCreate() {
+  static const auto real =
+      reinterpret_cast<PthreadCreate>(dlsym(RTLD_NEXT, "pthread_create"));
+  return real;
+}
+
+}  // namespace
+}  // namespace minicore
+
+extern "C" {
+
+MINICORE_API int sigaction(int signal, const struct sigaction* action,
+                           struct sigaction* old) noexcept {
+  return minicore::SetAction(signal, action, old);
+}
+
+// BSD semantics (glibc 2.36, sysdeps/posix/signal.c).
+MINICORE_API sighandler_t signal(int number, sighandler_t handler) noexcept {
+  if (handler == SIG_ERR) {
+    errno = EINVAL;
+    return SIG_ERR;
+  }
+  return minicore::SetHandler(number, handler, SA_RESTART);
+}
+MINICORE_API sighandler_t bsd_signal(int number, sighandler_t handler) noexcept
+    __attribute__((alias("signal")));
+MINICORE_API sighandler_t ssignal(int number, sighandler_t handler) noexcept
+    __attribute__((alias("signal")));
+
+// System V semantics (glibc 2.36, sysdeps/posix/sysv_signal.c).
+MINICORE_API sighandler_t sysv_signal(int number, sighandler_t handler) noexcept {
+  if (handler == SIG_ERR) {
+    errno = EINVAL;
+    return SIG_ERR;
+  }
+  return minicore::SetHandler(number, handler, SA_RESETHAND | SA_NODEFER);
+}
+MINICORE_API sighandler_t __sysv_signal(int number, sighandler_t handler) noexcept
+    __attribute__((alias("sysv_signal")));
+
+MINICORE_API int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
+                                void* (*routine)(void*), void* argument) noexcept {
+  const auto real = minicore::RealPthreadCreate();
+  if (minicore::g_runtime.policy.signals == 0) {
+    return real(thread, attributes, routine, argument);
+  }
+  auto* start =
+      static_cast<minicore::ThreadStart*>(malloc(sizeof(minicore::ThreadStart)));
+  if (start == nullptr) return EAGAIN;
+  *start = {routine, argument};
+  const int error = real(thread, attributes, &minicore::StartThread, start);
+  if (error != 0) free(start);
+  return error;
+}
+
+}  // extern "C"

@@ -1,0 +1,42 @@
+// What the options ask for, checked and turned into plain data: written by config.cc in
+// ordinary context, read by the handler.
+
+#ifndef MINICORE_DUMP_POLICY_H_
+#define MINICORE_DUMP_POLICY_H_
+
+#include <cstdint>
+
+#include "alloc/address.h"
+
+namespace minicore {
+
+inline constexpr unsigned kMaxPathPattern = 1024;
+inline constexpr unsigned kMaxNameList = 1024;
+inline constexpr uint64_t kMaxSegments = 65534;  // PN_XNUM - 1: see docs/FORMAT.md
+
+enum class TextPolicy : uint8_t { kNone, kProgramCounter, kAll };
+
+struct Policy {
+  char path[kMaxPathPattern];
+  int fd;  // -1: path
+  bool preopen;
+  ByteCount max_bytes;
+  ByteCount root_bytes;
+  ByteCount object_bytes;
+  uint64_t hops;  // 0: no limit
+  ByteCount stack_bytes;
+  ByteCount static_bytes;
+  uint64_t segments;
+  TextPolicy text;
+  bool elide_argv;
+  char env_allowed[kMaxNameList];  // names, each followed by '\0'; ends with an empty one
+  uint64_t freeze_us;
+  uint64_t deadline_us;
+  uint64_t signals;  // bit (number - 1)
+  int dump_signal;   // 0: none
+  int verbose;
+};
+
+}  // namespace minicore
+
+#endif  // MINICORE_DUMP_POLICY_H_

@@ -1,0 +1,124 @@
+#include "dump/safe/guarded.h"
+
+namespace minicore::safe {
+namespace {
+
+// Stack pointer inside minicore_run_guarded while a stage runs, else 0. One thread dumps
+// at a time, so one is enough.
+uint64_t g_stage_stack = 0;
+
+extern "C" {
+// Returns how many bytes were not copied.
+size_t minicore_guarded_copy(void* to, Address from, size_t size);
+extern const char minicore_guarded_copy_fault[];
+extern const char minicore_guarded_copy_resume[];
+
+// Returns 0, or 1 when FixupFault() resumed it.
+int minicore_run_guarded(void (*stage)(void*), void* argument,
+                         uint64_t* stack_slot);
+extern const char minicore_run_guarded_resume[];
+
+void minicore_run_on_stack(void* stack_end, void (*function)(void*),
+                           void* argument);
+}
+
+// rep movsb leaves rcx, the bytes still to do, exact at a fault: Intel SDM volume 2,
+// "REP": the registers are updated after each iteration, and a fault restarts there.
+asm(R"(
+  .text
+  .local minicore_guarded_copy
+  .type minicore_guarded_copy, @function
+minicore_guarded_copy:
+  .cfi_startproc
+  cld
+  mov %rdx, %rcx
+minicore_guarded_copy_fault:
+  rep movsb
+minicore_guarded_copy_resume:
+  mov %rcx, %rax
+  ret
+  .cfi_endproc
+  .size minicore_guarded_copy, .-minicore_guarded_copy
+
+  .local minicore_run_guarded
+  .type minicore_run_guarded, @function
+minicore_run_guarded:
+  .cfi_startproc
+  push %rbx
+  push %rbp
+  push %r12
+  push %r13
+  push %r14
+  push %r15
+  push %rdx
+  mov %rsp, (%rdx)
+  mov %rdi, %rax
+  mov %rsi, %rdi
+  call *%rax
+  xor %eax, %eax
+minicore_run_guarded_resume:
+  pop %rdx
+  movq $0, (%rdx)
+  pop %r15
+  pop %r14
+  pop %r13
+  pop %r12
+  pop %rbp
+  pop %rbx
+  ret
+  .cfi_endproc
+  .size minicore_run_guarded, .-minicore_run_guarded
+
+  .local minicore_run_on_stack
+  .type minicore_run_on_stack, @function
+minicore_run_on_stack:
+  .cfi_startproc
+  push %rbp
+  mov %rsp, %rbp
+  .cfi_def_cfa %rbp, 16
+  .cfi_offset %rbp, -16
+  mov %rdi, %rsp
+  and $-16, %rsp
+  mov %rdx, %rdi
+  call *%rsi
+  mov %rbp, %rsp
+  pop %rbp
+  .cfi_def_cfa %rsp, 8
+  ret
+  .cfi_endproc
+  .size minicore_run_on_stack, .-minicore_run_on_stack
+)");
+
+}  // namespace
+
+size_t GuardedCopy(void* to, Address from, size_t size) {
+  return size - minicore_guarded_copy(to, from, size);
+}
+
+bool RunGuarded(void (*stage)(void*), void* argument) {
+  return minicore_run_guarded(stage, argument, &g_stage_stack) == 0;
+}
+
+bool FixupFault(ucontext_t* context) {
+  greg_t* registers = context->uc_mcontext.gregs;
+  const auto at = [&](const char* label) {
+    return registers[REG_RIP] == reinterpret_cast<greg_t>(label);
+  };
+  if (at(minicore_guarded_copy_fault)) {
+    registers[REG_RIP] = reinterpret_cast<greg_t>(minicore_guarded_copy_resume);
+    return true;
+  }
+  if (g_stage_stack != 0) {
+    registers[REG_RSP] = static_cast<greg_t>(g_stage_stack);
+    registers[REG_RIP] = reinterpret_cast<greg_t>(minicore_run_guarded_resume);
+    registers[REG_RAX] = 1;
+    return true;
+  }
+  return false;
+}
+
+void RunOnStack(void* stack_end, void (*function)(void*), void* argument) {
+  minicore_run_on_stack(stack_end, function, argument);
+}
+
+}  // namespace minicore::safe

@@ -1,0 +1,109 @@
+// Raw Linux system calls. The libc wrappers may enter the dynamic linker, are
+// cancellation points, and write the crashed thread's errno; these do none of it.
+//
+// Context: any. Every function returns the kernel's answer: -errno on failure.
+
+#ifndef MINICORE_DUMP_SAFE_SYSCALLS_H_
+#define MINICORE_DUMP_SAFE_SYSCALLS_H_
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+namespace minicore::safe {
+
+inline long Syscall(long number, long a = 0, long b = 0, long c = 0, long d = 0,
+                    long e = 0, long f = 0) {
+  long result;
+  register long r10 asm("r10") = d;
+  register long r8 asm("r8") = e;
+  register long r9 asm("r9") = f;
+  asm volatile("syscall"
+               : "=a"(result)
+               : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+               : "rcx", "r11", "memory");
+  return result;
+}
+
+inline long Word(const void* pointer) { return reinterpret_cast<long>(pointer); }
+
+inline int Open(const char* path, int flags, int mode = 0) {
+  return static_cast<int>(
+      Syscall(SYS_openat, AT_FDCWD, Word(path), flags | O_CLOEXEC, mode));
+}
+inline long Read(int fd, void* buffer, size_t size) {
+  return Syscall(SYS_read, fd, Word(buffer), static_cast<long>(size));
+}
+inline long PRead(int fd, void* buffer, size_t size, uint64_t offset) {
+  return Syscall(SYS_pread64, fd, Word(buffer), static_cast<long>(size),
+                 static_cast<long>(offset));
+}
+inline long Write(int fd, const void* data, size_t size) {
+  return Syscall(SYS_write, fd, Word(data), static_cast<long>(size));
+}
+inline long PWrite(int fd, const void* data, size_t size, uint64_t offset) {
+  return Syscall(SYS_pwrite64, fd, Word(data), static_cast<long>(size),
+                 static_cast<long>(offset));
+}
+inline long Close(int fd) { return Syscall(SYS_close, fd); }
+inline long Truncate(int fd, uint64_t size) {
+  return Syscall(SYS_ftruncate, fd, static_cast<long>(size));
+}
+inline long Unlink(const char* path) { return Syscall(SYS_unlink, Word(path)); }
+// Renames without replacing: a core that is there already is never lost.
+inline long RenameNoReplace(const char* from, const char* to) {
+  constexpr long kNoReplace = 1;  // RENAME_NOREPLACE, linux/fs.h
+  return Syscall(SYS_renameat2, AT_FDCWD, Word(from), AT_FDCWD, Word(to),
+                 kNoReplace);
+}
+inline long Rename(const char* from, const char* to) {
+  return Syscall(SYS_rename, Word(from), Word(to));
+}
+inline int GetPid() { return static_cast<int>(Syscall(SYS_getpid)); }
+inline int GetTid() { return static_cast<int>(Syscall(SYS_gettid)); }
+inline long TgKill(int pid, int tid, int signal) {
+  return Syscall(SYS_tgkill, pid, tid, signal);
+}
+
+// The kernel's own sigaction: what libc's structure is translated to.
+struct KernelSigaction {
+  void* handler;
+  unsigned long flags;
+  void* restorer;
+  uint64_t mask;
+};
+inline constexpr unsigned long kSaRestorer = 0x04000000;  // SA_RESTORER
+
+inline long SigAction(int signal, const KernelSigaction* action,
+                      KernelSigaction* old) {
+  return Syscall(SYS_rt_sigaction, signal, Word(action), Word(old),
+                 sizeof(uint64_t));
+}
+inline long SigProcMask(int how, const uint64_t* mask, uint64_t* old) {
+  return Syscall(SYS_rt_sigprocmask, how, Word(mask), Word(old),
+                 sizeof(uint64_t));
+}
+
+// Waits until *word is no longer `value`, a wake-up, or the timeout (null: none).
+inline long FutexWait(const void* word, uint32_t value, const timespec* timeout) {
+  return Syscall(SYS_futex, Word(word), FUTEX_WAIT_PRIVATE, value,
+                 Word(timeout));
+}
+inline long FutexWake(const void* word, int waiters) {
+  return Syscall(SYS_futex, Word(word), FUTEX_WAKE_PRIVATE, waiters);
+}
+
+inline uint64_t NowMicroseconds() {
+  timespec now{};
+  Syscall(SYS_clock_gettime, CLOCK_MONOTONIC, Word(&now));
+  return static_cast<uint64_t>(now.tv_sec) * 1000000 +
+         static_cast<uint64_t>(now.tv_nsec) / 1000;
+}
+
+}  // namespace minicore::safe
+
+#endif  // MINICORE_DUMP_SAFE_SYSCALLS_H_
