@@ -18,7 +18,7 @@ struct Option {
 constexpr Option kOptions[] = {
 #define MINICORE_OPTION(name, type, value, help) \
   {#name, Type::type, value, help},
-#include "dump/options.def"
+#include "minicore/options.def"
 #undef MINICORE_OPTION
 };
 
@@ -43,7 +43,7 @@ bool IsValid(Type type, std::string_view value) {
     case Type::STRING:
       return value.find('\0') == std::string_view::npos;
     case Type::SIZE:
-      return IsNumber(value, {"K", "M", "G"});
+      return IsNumber(value, {"K", "M", "G", "k", "m", "g"});
     case Type::TIME:
       return IsNumber(value, {"ms", "s"});
     case Type::NUMBER:

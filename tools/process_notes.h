@@ -28,7 +28,7 @@ struct CoreThread {
   user_regs_struct registers = {};
   bool has_fpregset = false;
   bool has_xstate = false;
-  std::string_view xstate;
+  std::string xstate;  // the note's bytes
 };
 
 struct SignalInfo {

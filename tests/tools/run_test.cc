@@ -1,0 +1,191 @@
+// `minicore run` as a shell sees it.
+
+#include "tools/run.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "tests/support/command.h"
+
+namespace minicore {
+namespace {
+
+class RunTest : public testing::Test {
+ protected:
+  RunTest() {
+    unsetenv("MINICORE_OPTIONS");
+    unsetenv("LD_PRELOAD");
+  }
+
+  CommandResult Minicore(
+      std::vector<std::string> arguments,
+      const std::map<std::string, std::string>& environment = {}) {
+    arguments.insert(arguments.begin(), Runfile("tools/minicore"));
+    return RunCommand(arguments, environment);
+  }
+  // With the fake library.
+  CommandResult Run(
+      std::vector<std::string> arguments,
+      const std::map<std::string, std::string>& environment = {}) {
+    arguments.insert(arguments.begin(), {"run", "--library", library_});
+    return Minicore(std::move(arguments), environment);
+  }
+  CommandResult Shell(const std::string& script) {
+    return Run({"--", "/bin/sh", "-c", script});
+  }
+
+  const std::string library_ = Runfile("tests/tools/libfake.so");
+};
+
+bool Has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+size_t Lines(const std::string& text) {
+  return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+TEST_F(RunTest, PassesTheExitStatusThrough) {
+  EXPECT_EQ(WEXITSTATUS(Shell("exit 0").status), 0);
+  EXPECT_EQ(WEXITSTATUS(Shell("exit 1").status), 1);
+  EXPECT_EQ(WEXITSTATUS(Shell("exit 77").status), 77);
+}
+
+TEST_F(RunTest, DiesOfTheSignalThatTheProgramDiesOf) {
+  for (int signal : {SIGTERM, SIGKILL, SIGSEGV}) {
+    const CommandResult result =
+        Shell("ulimit -c 0; kill -" + std::to_string(signal) + " $$");
+    EXPECT_TRUE(WIFSIGNALED(result.status));
+    EXPECT_EQ(WTERMSIG(result.status), signal);
+  }
+}
+
+TEST_F(RunTest, PassesStandardStreamsAndArgumentsThrough) {
+  const CommandResult result =
+      Run({"--", "/bin/echo", "[a,b]", "--", "-o", "x y", ""});
+  EXPECT_EQ(result.output, "[a,b] -- -o x y \n");
+}
+
+TEST_F(RunTest, PreloadsTheLibraryWithVerboseOn) {
+  const CommandResult result = Run({"--", "/bin/true"});
+  EXPECT_TRUE(Has(result.errors, "fake library: verbose=1\n")) << result.errors;
+  EXPECT_TRUE(Has(result.errors, "libfake.so\n")) << result.errors;
+}
+
+TEST_F(RunTest, PassesOptionsBehindThoseOfTheEnvironment) {
+  const CommandResult result =
+      Run({"-o", "max_bytes=4M", "-o", "tag.cache=keep", "--", "/bin/true"},
+          {{"MINICORE_OPTIONS", "hops=3"}});
+  EXPECT_TRUE(
+      Has(result.errors,
+          "fake library: hops=3:max_bytes=4M:tag.cache=keep:verbose=1\n"))
+      << result.errors;
+}
+
+TEST_F(RunTest, EscapesTheSeparatorInsideAValue) {
+  const CommandResult result =
+      Run({"-o", "path=/a:b\\c=d", "-o", "verbose=0", "--", "/bin/true"});
+  EXPECT_TRUE(
+      Has(result.errors, "fake library: path=/a\\:b\\\\c=d:verbose=0\n"))
+      << result.errors;
+}
+
+TEST_F(RunTest, LeavesVerboseAloneWhenTheEnvironmentSetsIt) {
+  const CommandResult result =
+      Run({"--", "/bin/true"}, {{"MINICORE_OPTIONS", "verbose=0"}});
+  EXPECT_TRUE(Has(result.errors, "fake library: verbose=0\n")) << result.errors;
+}
+
+TEST_F(RunTest, KeepsWhatIsPreloadedAlready) {
+  EXPECT_EQ(JoinPreload("/x/libminicore.so", "/y/liby.so"),
+            "/x/libminicore.so:/y/liby.so");
+  EXPECT_EQ(JoinPreload("/x/libminicore.so", ""), "/x/libminicore.so");
+  EXPECT_EQ(JoinPreload("/x/libminicore.so", nullptr), "/x/libminicore.so");
+}
+
+struct BadOption {
+  const char* option;
+  const char* sentence;
+};
+
+TEST_F(RunTest, RejectsABadOptionInOneSentenceAndStartsNothing) {
+  for (const BadOption& bad : {
+           BadOption{"nonsense=1", "There is no option \"nonsense\""},
+           BadOption{"max_bytes", "is not of the form key=value"},
+           BadOption{"=1", "is not of the form key=value"},
+           BadOption{"max_bytes=8MB", "must be a number of bytes"},
+           BadOption{"max_bytes=", "must be a number of bytes"},
+           BadOption{"max_bytes=-1", "must be a number of bytes"},
+           BadOption{"deadline=5m", "must be a time"},
+           BadOption{"hops=1K", "must be a number"},
+           BadOption{"preopen=yes", "must be 0 or 1"},
+           BadOption{"fd=-2", "must be a file descriptor"},
+           BadOption{"tag.=keep", "must have 1 to 31 bytes"},
+           BadOption{"tag.x=burn", "must be keep, label, cut or elide"},
+       }) {
+    const CommandResult result =
+        Run({"-o", bad.option, "--", "/bin/echo", "started"});
+    EXPECT_EQ(WEXITSTATUS(result.status), kRunFailed) << bad.option;
+    EXPECT_TRUE(Has(result.errors, bad.sentence)) << result.errors;
+    EXPECT_EQ(Lines(result.errors), 1u) << result.errors;
+    EXPECT_EQ(result.output, "");
+  }
+}
+
+TEST_F(RunTest, TellsItsOwnFailuresFromTheProgramsByTheirStatus) {
+  EXPECT_EQ(WEXITSTATUS(Run({"--", "/no/such/program"}).status), kNotFound);
+  EXPECT_EQ(WEXITSTATUS(Run({"--", "/etc/passwd"}).status), kCannotExecute);
+  EXPECT_EQ(WEXITSTATUS(Run({"--"}).status), kRunFailed);
+  EXPECT_EQ(WEXITSTATUS(Run({"/bin/true"}).status), kRunFailed);
+  const CommandResult result =
+      Minicore({"run", "--library", "/no/such.so", "--", "/bin/true"});
+  EXPECT_EQ(WEXITSTATUS(result.status), kRunFailed);
+  EXPECT_EQ(result.errors,
+            "minicore run: The library /no/such.so cannot be read: No such "
+            "file or directory.\n");
+}
+
+TEST_F(RunTest, OtherCommandsAnswerWrongUsageWith2) {
+  EXPECT_EQ(WEXITSTATUS(Minicore({}).status), 2);
+  EXPECT_EQ(WEXITSTATUS(Minicore({"verify"}).status), 2);
+  EXPECT_EQ(WEXITSTATUS(Minicore({"info", "--nonsense", "x"}).status), 2);
+  EXPECT_EQ(WEXITSTATUS(Minicore({"verify", "/no/such/core"}).status), 2);
+  EXPECT_EQ(WEXITSTATUS(Minicore({"verify", "/etc/passwd"}).status), 1);
+  EXPECT_EQ(WEXITSTATUS(Minicore({"info", "/etc/passwd"}).status), 1);
+}
+
+TEST_F(RunTest, HelpOptionsListsEveryOptionWithItsDefault) {
+  const CommandResult result = Minicore({"help", "options"});
+  EXPECT_EQ(WEXITSTATUS(result.status), 0);
+  size_t options = 0;
+#define MINICORE_OPTION(name, type, value, help)                        \
+  EXPECT_TRUE(Has(result.output, std::string("  " #name "=") + value)); \
+  EXPECT_TRUE(Has(result.output, help));                                \
+  ++options;
+#include "minicore/options.def"
+#undef MINICORE_OPTION
+  EXPECT_GT(options, 10u);
+}
+
+TEST_F(RunTest, FindsTheLibraryBesideTheToolAndInItsRunfiles) {
+  const std::string folder = testing::TempDir() + "find_library";
+  for (const std::string place :
+       {"/tools/minicore.runfiles/minicore/", "/tools/", "/", "/dump/"}) {
+    ASSERT_EQ(std::system(("rm -rf '" + folder + "' && mkdir -p '" + folder +
+                           place + "' '" + folder + "/tools' && touch '" +
+                           folder + place + "libminicore.so'")
+                              .c_str()),
+              0);
+    unsetenv("RUNFILES_DIR");
+    EXPECT_NE(FindLibrary(folder + "/tools/minicore"), "") << place;
+  }
+  ASSERT_EQ(std::system(("rm -rf '" + folder + "'").c_str()), 0);
+  EXPECT_EQ(FindLibrary(folder + "/tools/minicore"), "");
+}
+
+}  // namespace
+}  // namespace minicore
