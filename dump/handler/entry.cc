@@ -75,6 +75,9 @@ void DumpOnOwnStack(void* argument) {
 void DieAsBefore(const CrashContext& crash) {
   const safe::KernelSigaction none = {nullptr, 0, nullptr, 0};
   safe::SigAction(crash.signal, &none, nullptr);
+  // kFatalMask lets SIGSEGV and SIGBUS through: here they must wait, too.
+  const uint64_t all = ~uint64_t{0};
+  safe::SigProcMask(SIG_SETMASK, &all, nullptr);
   const long error =
       safe::Syscall(SYS_rt_tgsigqueueinfo, crash.pid, crash.tid, crash.signal,
                     safe::Word(crash.info));
