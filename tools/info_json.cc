@@ -1,6 +1,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "alloc/index_format.h"
 #include "tools/info.h"
 #include "tools/text.h"
 
@@ -45,7 +46,7 @@ json Totals(const std::vector<Total>& totals) {
 json Tags(const CoreInfo& info) {
   json rows = json::object();
   for (const TagRow& row : info.notes.tags.rows) {
-    rows[JsonSafe(info.notes.TagName(row.id))] = {
+    rows[row.id == kNoTag ? "" : JsonSafe(info.notes.TagName(row.id))] = {
         {"disposition", DispositionName(row.disposition)},
         {"kept", row.kept},
         {"cut", row.cut},
@@ -73,6 +74,17 @@ json Anchors(const CoreInfo& info) {
   return rows;
 }
 
+json Segments(const CoreInfo& info) {
+  json rows = json::array();
+  for (const SegmentRow& row : info.notes.segments.rows) {
+    rows.push_back({{"begin", Hex(row.begin)},
+                    {"end", Hex(row.end)},
+                    {"kind", KindName(row.kind)},
+                    {"tid", row.tid}});
+  }
+  return rows;
+}
+
 json Holes(const CoreInfo& info) {
   json rows = json::array();
   for (const HoleRow& row : info.notes.holes.rows) {
@@ -89,6 +101,7 @@ json Holes(const CoreInfo& info) {
 json Report(const CoreInfo& info) {
   json rows = json::object();
   for (const auto& [key, value] : info.notes.report) {
+    if (key == "points_to") continue;  // the anchors
     const bool number =
         !value.empty() && value.size() <= 15 &&
         value.find_first_not_of("0123456789") == std::string::npos;
@@ -130,6 +143,7 @@ json InfoJson(const CoreInfo& info) {
           {"threads", Threads(info)},
           {"anchors", Anchors(info)},
           {"modules", modules},
+          {"segments", Segments(info)},
           {"bytes_by_kind", Totals(info.bytes_by_kind)},
           {"tags", Tags(info)},
           {"holes_by_reason", Totals(info.holes_by_reason)},

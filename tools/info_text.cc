@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "alloc/index_format.h"
 #include "tools/info.h"
 #include "tools/text.h"
 
@@ -59,7 +60,9 @@ void Tags(const CoreInfo& info, std::string* out) {
   if (info.notes.tags.rows.empty()) return;
   *out += "\nAllocations by tag\n";
   for (const TagRow& row : info.notes.tags.rows) {
-    Line(out, Padded(Printable(info.notes.TagName(row.id)), 16) +
+    Line(out, Padded(row.id == kNoTag ? "(no tag)"
+                                      : Printable(info.notes.TagName(row.id)),
+                     16) +
                   Padded(DispositionName(row.disposition), 8) +
                   std::to_string(row.kept) + " kept, " +
                   std::to_string(row.cut) + " cut, " +
@@ -118,6 +121,7 @@ std::string InfoText(const CoreInfo& info) {
   Dropped(info, &out);
   if (!info.notes.report.empty()) out += "\nReport\n";
   for (const auto& [key, value] : info.notes.report) {
+    if (key == "points_to") continue;  // the anchors, told above
     Line(&out, Padded(Printable(key), 20) + " " + Printable(value));
   }
   for (const std::string& fault : info.faults) out += "\nFault: " + fault;

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "dump/version.h"
 #include "tools/core_reader.h"
 #include "tools/info.h"
 #include "tools/options.h"
@@ -16,7 +17,6 @@ namespace {
 
 using minicore::CoreReader;
 
-constexpr char kVersion[] = "minicore 0.1.0";
 constexpr int kFaulty = 1;
 constexpr int kUsage = 2;
 constexpr size_t kMaxFaults = 100;
@@ -108,7 +108,8 @@ int main(int argc, char** argv) {
 
   CLI::App app("Small, exact core files of crashed programs.", "minicore");
   app.footer(kExitCodes);
-  app.set_version_flag("--version", kVersion);
+  app.set_version_flag("--version",
+                       std::string("minicore ") + minicore::kVersion);
   app.require_subcommand(1);
 
   auto* run_command = app.add_subcommand(

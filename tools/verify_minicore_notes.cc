@@ -83,14 +83,31 @@ uint64_t FirstLeak(const CoreReader& core, uint64_t begin, uint64_t end) {
   return UINT64_MAX;
 }
 
+bool MustNotBeThere(HoleReason reason) {
+  switch (reason) {
+    case HoleReason::kSecret:
+    case HoleReason::kSecretCopy:
+    case HoleReason::kEnvironment:
+    case HoleReason::kUnreadable:
+    case HoleReason::kSanitized:
+    case HoleReason::kArguments:
+    case HoleReason::kCanary:
+      return true;
+    default:
+      return false;
+  }
+}
+
 void VerifyHoles(const CoreReader& core, const MinicoreNotes& notes,
                  Verdict* verdict) {
   uint64_t looked_at = 0;
+  uint64_t filled = 0;
+  std::string first_filled;
   for (const HoleRow& row : notes.holes.rows) {
-    const std::string name = "The hole " + HexRange(row.begin, row.end) + " (" +
-                             ReasonName(row.reason) + ")";
+    const std::string name =
+        HexRange(row.begin, row.end) + " (" + ReasonName(row.reason) + ")";
     if (row.begin >= row.end || row.count == 0) {
-      verdict->faults.push_back(name + " is empty.");
+      verdict->faults.push_back("The hole " + name + " is empty.");
       continue;
     }
     // A row that stands for several holes covers what was kept between them as
@@ -100,10 +117,22 @@ void VerifyHoles(const CoreReader& core, const MinicoreNotes& notes,
     if (looked_at > 4 * kMaxHoleBytes) break;
     const uint64_t leak = FirstLeak(
         core, row.begin, std::min(row.end, row.begin + kMaxHoleBytes));
-    if (leak != UINT64_MAX) {
-      verdict->faults.push_back(
-          name + " is not one: the core has the byte at " + Hex(leak) + ".");
+    if (leak == UINT64_MAX) continue;
+    if (MustNotBeThere(row.reason)) {
+      verdict->faults.push_back("The hole " + name +
+                                " is not one: the core has the byte at " +
+                                Hex(leak) + ".");
+    } else if (filled++ == 0) {
+      first_filled = name;
     }
+  }
+  if (filled > 0) {
+    // Left out for want of room, then reached again from another root.
+    verdict->remarks.push_back(
+        Count(filled, "hole") +
+        " can be read all the same, at least in part; the "
+        "first is " +
+        first_filled + ".");
   }
 }
 
@@ -116,6 +145,7 @@ void VerifyTagRows(const MinicoreNotes& notes, Verdict* verdict) {
       verdict->faults.push_back(name + " twice.");
     }
     const size_t length = strnlen(row.name, sizeof(row.name));
+    if (row.id == 0 && length == 0) continue;  // what has no tag
     if (length == 0 || length == sizeof(row.name)) {
       verdict->faults.push_back(name + " with no proper name.");
     }

@@ -528,6 +528,16 @@ TEST(VerifyTest, OnlyRemarksOnAThreadThatDidNotStop) {
             std::string::npos);
 }
 
+TEST(VerifyTest, OnlyRemarksOnBytesThatCameInAgainAfterTheBudgetCutThem) {
+  CoreBuilder core = SmallCore();
+  PutRow(core, kNoteHoles, 0,
+         HoleRow{kHeap, kHeap + 0x10, HoleReason::kBudget, 0, {}, 1});
+  const Verdict verdict = Verify(core.Build());
+  EXPECT_EQ(Joined(verdict.faults), "");
+  EXPECT_NE(Joined(verdict.remarks).find("1 hole can be read all the same"),
+            std::string::npos);
+}
+
 TEST(VerifyTest, SkipsNoteTypesAndLongerRowsOfLaterVersions) {
   CoreBuilder core = SmallCore();
   core.own_notes.push_back({kNoteOwner, 0x4d430099, "something new"});
