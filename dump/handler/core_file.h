@@ -51,8 +51,8 @@ class CoreFile {
   bool seekable_ = false;
   uint64_t start_ = 0;     // offset of the core in the descriptor
   uint64_t written_ = 0;
-  char path_[kMaxPath];
-  char part_[kMaxPath];
+  char path_[kMaxPath] = {};
+  char part_[kMaxPath] = {};
 };
 
 }  // namespace minicore

@@ -14,7 +14,7 @@
 
 namespace minicore {
 
-Runtime g_runtime;
+Runtime g_runtime{};
 
 namespace {
 

@@ -55,7 +55,7 @@ class MemoryMap {
 
   safe::FixedVector<Mapping> mappings_;
   safe::FixedVector<char> names_;
-  char line_[4096 + 128];  // PATH_MAX and the numbers before it
+  char line_[4096 + 128] = {};  // PATH_MAX and the numbers before it
   size_t line_length_ = 0;
 };
 

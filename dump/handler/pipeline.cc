@@ -38,7 +38,7 @@ struct Dump {
   Report report;
   CoreFile file;
 };
-Dump g_dump;
+Dump g_dump{};
 
 // Runs one phase. A fault in it (a bug, or memory of ours that was overwritten) ends
 // that phase; the next ones work with what it had stored.
