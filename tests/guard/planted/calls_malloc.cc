@@ -1,0 +1,3 @@
+#include <stdlib.h>
+
+void* Planted() { return malloc(100); }
