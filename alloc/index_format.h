@@ -78,7 +78,8 @@ inline constexpr uint64_t kLargeGranuleMask = 0xff;
 // address says whether it lives), so that an interior pointer of a 10 GiB allocation is
 // resolved without looking back through it. `extent_tag`: the tag that owns the extents
 // of this chunk, 0 for ordinary arenas. `has_tags`: some allocation that starts in this
-// chunk was tagged once; free() looks at the old shadow byte only then.
+// chunk was tagged once; free() looks at the old shadow byte only then (and at
+// `has_tags` only if kIndexHasTags is set).
 struct ChunkEntry {
   std::atomic<uint64_t> large_before;
   std::atomic<uint8_t> extent_tag;
@@ -92,6 +93,7 @@ inline constexpr uint32_t kIndexVersion = 1;
 
 // `flags`
 inline constexpr uint32_t kIndexUnindexedHeap = 1;  // some heap is outside the region
+inline constexpr uint32_t kIndexHasTags = 2;        // some chunk has `has_tags`
 
 // Everything a reader needs. Zero is a valid state: no region, no address resolves.
 // The planes are pointers, the region only numbers, so that tests can describe a region

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 #include "alloc/foreign.h"
 #include "alloc/malloc_wrapper.h"
@@ -35,18 +36,16 @@ MINICORE_EXPORT void free(void* pointer) noexcept {
   minicore::Release(pointer);
 }
 
-MINICORE_EXPORT void cfree(void* pointer) noexcept {
-  minicore::Release(pointer);
-}
+MINICORE_EXPORT void cfree(void* pointer) noexcept { free(pointer); }
 
 // C23: the size is a hint, and a wrong one is the caller's error; it is not used.
 MINICORE_EXPORT void free_sized(void* pointer, size_t) noexcept {
-  minicore::Release(pointer);
+  free(pointer);
 }
 
 MINICORE_EXPORT void free_aligned_sized(void* pointer, size_t,
                                         size_t) noexcept {
-  minicore::Release(pointer);
+  free(pointer);
 }
 
 MINICORE_EXPORT void* calloc(size_t count, size_t size) noexcept {
@@ -55,13 +54,19 @@ MINICORE_EXPORT void* calloc(size_t count, size_t size) noexcept {
     errno = ENOMEM;
     return nullptr;
   }
-  if (MINICORE_UNLIKELY(total > minicore::kSmallMax)) {
-    void* pointer = je_calloc(1, total);
-    if (pointer == nullptr) return nullptr;
-    return minicore::RecordUsable(pointer, je_nallocx(total, 0));
+  if (MINICORE_LIKELY(total <= minicore::kSmallMax)) {
+    const unsigned size_class = minicore::SizeClassOf(total);
+    void* pointer;
+    if (MINICORE_LIKELY(minicore::TakeCached(size_class, &pointer))) {
+      std::memset(pointer, 0, minicore::kSmallClassSize[size_class]);
+    } else {
+      pointer = je_calloc(1, minicore::AtLeastGranule(total));
+    }
+    return minicore::RecordClass(pointer, size_class);
   }
-  return minicore::RecordRequest(
-      je_calloc(1, minicore::AtLeastGranule(total)), total);
+  void* pointer = je_calloc(1, total);
+  if (pointer == nullptr) return nullptr;
+  return minicore::RecordUsable(pointer, minicore::LargeUsableSize(total));
 }
 
 MINICORE_EXPORT int posix_memalign(void** result, size_t alignment,

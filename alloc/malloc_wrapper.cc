@@ -7,7 +7,7 @@
 
 namespace minicore {
 
-void* RecordOutside(void* pointer) {
+void* RecordOutside(void* pointer) noexcept {
   // An arena of the program's own, with hooks of its own, may give such memory; so does
   // our extent layer when the region is used up.
   if (pointer != nullptr) {
@@ -17,7 +17,7 @@ void* RecordOutside(void* pointer) {
   return pointer;
 }
 
-void* RecordUsable(void* pointer, size_t usable, uint8_t tag) {
+void* RecordUsable(void* pointer, size_t usable, uint8_t tag) noexcept {
   const uint64_t offset = OffsetOf(g_index_state, pointer);
   if (!IsIndexed(offset)) return RecordOutside(pointer);
   uint8_t mark = 0;
@@ -36,13 +36,20 @@ void* RecordUsable(void* pointer, size_t usable, uint8_t tag) {
   return pointer;
 }
 
-__attribute__((noinline)) void* AllocateLarge(size_t size) {
-  void* pointer = je_malloc(size);
-  if (pointer == nullptr) return nullptr;
-  return RecordUsable(pointer, je_nallocx(size, 0));
+__attribute__((noinline)) void* AllocateUncached(size_t size) noexcept {
+  return RecordClass(AllocatePastCache(AtLeastGranule(size)),
+                     SizeClassOf(size));
 }
 
-void* AllocateAligned(size_t alignment, size_t size) {
+__attribute__((noinline)) void* AllocateLarge(size_t size) noexcept {
+  void* pointer = AllocatePastCache(size);
+  const uint64_t offset = OffsetOf(g_index_state, pointer);
+  if (MINICORE_UNLIKELY(!IsIndexed(offset))) return RecordOutside(pointer);
+  RecordLarge(g_index_state, offset, LargeUsableSize(size));
+  return pointer;
+}
+
+void* AllocateAligned(size_t alignment, size_t size) noexcept {
   const int flags = MALLOCX_LG_ALIGN(__builtin_ctzl(alignment));
   const size_t usable = je_nallocx(AtLeastGranule(size), flags);
   if (usable == 0) return nullptr;
@@ -50,7 +57,7 @@ void* AllocateAligned(size_t alignment, size_t size) {
 }
 
 // Null, a pointer outside the region, or one in a chunk in which something was tagged.
-__attribute__((noinline)) void ReleaseSlow(void* pointer, int flags) {
+__attribute__((noinline)) void ReleaseSlow(void* pointer, int flags) noexcept {
   if (pointer == nullptr) return;
   const uint64_t offset = OffsetOf(g_index_state, pointer);
   if (!IsIndexed(offset)) {

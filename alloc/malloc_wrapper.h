@@ -14,11 +14,13 @@
 
 #include <jemalloc/jemalloc.h>
 
+#include "alloc/jemalloc_fast_path.h"
 #include "alloc/shadow_index.h"
 #include "alloc/size_class.h"
 #include "alloc/state.h"
 
 #define MINICORE_EXPORT __attribute__((visibility("default")))
+#define MINICORE_INLINE __attribute__((always_inline)) inline
 #define MINICORE_LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define MINICORE_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
@@ -35,29 +37,39 @@ inline bool IsIndexed(uint64_t offset) {
 
 // The paths that are not worth a place in the fast ones. `pointer` null is none of
 // theirs to report: they return it.
-void* RecordOutside(void* pointer);
-void* RecordUsable(void* pointer, size_t usable, uint8_t tag = kNoTag);
-void* AllocateLarge(size_t size);
-void ReleaseSlow(void* pointer, int flags);
+void* RecordOutside(void* pointer) noexcept;
+void* RecordUsable(void* pointer, size_t usable, uint8_t tag = kNoTag) noexcept;
+void* AllocateUncached(size_t size) noexcept;
+void* AllocateLarge(size_t size) noexcept;
+void ReleaseSlow(void* pointer, int flags) noexcept;
 
-// Records an allocation of `request` <= kSmallMax bytes that jemalloc has just returned.
-inline void* RecordRequest(void* pointer, size_t request) {
+// Records a small allocation that jemalloc has just returned.
+MINICORE_INLINE void* RecordClass(void* pointer, unsigned size_class) {
   const uint64_t offset = OffsetOf(g_index_state, pointer);
   if (MINICORE_UNLIKELY(!IsIndexed(offset))) return RecordOutside(pointer);
-  RecordSmall(g_index_state, offset, SizeClassOf(request));
+  RecordSmall(g_index_state, offset, size_class);
   return pointer;
 }
 
-inline void* Allocate(size_t size) {
+MINICORE_INLINE void* Allocate(size_t size) {
   if (MINICORE_UNLIKELY(size > kSmallMax)) return AllocateLarge(size);
-  return RecordRequest(je_malloc(AtLeastGranule(size)), size);
+  const unsigned size_class = SizeClassOf(size);
+  void* pointer;
+  if (MINICORE_UNLIKELY(!TakeCached(size_class, &pointer))) {
+    return AllocateUncached(size);
+  }
+  return RecordClass(pointer, size_class);
 }
 
 // `alignment` is a power of two. Null for sizes that overflow, too.
-void* AllocateAligned(size_t alignment, size_t size);
+void* AllocateAligned(size_t alignment, size_t size) noexcept;
 
-// Never null inside, as for free().
-inline void Release(void* pointer) {
+// jemalloc's part of a free, without a word to the index.
+MINICORE_INLINE void GiveBack(void* pointer) {
+  if (MINICORE_UNLIKELY(!PutCached(pointer))) FreePastCache(pointer);
+}
+
+MINICORE_INLINE void Release(void* pointer) {
   const uint64_t offset = OffsetOf(g_index_state, pointer);
   if (MINICORE_UNLIKELY(!IsIndexed(offset)) ||
       MINICORE_UNLIKELY(ChunkHasTags(g_index_state, offset))) {
@@ -65,7 +77,7 @@ inline void Release(void* pointer) {
     return;
   }
   Retire(g_index_state, offset);
-  je_free(pointer);
+  GiveBack(pointer);
 }
 
 }  // namespace minicore

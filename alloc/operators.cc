@@ -91,43 +91,43 @@ MINICORE_EXPORT void* operator new[](size_t size, std::align_val_t alignment,
 }
 
 // The sized forms ignore the size: programs that delete through a base class without a
-// virtual destructor pass a wrong one.
+// virtual destructor pass a wrong one. The two that compilers emit most are inlined.
 MINICORE_EXPORT void operator delete(void* p) noexcept { minicore::Release(p); }
-MINICORE_EXPORT void operator delete[](void* p) noexcept {
-  minicore::Release(p);
-}
-MINICORE_EXPORT void operator delete(void* p, const std::nothrow_t&) noexcept {
-  minicore::Release(p);
-}
-MINICORE_EXPORT void operator delete[](void* p,
-                                       const std::nothrow_t&) noexcept {
-  minicore::Release(p);
-}
 MINICORE_EXPORT void operator delete(void* p, size_t) noexcept {
   minicore::Release(p);
 }
+MINICORE_EXPORT void operator delete[](void* p) noexcept {
+  operator delete(p);
+}
 MINICORE_EXPORT void operator delete[](void* p, size_t) noexcept {
-  minicore::Release(p);
+  operator delete(p);
+}
+MINICORE_EXPORT void operator delete(void* p, const std::nothrow_t&) noexcept {
+  operator delete(p);
+}
+MINICORE_EXPORT void operator delete[](void* p,
+                                       const std::nothrow_t&) noexcept {
+  operator delete(p);
 }
 MINICORE_EXPORT void operator delete(void* p, std::align_val_t) noexcept {
-  minicore::Release(p);
+  operator delete(p);
 }
 MINICORE_EXPORT void operator delete[](void* p, std::align_val_t) noexcept {
-  minicore::Release(p);
+  operator delete(p);
 }
 MINICORE_EXPORT void operator delete(void* p, std::align_val_t,
                                      const std::nothrow_t&) noexcept {
-  minicore::Release(p);
+  operator delete(p);
 }
 MINICORE_EXPORT void operator delete[](void* p, std::align_val_t,
                                        const std::nothrow_t&) noexcept {
-  minicore::Release(p);
+  operator delete(p);
 }
 MINICORE_EXPORT void operator delete(void* p, size_t,
                                      std::align_val_t) noexcept {
-  minicore::Release(p);
+  operator delete(p);
 }
 MINICORE_EXPORT void operator delete[](void* p, size_t,
                                        std::align_val_t) noexcept {
-  minicore::Release(p);
+  operator delete(p);
 }

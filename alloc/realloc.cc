@@ -67,6 +67,7 @@ void RetireMoved(void* pointer, void* moved, const Old& old, int flags) {
   }
   if (wipe) Wipe(pointer, old.usable);
   if (old.extent_tag != kNoTag) flags = MALLOCX_TCACHE_NONE;
+  if (MINICORE_LIKELY(flags == 0)) return GiveBack(pointer);
   // Alignment and zeroing mean nothing here, and an arena is no cache.
   je_dallocx(pointer, flags & ~(kAlignMask | MALLOCX_ZERO));
 }
@@ -83,6 +84,15 @@ size_t GrowOrShrinkLarge(void* pointer, const Old& old, size_t size,
     ResizeLarge(g_index_state, old.offset, usable);
   }
   return usable;
+}
+
+void* AllocateUnrecorded(size_t size, size_t usable, int flags) {
+  if (flags != 0) return je_mallocx(size, flags);
+  if (usable <= kSmallMax) {
+    void* pointer;
+    if (TakeCached(SizeClassOf(usable), &pointer)) return pointer;
+  }
+  return je_malloc(size);
 }
 
 bool IsAligned(const void* pointer, int flags) {
@@ -111,7 +121,7 @@ void* Reallocate(void* pointer, size_t size, int flags, const char* function) {
       return pointer;
     }
   }
-  void* moved = flags == 0 ? je_malloc(size) : je_mallocx(size, flags);
+  void* moved = AllocateUnrecorded(size, usable, flags);
   if (moved == nullptr) return nullptr;
   std::memcpy(moved, pointer, old.usable < size ? old.usable : size);
   RecordUsable(moved, usable, old.tag);

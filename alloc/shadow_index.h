@@ -80,12 +80,18 @@ inline bool IsLiveStart(uint8_t byte) {
 
 // Marks the chunk of an allocation that is about to be tagged: from then on free() looks
 // before it writes. Sequentially consistent, to come before the tag in every order.
-inline void ExpectTags(const IndexState& index, uint64_t offset) {
+inline void ExpectTags(IndexState& index, uint64_t offset) {
   ChunkOf(index, offset).has_tags.store(1);
+  if ((index.flags.load() & kIndexHasTags) == 0) {
+    index.flags.fetch_or(kIndexHasTags);
+  }
 }
 
+// The flag lies beside what free() reads anyway: programs without tags pay one test.
 inline bool ChunkHasTags(const IndexState& index, uint64_t offset) {
-  return ChunkOf(index, offset).has_tags.load(std::memory_order_relaxed) != 0;
+  return __builtin_expect((index.flags.load(std::memory_order_relaxed) &
+                           kIndexHasTags) != 0, 0) &&
+         ChunkOf(index, offset).has_tags.load(std::memory_order_relaxed) != 0;
 }
 
 inline uint8_t TagByte(const IndexState& index, uint64_t offset) {

@@ -36,6 +36,16 @@ inline unsigned SizeClassOf(size_t size) {
   return kSizeClasses.of[(size + kGranuleSize - 1) >> kGranuleShift];
 }
 
+// Usable size of a large allocation: jemalloc has four classes in each doubling, and here
+// they are all multiples of a page (src/sz.c, sz_s2u_compute).
+//
+// Requires: kSmallMax < size, and jemalloc has served it.
+inline size_t LargeUsableSize(size_t size) {
+  const int doubling = 63 - __builtin_clzl(2 * size - 1);
+  const size_t step = size_t{1} << (doubling - 3);
+  return (size + step - 1) & ~(step - 1);
+}
+
 static_assert(kSizeClasses.of[0] == 1 && kSizeClasses.of[1] == 1);
 static_assert(kSizeClasses.of[kSmallMax >> kGranuleShift] == kSmallClasses);
 

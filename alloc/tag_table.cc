@@ -125,8 +125,8 @@ int SetTagRule(TagState& tags, const char* name, Disposition disposition) {
   return 0;
 }
 
-int TagAllocation(const IndexState& index, const TagState& tags,
-                  Address address, uint8_t tag) {
+int TagAllocation(IndexState& index, const TagState& tags, Address address,
+                  uint8_t tag) {
   const Allocation allocation = Resolve(index, address);
   if (allocation.state != AllocationState::kLive) return -ENOENT;
   const uint64_t offset = allocation.begin - index.region;

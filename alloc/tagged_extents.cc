@@ -50,11 +50,12 @@ void* AllocateHook(extent_hooks_t* hooks, void* new_addr, size_t size,
     return nullptr;  // its address space is lost; kernels before 4.14 only
   }
   for (Address chunk = begin; chunk < extent.end; chunk += kChunkSize) {
-    ChunkEntry& entry = ChunkOf(g_index_state, chunk - g_index_state.region);
-    entry.has_tags.store(1);
+    const uint64_t offset = chunk - g_index_state.region;
+    ExpectTags(g_index_state, offset);
     // Release and before the address is out: whatever starts in here is tagged from the
     // first instant.
-    entry.extent_tag.store(arena->tag, std::memory_order_release);
+    ChunkOf(g_index_state, offset)
+        .extent_tag.store(arena->tag, std::memory_order_release);
   }
   *zero = true;
   *commit = true;
