@@ -80,8 +80,7 @@ def measure(options, tools, directory):
         print(text, file=sys.stderr, flush=True)
 
     watch = stopwatch.Stopwatch(tools["measure"])
-    ours = options.ours or tools.get("ours")
-    ours = os.path.realpath(ours) if ours else None
+    ours = options.ours or tools["ours"]
     allocators = stopwatch.allocators(ours)
     if stopwatch.STOCK not in allocators:
         sys.exit("bench: libjemalloc2 is not installed: run tools/setup.sh")
@@ -112,7 +111,7 @@ def measure(options, tools, directory):
         raw["dump"] = dump_bench.run(watch, tools["dump_victim"],
                                      allocators[stopwatch.STOCK], ours, directory,
                                      cases, rounds, say)
-    if "index" in options.sections and tools.get("index_bench"):
+    if "index" in options.sections:
         say("index")
         raw["index"] = index_figures(tools["index_bench"], options)
     return raw

@@ -7,13 +7,8 @@ here="${RUNFILES_DIR:-${TEST_SRCDIR:-$0.runfiles}}/minicore"
 bench="$here/tests/bench"
 tools="programs=$bench/programs"
 for tool in measure malloc_workloads dump_victim index_bench; do
-  if [ -e "$bench/$tool" ]; then tools="$tools:$tool=$bench/$tool"; fi
+  tools="$tools:$tool=$bench/$tool"
 done
-for library in libminicore.so alloc/libminicore_malloc.so; do
-  if [ -e "$here/$library" ]; then
-    tools="$tools:ours=$here/$library"
-    break
-  fi
-done
+tools="$tools:ours=$here/libminicore.so"
 export BENCH_TOOLS="$tools" PYTHONDONTWRITEBYTECODE=1
 exec /usr/bin/python3 "$bench/${BENCH_SCRIPT:-bench.py}" "$@"
