@@ -33,6 +33,6 @@ int main() {
   for (int i = 0; i < 64; ++i) key[i] = static_cast<char>('A' + (i * 7) % 23);
   if (minicore_tag(key, "secret") != 0) return 1;
 
-  auto session = std::make_unique<Session>(Session{"alice", {1, 2, 3}, key});
+  const std::unique_ptr<Session> session(new Session{"alice", {1, 2, 3}, key});
   return Serve(*session, nullptr);
 }
