@@ -1,3 +1,5 @@
+#include <signal.h>
+
 #include <algorithm>
 #include <set>
 
@@ -33,8 +35,19 @@ bool StackIsThere(const CoreReader& core, uint64_t stack_pointer) {
   return core.Read(stack_pointer, &byte, 1);
 }
 
-void VerifyStack(const CoreReader& core, const CoreThread& thread,
-                 Verdict* verdict) {
+// The fault itself says that there is no memory at the crashed thread's stack
+// pointer.
+bool FaultedAtStackPointer(const ProcessNotes& process,
+                           const CoreThread& thread) {
+  const SignalInfo& signal = process.signal;
+  const uint64_t distance = thread.registers.rsp - signal.address + kFirstPages;
+  return signal.present && signal.number == SIGSEGV &&
+         signal.code == SEGV_MAPERR && &thread == &process.threads.front() &&
+         distance < 2 * kFirstPages;
+}
+
+void VerifyStack(const CoreReader& core, const ProcessNotes& process,
+                 const CoreThread& thread, Verdict* verdict) {
   const uint64_t pointer = thread.registers.rsp;
   const std::string name = "The stack pointer of thread " +
                            std::to_string(thread.tid) + ", " + Hex(pointer) +
@@ -44,6 +57,10 @@ void VerifyStack(const CoreReader& core, const CoreThread& thread,
     return;
   }
   if (!StackIsThere(core, pointer)) {
+    if (FaultedAtStackPointer(process, thread)) {
+      verdict->remarks.push_back(name + "points to no memory.");
+      return;
+    }
     verdict->faults.push_back(name + "is not in the core.");
     return;
   }
@@ -73,7 +90,7 @@ void VerifyThreads(const CoreReader& core, const ProcessNotes& process,
       verdict->faults.push_back("Thread " + std::to_string(thread.tid) +
                                 " has no FPREGSET.");
     }
-    VerifyStack(core, thread, verdict);
+    VerifyStack(core, process, thread, verdict);
   }
   const CoreThread& crashed = process.threads.front();
   if (process.signal.present && crashed.signal != process.signal.number) {

@@ -516,6 +516,16 @@ TEST(VerifyTest, OnlyRemarksOnAStackPointerThatIsNoAddress) {
             std::string::npos);
 }
 
+TEST(VerifyTest, OnlyRemarksOnAWildStackPointerAtWhichTheThreadFaulted) {
+  CoreBuilder core = SmallCore();
+  SetStackPointer(core, 0x1234567890);
+  Put(&core.Note(NT_SIGINFO).desc, 16, uint64_t{0x1234567888});
+  const Verdict verdict = Verify(core.Build());
+  EXPECT_EQ(Joined(verdict.faults), "");
+  EXPECT_NE(Joined(verdict.remarks).find("points to no memory"),
+            std::string::npos);
+}
+
 TEST(VerifyTest, OnlyRemarksOnAThreadThatDidNotStop) {
   CoreBuilder core = SmallCore();
   core.notes.resize(7);
