@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "dump/config.h"
+#include "dump/handler/entry.h"
 #include "dump/install.h"
+#include "dump/safe/format.h"
 #include "dump/version.h"
 #include "minicore/minicore.h"
 
@@ -54,6 +56,20 @@ int minicore_install(const minicore_config* given) {
   if (result == 0) result = Install(policy, rules);
   errno = saved_errno;
   return result;
+}
+
+int minicore_dump(const char* path) {
+  using namespace minicore;
+  if (g_runtime.dump_stack_end == nullptr) return -ENODEV;
+  if (path != nullptr && safe::Length(path) >= kMaxPathPattern) return -ENAMETOOLONG;
+  return DumpLive(path, -1);
+}
+
+int minicore_dump_fd(int fd) {
+  using namespace minicore;
+  if (g_runtime.dump_stack_end == nullptr) return -ENODEV;
+  if (fd < 0) return -EBADF;
+  return DumpLive(nullptr, fd);
 }
 
 const char* minicore_version(void) { return minicore::kVersion; }

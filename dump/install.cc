@@ -151,6 +151,13 @@ int Install(const Policy& policy, const TagRules& rules) {
       __sigaction(signal, &none, nullptr);
     }
   }
+  if (policy.dump_signal != 0) {
+    struct sigaction action = DefaultAction();
+    action.sa_sigaction = &OnDumpSignal;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+    __sigaction(policy.dump_signal, &action, nullptr);
+    LearnRestorer(policy.dump_signal);
+  }
   return 0;
 }
 

@@ -63,6 +63,22 @@ MINICORE_API minicore_config minicore_default_config(void);
 //          -ENOMEM if the dumper's memory could not be reserved.
 MINICORE_API int minicore_install(const minicore_config *config);
 
+// Writes a core of the running process to `path` (a pattern, as the option path is; NULL:
+// that option), and goes on. The other threads stand still while memory is copied, a few
+// milliseconds, and run while the file is written. Their system calls restart where the
+// kernel restarts any (signal(7), SA_RESTART); nanosleep, poll, select, epoll_wait,
+// sigtimedwait, futex and semaphore waits with a timeout, and socket calls with one
+// return EINTR. The core shows no signal, and the caller as the crashed thread.
+//
+// Context: any. Takes no lock of the program's; may be called with any held.
+// Returns: 0; -ENODEV if minicore is not installed; -ENAMETOOLONG; -EBUSY if another dump
+//          lasts longer than the deadline; else what open or write failed with. On
+//          failure no file is left behind.
+MINICORE_API int minicore_dump(const char *path);
+
+// The same into an open descriptor, at its current offset: a file, pipe or socket.
+MINICORE_API int minicore_dump_fd(int fd);
+
 // Tags the whole live heap allocation that encloses `ptr`. The tag follows the
 // allocation through realloc() and ends when it is freed. A new tag replaces the old.
 // Built-in names: "secret" (never written, wiped on free), "cache" (cut to 256 bytes),

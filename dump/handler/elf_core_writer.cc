@@ -71,7 +71,8 @@ void FillMarkers(Address address, uint8_t* to, size_t size) {
 int ElfCoreWriter::Flush() {
   const size_t size = buffered_;
   buffered_ = 0;
-  return size == 0 ? 0 : file_.Append(buffer_, size);
+  if (size == 0) return 0;
+  return copy_ != nullptr ? copy_->Append(buffer_, size) : file_.Append(buffer_, size);
 }
 
 int ElfCoreWriter::Put(const uint8_t* data, size_t size) {
@@ -191,7 +192,8 @@ int ElfCoreWriter::WriteContents(const NoteBuffer& notes, safe::Arena& arena) {
 }
 
 bool ElfCoreWriter::Shorten() {
-  if (!file_.seekable() || file_.written() < plan_.least_bytes + plan_.report_bytes) {
+  if (copy_ != nullptr || !file_.seekable() ||
+      file_.written() < plan_.least_bytes + plan_.report_bytes) {
     return false;
   }
   plan_.report_offset = AlignDown(file_.written() - plan_.report_bytes, 16);

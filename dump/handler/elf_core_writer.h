@@ -11,6 +11,7 @@
 
 #include "dump/handler/core_file.h"
 #include "dump/handler/dump_plan.h"
+#include "dump/handler/memory_copy.h"
 #include "dump/handler/notes.h"
 #include "dump/handler/outcome.h"
 #include "dump/handler/redactor.h"
@@ -20,9 +21,11 @@ namespace minicore {
 
 class ElfCoreWriter {
  public:
+  // Writes to `copy` instead of the file, if it is not null.
   ElfCoreWriter(DumpPlan& plan, const Redactor& redactor, CoreFile& file,
-                Outcome& outcome)
-      : plan_(plan), redactor_(redactor), file_(file), outcome_(outcome) {}
+                MemoryCopy* copy, Outcome& outcome)
+      : plan_(plan), redactor_(redactor), file_(file), copy_(copy),
+        outcome_(outcome) {}
 
   // Everything up to the report.
   // Returns: 0 or -errno.
@@ -48,6 +51,7 @@ class ElfCoreWriter {
   DumpPlan& plan_;
   const Redactor& redactor_;
   CoreFile& file_;
+  MemoryCopy* const copy_;
   Outcome& outcome_;
   uint8_t* headers_ = nullptr;
   size_t header_bytes_ = 0;

@@ -1,6 +1,7 @@
 #include "dump/handler/entry.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include <atomic>
@@ -8,13 +9,16 @@
 #include "dump/handler/error_text.h"
 #include "dump/handler/freeze.h"
 #include "dump/handler/pipeline.h"
+#include "dump/handler/watchdog.h"
 #include "dump/safe/format.h"
 #include "dump/safe/guarded.h"
 #include "dump/safe/syscalls.h"
 
 namespace minicore {
 
-Runtime g_runtime{};
+// Constant-initialised: a constructor would run after the preloaded library has installed
+// itself, and undo part of it.
+Runtime g_runtime = {};
 
 namespace {
 
@@ -28,7 +32,7 @@ uint64_t Elector(int pid, int tid) {
   return static_cast<uint64_t>(pid) << 32 | static_cast<uint32_t>(tid);
 }
 
-// Acquire and release: a loser that parks must see the winner's slots as they are.
+// Acquire and release: what one dump leaves behind, the next one finds.
 bool WinElection(int pid, int tid) {
   uint64_t holder = g_dumper.load(std::memory_order_acquire);
   do {
@@ -38,18 +42,54 @@ bool WinElection(int pid, int tid) {
   return true;
 }
 
+void WaitForDumper() {
+  const auto tid = static_cast<uint32_t>(g_dumper.load(std::memory_order_acquire));
+  const timespec timeout{0, 1000000};
+  if (tid != 0) safe::FutexWait(&g_dumper, tid, &timeout);
+}
+
+void EndDump() {
+  g_dumper.store(0, std::memory_order_release);
+  safe::FutexWake(&g_dumper, INT32_MAX);
+}
+
+// Whose kFreezeSignal was before us: glibc's, or nobody's.
+safe::KernelSigaction g_other_owner{};
+
+void OnFreezeSignal(int signal, siginfo_t* info, void* context);
+
+safe::KernelSigaction OurAction(void (*handler)(int, siginfo_t*, void*),
+                                unsigned long flags) {
+  return {reinterpret_cast<void*>(handler),
+          SA_SIGINFO | SA_ONSTACK | safe::kSaRestorer | flags, g_runtime.restorer,
+          kFatalMask};
+}
+
+// glibc's use of the signal (setuid() and its kin tell all threads by it) is passed on.
+// Without SA_RESTART, a tick of the watchdog ends a write that blocks.
+void TakeFreezeSignal(unsigned long flags) {
+  safe::KernelSigaction action = OurAction(&OnFreezeSignal, flags);
+  action.mask = ~uint64_t{0};
+  safe::KernelSigaction old;
+  if (safe::SigAction(kFreezeSignal, &action, &old) == 0 &&
+      old.handler != action.handler) {
+    g_other_owner = old;
+  }
+}
+
 void Tell(const DumpResult& result) {
   if (result.failed == nullptr && g_runtime.policy.verbose == 0) return;
   char line[kLineBytes];
   safe::Text text(line, sizeof(line));
   if (result.failed != nullptr) {
     text.String("minicore: no core: cannot ").String(result.failed).Char(' ');
-    text.String(result.path).String(": ");
+    text.String(result.path[0] != '\0' ? result.path : "the core").String(": ");
     AppendError(-result.error, text);
   } else {
     text.String("minicore: wrote ").String(result.path).String(" (");
     text.Decimal(result.file_bytes).String(" bytes, ");
-    text.Decimal(result.microseconds / 1000).String(" ms");
+    text.Decimal(result.microseconds / 1000).Char('.');
+    text.Decimal(result.microseconds / 100 % 10).String(" ms");
     if (result.truncated) text.String(", cut short: no more room");
     text.Char(')');
   }
@@ -57,14 +97,41 @@ void Tell(const DumpResult& result) {
   safe::Write(2, text.data(), text.length());
 }
 
+// SIGSEGV and SIGBUS as they were, while a dump needs them for its guarded copies.
+safe::KernelSigaction g_old_faults[2];
+constexpr int kFaultSignals[2] = {SIGSEGV, SIGBUS};
+
+void TakeFaultSignals() {
+  const safe::KernelSigaction ours = OurAction(&OnFatalSignal, SA_NODEFER);
+  for (int i = 0; i < 2; ++i) {
+    safe::SigAction(kFaultSignals[i], &ours, &g_old_faults[i]);
+  }
+}
+
+// Between the copy and the file of a live dump.
+bool g_thawed = true;
+void GoOn() {
+  for (int i = 0; i < 2; ++i) {
+    safe::SigAction(kFaultSignals[i], &g_old_faults[i], nullptr);
+  }
+  g_thawed = ThawThreads();
+}
+
+struct Request {
+  CrashContext crash;
+  bool live;
+  DumpResult result;
+};
+
 void DumpOnOwnStack(void* argument) {
-  const CrashContext& crash = *static_cast<CrashContext*>(argument);
+  Request& request = *static_cast<Request*>(argument);
   // A nested fault (GuardedCopy) must push its frame here: with SA_ONSTACK the kernel
   // would start at the top of the altstack again and overwrite the crash's own frame
   // (arch/x86/kernel/signal.c, get_sigframe()). The return from our handler restores it.
   const stack_t none = {nullptr, SS_DISABLE, 0};
   safe::Syscall(SYS_sigaltstack, safe::Word(&none), 0);
-  Tell(RunDump(crash, g_runtime));
+  request.result = RunDump(request.crash, g_runtime, request.live ? &GoOn : nullptr);
+  if (!request.live || g_runtime.policy.verbose != 0) Tell(request.result);
 }
 
 // Makes the kernel act on the signal as if we had not been there. The signal is sent
@@ -84,6 +151,87 @@ void DieAsBefore(const CrashContext& crash) {
   if (error != 0) safe::TgKill(crash.pid, crash.tid, crash.signal);
 }
 
+CrashContext MakeContext(int signal, const siginfo_t* info, const void* context) {
+  CrashContext crash;
+  crash.signal = signal;
+  crash.pid = safe::GetPid();
+  crash.tid = safe::GetTid();
+  crash.info = info;
+  crash.context = static_cast<const ucontext_t*>(context);
+  return crash;
+}
+
+// Runs the dump of the elected thread in its signal handler.
+void Run(Request& request) {
+  TakeFaultSignals();
+  // The threads of a crash never go on: nothing of theirs is to be restarted.
+  TakeFreezeSignal(request.live ? SA_RESTART : 0);
+  const uint64_t mask = kFatalMask;
+  safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
+  StartWatchdog(kFreezeSignal, g_runtime.policy.deadline_us);
+  safe::RunOnStack(g_runtime.dump_stack_end, &DumpOnOwnStack, &request);
+  StopWatchdog();
+}
+
+// What DumpLive() asks of its own thread, by kFreezeSignal with this value.
+constexpr uint64_t kLiveCookie = 0x6d636c69;  // "mcli"
+struct LiveRequest {
+  const char* path;
+  int fd;
+  int result;
+  bool done;
+};
+LiveRequest* g_live_request = nullptr;
+
+// Gives the dumper's memory back and makes it zero again.
+void ClearMemory() {
+  const AddressRange range = g_runtime.arena_range;
+  const auto begin = static_cast<Address>(
+      reinterpret_cast<uintptr_t>(g_runtime.dump_stack_end));
+  safe::Syscall(SYS_madvise, static_cast<long>(begin),
+                static_cast<long>(range.end - begin), MADV_DONTNEED);
+}
+
+int RunLive(const siginfo_t* info, const void* context, const char* path, int fd) {
+  Request request{};
+  // No signal: what debuggers show of a process that did not crash.
+  siginfo_t none;
+  __builtin_memset(&none, 0, sizeof(none));
+  request.crash = MakeContext(0, info != nullptr ? &none : nullptr, context);
+  request.live = true;
+  Policy& policy = g_runtime.policy;
+  static char saved_path[kMaxPathPattern];  // of the elected thread
+  const int saved_fd = policy.fd;
+  __builtin_memcpy(saved_path, policy.path, sizeof(saved_path));
+  if (path != nullptr) {
+    safe::Text(policy.path, sizeof(policy.path)).String(path);
+    policy.fd = -1;
+  } else if (fd >= 0) {
+    policy.fd = fd;
+  }
+  Run(request);
+  policy.fd = saved_fd;
+  __builtin_memcpy(policy.path, saved_path, sizeof(saved_path));
+  ClearMemory();
+  return request.result.failed != nullptr ? request.result.error : 0;
+}
+
+void OnFreezeSignal(int signal, siginfo_t* info, void* context_pointer) {
+  auto* context = static_cast<ucontext_t*>(context_pointer);
+  if (OnWatchdogTick(info, context)) return;
+  if (ParkIfAsked(info, context)) return;
+  const auto value = reinterpret_cast<uint64_t>(info->si_value.sival_ptr);
+  if (info->si_code == SI_QUEUE && value == kLiveCookie && g_live_request != nullptr) {
+    LiveRequest& request = *g_live_request;
+    request.result = RunLive(info, context, request.path, request.fd);
+    request.done = true;
+    return;
+  }
+  void* const handler = g_other_owner.handler;
+  if (handler == nullptr || handler == reinterpret_cast<void*>(SIG_IGN)) return;
+  reinterpret_cast<void (*)(int, siginfo_t*, void*)>(handler)(signal, info, context);
+}
+
 }  // namespace
 
 void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
@@ -97,25 +245,57 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
     safe::SigAction(signal, &none, nullptr);
     return;
   }
-  if (!WinElection(pid, tid)) Park(info, context);
+  // Behind a fatal dump there is nothing to wait for: the process ends. Behind a live
+  // one, this crash is the next to be dumped.
+  while (!WinElection(pid, tid)) {
+    ParkCrashed(info, context);
+    WaitForDumper();
+    // A fault happens again by itself, and then reaches whose it is: a live dump may
+    // have stood in for a handler of the program.
+    if (info->si_code > 0 && g_dumper.load(std::memory_order_acquire) == 0) return;
+  }
+  Request request{};
+  request.crash = MakeContext(signal, info, context);
+  Run(request);
+  DieAsBefore(request.crash);
+}
 
-  CrashContext crash;
-  crash.signal = signal;
-  crash.pid = pid;
-  crash.tid = tid;
-  crash.info = info;
-  crash.context = context;
-  // The guarded copies need these two even if the program has handlers of its own.
-  const safe::KernelSigaction ours = {
-      reinterpret_cast<void*>(&OnFatalSignal),
-      SA_SIGINFO | SA_ONSTACK | SA_NODEFER | safe::kSaRestorer,
-      g_runtime.restorer, kFatalMask};
-  safe::SigAction(SIGSEGV, &ours, nullptr);
-  safe::SigAction(SIGBUS, &ours, nullptr);
-  const uint64_t mask = kFatalMask;
+void OnDumpSignal(int, siginfo_t* info, void* context) {
+  if (WinElection(safe::GetPid(), safe::GetTid())) {
+    RunLive(info, context, nullptr, -1);
+    if (g_thawed) EndDump();
+  }
+}
+
+int DumpLive(const char* path, int fd) {
+  const int pid = safe::GetPid();
+  const int tid = safe::GetTid();
+  const uint64_t until = safe::NowMicroseconds() + g_runtime.policy.deadline_us;
+  while (!WinElection(pid, tid)) {
+    // The dumper itself asks from a handler of its own: it would wait for itself.
+    const bool own = g_dumper.load(std::memory_order_acquire) == Elector(pid, tid);
+    if (own || safe::NowMicroseconds() > until) return -EBUSY;
+    WaitForDumper();
+  }
+  LiveRequest request = {path, fd, -ETIMEDOUT, false};
+  g_live_request = &request;
+  TakeFreezeSignal(SA_RESTART);
+  siginfo_t info;
+  __builtin_memset(&info, 0, sizeof(info));
+  info.si_signo = kFreezeSignal;
+  info.si_code = SI_QUEUE;
+  info.si_pid = pid;
+  info.si_value.sival_ptr = reinterpret_cast<void*>(kLiveCookie);
+  const uint64_t only_freeze = uint64_t{1} << (kFreezeSignal - 1);
+  uint64_t mask;
+  safe::SigProcMask(SIG_UNBLOCK, &only_freeze, &mask);
+  // Delivered before the system call returns, as it is sent to this very thread.
+  safe::Syscall(SYS_rt_tgsigqueueinfo, pid, tid, kFreezeSignal, safe::Word(&info));
   safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
-  safe::RunOnStack(g_runtime.dump_stack_end, &DumpOnOwnStack, &crash);
-  DieAsBefore(crash);
+  g_live_request = nullptr;
+  // Threads that would not leave keep the memory: there can be no other dump.
+  if (g_thawed) EndDump();
+  return request.result;
 }
 
 }  // namespace minicore

@@ -9,7 +9,8 @@
 #include <atomic>
 
 #include "dump/handler/proc_files.h"
-#include "dump/safe/format.h"
+#include "dump/handler/silent_threads.h"
+#include "dump/handler/tid_set.h"
 #include "dump/safe/guarded.h"
 #include "dump/safe/syscalls.h"
 
@@ -19,7 +20,6 @@ namespace {
 struct Slot {
   std::atomic<uint32_t> ready;
   int tid;
-  const siginfo_t* info;
   const ucontext_t* context;
   uint64_t fs_base;
   uint64_t gs_base;
@@ -27,41 +27,68 @@ struct Slot {
 };
 
 Slot* g_slots = nullptr;
-std::atomic<uint32_t> g_slots_taken{0};
-std::atomic<uint32_t> g_parked{0};  // futex: the dumping thread waits for `g_expected`
-std::atomic<uint32_t> g_expected{0};
-const uint32_t g_forever = 0;  // futex that nobody wakes
-
-// Thread ids go up to 4,194,304 (linux/threads.h, PID_MAX_LIMIT).
-constexpr uint32_t kMaxTid = 4 * 1024 * 1024;
-
-// A set of thread ids, one bit each, so that no step costs the square of the number of
-// threads. Relaxed: membership is published by `g_parked`.
-class TidSet {
- public:
-  constexpr TidSet() = default;
-  explicit TidSet(safe::Arena& arena)
-      : words_(arena.AllocateArray<std::atomic<uint64_t>>(kMaxTid / 64)) {}
-
-  // Returns false if it was in already, or can't be remembered.
-  bool Insert(uint32_t tid) {
-    if (words_ == nullptr || tid >= kMaxTid) return false;
-    const uint64_t bit = 1ull << (tid % 64);
-    return (words_[tid / 64].fetch_or(bit, std::memory_order_relaxed) & bit) == 0;
-  }
-  bool Contains(uint32_t tid) const {
-    return words_ != nullptr && tid < kMaxTid &&
-           (words_[tid / 64].load(std::memory_order_relaxed) >> (tid % 64) & 1) != 0;
-  }
-
- private:
-  std::atomic<uint64_t>* words_ = nullptr;
-};
-
 TidSet g_answered;
+// Number of the freeze in the upper half, odd while one is on; threads that joined it in
+// the lower. Two futexes would have to agree: one word always does.
+std::atomic<uint64_t> g_freeze{0};
+std::atomic<uint32_t> g_ready{0};     // futex: slots that are filled
+std::atomic<uint32_t> g_expected{0};  // of these
+std::atomic<uint32_t> g_left{0};      // futex: threads that have left the freeze
 
-void OnFreezeSignal(int, siginfo_t* info, void* context) {
-  Park(info, static_cast<const ucontext_t*>(context));
+uint32_t NumberOf(uint64_t freeze) { return static_cast<uint32_t>(freeze >> 32); }
+bool IsOn(uint32_t number) { return number % 2 != 0; }
+
+// The upper half's address, for the futex: x86-64 is little endian.
+const void* NumberWord() { return reinterpret_cast<const uint32_t*>(&g_freeze) + 1; }
+
+uint64_t BaseRegister(int which) {
+  uint64_t base = 0;
+  safe::Syscall(SYS_arch_prctl, which, safe::Word(&base));
+  return base;
+}
+
+// Joins freeze `number`, unless it is over, and sleeps until it is.
+void Park(uint32_t number, const ucontext_t* context) {
+  uint64_t freeze = g_freeze.load(std::memory_order_acquire);
+  do {
+    if (NumberOf(freeze) != number) return;
+  } while (!g_freeze.compare_exchange_weak(freeze, freeze + 1,
+                                           std::memory_order_acq_rel));
+  const auto index = static_cast<uint32_t>(freeze);
+  if (g_slots != nullptr && index < kMaxThreads) {
+    Slot& slot = g_slots[index];
+    slot.tid = safe::GetTid();
+    slot.context = context;
+    slot.fs_base = BaseRegister(ARCH_GET_FS);
+    slot.gs_base = BaseRegister(ARCH_GET_GS);
+    safe::Syscall(SYS_prctl, PR_GET_NAME, safe::Word(slot.name));
+    g_answered.Insert(static_cast<uint32_t>(slot.tid));
+    slot.ready.store(1, std::memory_order_release);
+  }
+  // Release: pairs with the acquire in WaitForReady(), after which slots are read.
+  const uint32_t ready = g_ready.fetch_add(1, std::memory_order_acq_rel) + 1;
+  if (ready >= g_expected.load(std::memory_order_relaxed)) {
+    safe::FutexWake(&g_ready, 1);
+  }
+  while (NumberOf(g_freeze.load(std::memory_order_acquire)) == number) {
+    safe::FutexWait(NumberWord(), number, nullptr);
+  }
+  g_left.fetch_add(1, std::memory_order_acq_rel);
+  safe::FutexWake(&g_left, 1);
+}
+
+// Marks the freeze signal's value: "mcfr", and the number of the freeze.
+constexpr uint64_t kCookie = 0x6d63667200000000;
+
+long SendFreezeSignal(int pid, int tid, uint32_t number) {
+  siginfo_t info;
+  __builtin_memset(&info, 0, sizeof(info));
+  info.si_signo = kFreezeSignal;
+  info.si_code = SI_QUEUE;
+  info.si_pid = pid;
+  info.si_value.sival_ptr = reinterpret_cast<void*>(kCookie | number);
+  return safe::Syscall(SYS_rt_tgsigqueueinfo, pid, tid, kFreezeSignal,
+                       safe::Word(&info));
 }
 
 // Segment registers as the signal frame packs them: arch/x86/include/uapi/asm/
@@ -129,15 +156,9 @@ void FillThread(int tid, ThreadSource source, const ucontext_t& context,
   }
 }
 
-uint64_t BaseRegister(int which) {
-  uint64_t base = 0;
-  safe::Syscall(SYS_arch_prctl, which, safe::Word(&base));
-  return base;
-}
-
 // Sends the freeze signal to every thread that has not had it.
 // Returns: how many new ones there were; negative if the list can't be read.
-int SignalNewThreads(const CrashContext& crash, TidSet& signalled,
+int SignalNewThreads(const CrashContext& crash, uint32_t number, TidSet& signalled,
                      safe::FixedVector<int>& sent) {
   const int fd = safe::Open("/proc/self/task", O_RDONLY | O_DIRECTORY);
   if (fd < 0) return fd;
@@ -151,51 +172,49 @@ int SignalNewThreads(const CrashContext& crash, TidSet& signalled,
     for (long at = 0; at < bytes;) {
       const auto* entry = reinterpret_cast<const dirent64*>(buffer + at);
       at += entry->d_reclen;
-      const uint32_t tid = static_cast<uint32_t>(ParseDecimal(entry->d_name));
+      const auto tid = static_cast<uint32_t>(ParseDecimal(entry->d_name));
       if (tid == 0 || static_cast<int>(tid) == crash.tid) continue;
-      if (!signalled.Insert(tid)) continue;
+      if (!signalled.Insert(tid) || !sent.Push(static_cast<int>(tid))) continue;
       g_expected.fetch_add(1, std::memory_order_relaxed);
       ++fresh;
       // EAGAIN: RLIMIT_SIGPENDING is used up by signals that are on their way; they
       // leave the queue as threads park.
       for (int attempt = 0; attempt < 1000; ++attempt) {
-        const long error =
-            safe::TgKill(crash.pid, static_cast<int>(tid), kFreezeSignal);
-        if (error != -EAGAIN) break;
+        if (SendFreezeSignal(crash.pid, static_cast<int>(tid), number) != -EAGAIN) {
+          break;
+        }
         const timespec pause{0, 100000};
         safe::Syscall(SYS_nanosleep, safe::Word(&pause));
       }
-      if (!sent.Push(static_cast<int>(tid))) break;
     }
   }
   safe::Close(fd);
   return fresh;
 }
 
-// Waits until all expected threads are parked, or until `until_us`.
+// Waits until all expected threads are ready, at most until `until_us` and a nap's
+// length: a thread that ended before it got the signal is only noticed between naps.
 // Returns: whether they are.
-bool WaitForParked(uint64_t until_us) {
+bool WaitForReady(uint64_t until_us) {
+  constexpr uint64_t kNapMicroseconds = 10000;
   for (;;) {
-    const uint32_t parked = g_parked.load(std::memory_order_acquire);
-    if (parked >= g_expected.load(std::memory_order_relaxed)) return true;
+    const uint32_t ready = g_ready.load(std::memory_order_acquire);
+    if (ready >= g_expected.load(std::memory_order_relaxed)) return true;
     const uint64_t now = safe::NowMicroseconds();
     if (now >= until_us) return false;
-    // Short naps: a thread that ended before it got the signal never parks, and is only
-    // noticed between them.
-    uint64_t nap = until_us - now;
-    if (nap > 10000) nap = 10000;
+    const uint64_t nap = std::min(until_us - now, kNapMicroseconds);
     const timespec timeout{0, static_cast<long>(nap * 1000)};
-    if (safe::FutexWait(&g_parked, parked, &timeout) == -ETIMEDOUT) return false;
+    if (safe::FutexWait(&g_ready, ready, &timeout) == -ETIMEDOUT) return false;
   }
 }
 
-// Takes those that are gone off the expectation.
-void ForgetEndedThreads(const CrashContext& crash,
-                        safe::FixedVector<int>& sent) {
+// Leaves in `sent` the threads that are there and have not answered; takes those that
+// are gone off the expectation.
+void ForgetEndedThreads(const CrashContext& crash, safe::FixedVector<int>& sent) {
   size_t kept = 0;
   for (size_t i = 0; i < sent.size(); ++i) {
     const int tid = sent[i];
-    if (g_answered.Contains(tid)) continue;
+    if (g_answered.Contains(static_cast<uint32_t>(tid))) continue;
     if (safe::TgKill(crash.pid, tid, 0) == -ESRCH) {
       g_expected.fetch_sub(1, std::memory_order_relaxed);
       continue;
@@ -205,25 +224,25 @@ void ForgetEndedThreads(const CrashContext& crash,
   sent.Truncate(kept);
 }
 
-// A silent thread in a system call still shows its stack and instruction pointer:
-// fs/proc/base.c, proc_pid_syscall(): "nr arg0..arg5 sp pc", or "running".
-void AddSilentThread(int tid, ThreadTable& threads) {
-  Thread thread;
-  thread.tid = tid;
-  char text[256];
-  TaskFile(tid, "syscall", text, sizeof(text));
-  uint64_t words[9] = {};
-  if (ParseWords(text, words, 9) == 9) {
-    thread.source = ThreadSource::kProc;
-    thread.registers.orig_rax = words[0];
-    thread.registers.rax = static_cast<uint64_t>(-EINTR);
-    thread.registers.rsp = words[7];
-    thread.registers.rip = words[8];
-    thread.registers.cs = 0x33;  // user code and stack segments, arch/x86
-    thread.registers.ss = 0x2b;
+void AddCrashedThread(const CrashContext& crash, ThreadTable& threads) {
+  Thread crashed;
+  char name[16] = {};
+  safe::Syscall(SYS_prctl, PR_GET_NAME, safe::Word(name));
+  FillThread(crash.tid, ThreadSource::kCrashed, *crash.context,
+             BaseRegister(ARCH_GET_FS), BaseRegister(ARCH_GET_GS), name, &crashed);
+  (void)threads.Push(crashed);
+}
+
+void AddParkedThreads(ThreadTable& threads) {
+  const auto joined = static_cast<uint32_t>(g_freeze.load(std::memory_order_acquire));
+  for (uint32_t i = 0; i < joined && i < kMaxThreads; ++i) {
+    const Slot& slot = g_slots[i];
+    if (slot.ready.load(std::memory_order_acquire) == 0) continue;
+    Thread thread;
+    FillThread(slot.tid, ThreadSource::kSignal, *slot.context, slot.fs_base,
+               slot.gs_base, slot.name, &thread);
+    if (!threads.Push(thread)) break;
   }
-  TaskFile(tid, "comm", thread.name, sizeof(thread.name));
-  (void)threads.Push(thread);
 }
 
 }  // namespace
@@ -233,83 +252,72 @@ void ReserveFreezeSlots(safe::Arena& arena) {
   g_answered = TidSet(arena);
 }
 
-void Park(const siginfo_t* info, const ucontext_t* context) {
-  const uint32_t index = g_slots_taken.fetch_add(1, std::memory_order_relaxed);
-  if (g_slots != nullptr && index < kMaxThreads) {
-    Slot& slot = g_slots[index];
-    slot.tid = safe::GetTid();
-    slot.info = info;
-    slot.context = context;
-    slot.fs_base = BaseRegister(ARCH_GET_FS);
-    slot.gs_base = BaseRegister(ARCH_GET_GS);
-    safe::Syscall(SYS_prctl, PR_GET_NAME, safe::Word(slot.name));
-    slot.ready.store(1, std::memory_order_release);
-    g_answered.Insert(static_cast<uint32_t>(slot.tid));
-  }
-  // Release: pairs with the acquire in WaitForParked, after which the slot is read.
-  const uint32_t parked = g_parked.fetch_add(1, std::memory_order_acq_rel) + 1;
-  if (parked >= g_expected.load(std::memory_order_relaxed)) {
-    safe::FutexWake(&g_parked, 1);
-  }
-  for (;;) safe::FutexWait(&g_forever, 0, nullptr);
+void ParkCrashed(const siginfo_t*, const ucontext_t* context) {
+  const uint32_t number = NumberOf(g_freeze.load(std::memory_order_acquire));
+  if (IsOn(number)) Park(number, context);
+}
+
+bool ParkIfAsked(const siginfo_t* info, const ucontext_t* context) {
+  const auto value = reinterpret_cast<uint64_t>(info->si_value.sival_ptr);
+  if (info->si_code != SI_QUEUE || (value & ~0xffffffffull) != kCookie) return false;
+  // If that freeze is over, the thread was too slow and nobody waits for it.
+  Park(static_cast<uint32_t>(value), context);
+  return true;
 }
 
 void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
                    safe::Arena& arena, ThreadTable& threads, Outcome& outcome) {
   threads.Reserve(arena, kMaxThreads);
-  Thread crashed;
-  char name[16] = {};
-  safe::Syscall(SYS_prctl, PR_GET_NAME, safe::Word(name));
-  FillThread(crash.tid, ThreadSource::kCrashed, *crash.context,
-             BaseRegister(ARCH_GET_FS), BaseRegister(ARCH_GET_GS), name,
-             &crashed);
-  (void)threads.Push(crashed);
-
-  const safe::KernelSigaction action = {
-      reinterpret_cast<void*>(&OnFreezeSignal),
-      SA_SIGINFO | SA_ONSTACK | SA_RESTART | safe::kSaRestorer,
-      runtime.restorer, UINT64_MAX};
-  safe::SigAction(kFreezeSignal, &action, nullptr);
-
+  AddCrashedThread(crash, threads);
   TidSet signalled(arena);
   safe::FixedVector<int> sent;
   sent.Reserve(arena, kMaxThreads);
+  const uint32_t number =
+      NumberOf(g_freeze.fetch_add(uint64_t{1} << 32, std::memory_order_acq_rel)) + 1;
   const uint64_t until = safe::NowMicroseconds() + runtime.policy.freeze_us;
   // A thread can start others until it is parked, so the list is taken again until it
   // shows nobody new and everybody is parked. Bounded by freeze_us.
   for (;;) {
-    const int fresh = SignalNewThreads(crash, signalled, sent);
-    const bool all_parked = WaitForParked(until);
-    if (fresh <= 0 && all_parked) break;
-    if (!all_parked) {
+    const int fresh = SignalNewThreads(crash, number, signalled, sent);
+    const bool all_ready = WaitForReady(until);
+    if (fresh <= 0 && all_ready) break;
+    if (!all_ready) {
       ForgetEndedThreads(crash, sent);
       if (safe::NowMicroseconds() >= until) break;
     }
   }
-
-  const uint32_t taken = g_slots_taken.load(std::memory_order_acquire);
-  for (uint32_t i = 0; i < taken && i < kMaxThreads; ++i) {
-    const Slot& slot = g_slots[i];
-    if (slot.ready.load(std::memory_order_acquire) == 0) continue;
-    Thread thread;
-    FillThread(slot.tid, ThreadSource::kSignal, *slot.context, slot.fs_base,
-               slot.gs_base, slot.name, &thread);
-    if (!threads.Push(thread)) break;
-  }
+  AddParkedThreads(threads);
   ForgetEndedThreads(crash, sent);
-  if (g_parked.load(std::memory_order_acquire) <
-      g_expected.load(std::memory_order_relaxed)) {
-    for (int tid : sent) {
-      if (g_answered.Contains(tid)) continue;
-      AddSilentThread(tid, threads);
-      ++outcome.threads_silent;
-    }
-  }
+  outcome.threads_silent = static_cast<uint32_t>(sent.size());
+  if (!sent.empty()) AddSilentThreads(crash, sent, arena, threads, outcome);
   if (threads.size() > 1) {
     std::sort(threads.begin() + 1, threads.end(),
               [](const Thread& a, const Thread& b) { return a.tid < b.tid; });
   }
   outcome.threads = static_cast<uint32_t>(threads.size());
+}
+
+bool ThawThreads() {
+  ReleaseSilentThreads();
+  // Nobody can join any more, and `joined` is final.
+  const uint64_t freeze = g_freeze.load(std::memory_order_acquire);
+  uint64_t now = freeze;
+  while (!g_freeze.compare_exchange_weak(
+      now, (uint64_t{NumberOf(now)} + 1) << 32, std::memory_order_acq_rel)) {
+  }
+  const auto joined = static_cast<uint32_t>(now);
+  safe::FutexWake(NumberWord(), INT32_MAX);
+  for (int i = 0; i < 1000; ++i) {
+    const uint32_t left = g_left.load(std::memory_order_acquire);
+    if (left >= joined) break;
+    const timespec timeout{0, 1000000};
+    safe::FutexWait(&g_left, left, &timeout);
+  }
+  if (g_left.load(std::memory_order_acquire) < joined) return false;
+  g_left.store(0, std::memory_order_relaxed);
+  g_ready.store(0, std::memory_order_relaxed);
+  g_expected.store(0, std::memory_order_relaxed);
+  return true;
 }
 
 }  // namespace minicore

@@ -1,12 +1,17 @@
-// Stops the other threads and collects every thread's registers.
+// Stops the other threads, collects every thread's registers, lets them go again.
 //
-// The crashed thread lists /proc/self/task, sends each thread kFreezeSignal, and lists
-// again until no new thread shows up. The signal's handler (Park) publishes the thread's
-// signal frame in a slot and sleeps. A thread that is itself in a crash handler parks
-// there. Nothing is copied: the frames stand still as long as their threads do.
+// The dumping thread lists /proc/self/task, sends each thread kFreezeSignal, and lists
+// again until no new thread shows up. The signal's handler parks: it publishes the
+// thread's signal frame in a slot and sleeps. A thread that meanwhile arrives in a crash
+// handler parks there. Nothing is copied: the frames stand still as long as their
+// threads do. Threads that never get the signal are left to silent_threads.h.
 //
-// Writers and readers of a slot: the parking thread fills it and then sets `ready`
-// (release); the dumping thread reads it after it has seen `ready` (acquire).
+// Writers, readers, publication. `g_freeze` holds the freeze's number and how many
+// threads have joined it, in one word: a thread joins by compare-and-swap, which fails
+// once the freeze is over, so that none joins too late. A thread fills its slot and then
+// counts itself ready (release); the dumping thread reads slots after it has seen the
+// count (acquire). A thaw takes the number on, wakes all, and waits until every one that
+// had joined has counted itself left: only then can slots be used again.
 //
 // Context: handler.
 
@@ -28,16 +33,28 @@ namespace minicore {
 // sysdeps/unix/sysv/linux/internal-signals.h, clear_internal_signals).
 inline constexpr int kFreezeSignal = 33;
 
-// Reserves the slots. Called once by install, in ordinary context.
+// Takes room for the slots: the first of the dumper's memory, zero.
 void ReserveFreezeSlots(safe::Arena& arena);
 
+// For the handler of kFreezeSignal: if the signal asks for a freeze, joins it and sleeps
+// until it is over.
+// Returns: whether it was one.
+bool ParkIfAsked(const siginfo_t* info, const ucontext_t* context);
+
 // Stops every other thread, or gives up on those that don't answer in
-// `policy.freeze_us`, and returns them all in `threads`.
+// `policy.freeze_us`, and returns them all in `threads`, the crashed one first.
+// Requires: kFreezeSignal's handler calls ParkIfAsked().
 void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
                    safe::Arena& arena, ThreadTable& threads, Outcome& outcome);
 
-// Publishes the calling thread's frame and sleeps until the process is gone.
-void Park(const siginfo_t* info, const ucontext_t* context);
+// Lets the threads go.
+// Returns: false if some have not left their slots in a second; there can be no other
+//          freeze then.
+bool ThawThreads();
+
+// For a thread that crashed while another dumps: joins the freeze that is on, if one is,
+// and sleeps until it is over.
+void ParkCrashed(const siginfo_t* info, const ucontext_t* context);
 
 }  // namespace minicore
 

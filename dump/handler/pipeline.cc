@@ -2,12 +2,15 @@
 
 #include <errno.h>
 
+#include <new>
+
 #include "dump/handler/anchor_scan.h"
 #include "dump/handler/core_file.h"
 #include "dump/handler/dump_plan.h"
 #include "dump/handler/elf_core_writer.h"
 #include "dump/handler/freeze.h"
 #include "dump/handler/images.h"
+#include "dump/handler/memory_copy.h"
 #include "dump/handler/memory_map.h"
 #include "dump/handler/notes.h"
 #include "dump/handler/outcome.h"
@@ -38,51 +41,80 @@ struct Dump {
   Report report;
   CoreFile file;
 };
-Dump g_dump{};
+alignas(Dump) char g_dump[sizeof(Dump)];
+
+// The phases, as bits of Outcome::failed_stages.
+enum Phase : unsigned {
+  kFreeze, kMap, kRoots, kScan, kSecrets, kPlan, kWrite,
+};
 
 // Runs one phase. A fault in it (a bug, or memory of ours that was overwritten) ends
 // that phase; the next ones work with what it had stored.
-template <typename Phase>
-void Guarded(unsigned number, Phase phase) {
+template <typename Work>
+void Guarded(Phase phase, Outcome& outcome, Work work) {
   const bool finished = safe::RunGuarded(
-      [](void* argument) { (*static_cast<Phase*>(argument))(); }, &phase);
-  if (!finished) g_dump.outcome.failed_stages |= 1u << number;
+      [](void* argument) { (*static_cast<Work*>(argument))(); }, &work);
+  if (!finished) outcome.failed_stages |= 1u << phase;
 }
 
-DumpResult Finish(int error, const char* failed) {
-  const Dump& dump = g_dump;
-  return {error, failed, dump.file.path(), dump.plan.file_bytes,
-          dump.outcome.Elapsed(), dump.outcome.truncated};
+bool Failed(const Outcome& outcome, Phase phase) {
+  return (outcome.failed_stages >> phase & 1) != 0;
+}
+
+DumpResult Finish(const Dump& d, int error, const char* failed) {
+  return {error, failed, d.file.path(), d.plan.file_bytes, d.outcome.Elapsed(),
+          d.outcome.thawed_us, d.outcome.truncated};
+}
+
+// Contents, then the report: into `to`, which is the file or, of a live dump, memory.
+int WriteAll(const CrashContext& crash, const Runtime& runtime, Dump& d,
+             MemoryCopy* copy) {
+  int error = 0;
+  Guarded(kWrite, d.outcome, [&] {
+    ElfCoreWriter writer(d.plan, d.redactor, d.file, copy, d.outcome);
+    error = writer.WriteContents(d.notes, d.arena);
+    if (error != 0 && writer.Shorten()) error = 0;
+    if (error != 0) return;
+    FillReport(crash, runtime, d.threads, d.scan, d.plan, d.redactor, d.report,
+               d.outcome);
+    error = writer.WriteReport(d.report.notes);
+  });
+  d.redactor.Wipe();
+  return error == 0 && Failed(d.outcome, kWrite) ? -EFAULT : error;
 }
 
 }  // namespace
 
-DumpResult RunDump(const CrashContext& crash, const Runtime& runtime) {
-  Dump& d = g_dump;
+DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
+                   void (*go_on)()) {
+  const bool live = go_on != nullptr;
+  Dump& d = *new (g_dump) Dump;
   d.outcome.started_us = safe::NowMicroseconds();
   d.outcome.deadline_us = runtime.policy.deadline_us;
   d.arena.Reset(runtime.arena, runtime.arena_bytes);
   d.outcome.holes.Reserve(d.arena, kMaxHoles);
+  MemoryCopy copy;
+  if (live) copy.Prepare(runtime.policy.max_bytes);
 
-  Guarded(0, [&] { FreezeThreads(crash, runtime, d.arena, d.threads, d.outcome); });
+  Guarded(kFreeze, d.outcome,
+          [&] { FreezeThreads(crash, runtime, d.arena, d.threads, d.outcome); });
   d.outcome.frozen_us = d.outcome.Elapsed();
-  Guarded(1, [&] {
+  Guarded(kMap, d.outcome, [&] {
     ReadMemoryMap(d.arena, d.map, d.outcome);
     FindImages(d.map, d.arena, d.images);
   });
-  Guarded(2, [&] {
+  Guarded(kRoots, d.outcome, [&] {
     CollectRoots(crash, runtime, d.map, d.images, d.threads, d.arena, d.roots,
                  d.outcome);
   });
   d.outcome.mapped_us = d.outcome.Elapsed();
-  Guarded(3, [&] {
+  Guarded(kScan, d.outcome, [&] {
     ScanAnchors(crash, runtime, d.map, d.threads, d.roots, d.arena, d.scan, d.outcome);
   });
-  Guarded(4, [&] { FindSecrets(runtime, d.arena, d.redactor, d.outcome); });
-  // Without the secrets nothing can be told to be none.
-  if ((d.outcome.failed_stages & 1u << 4) != 0) return Finish(-EFAULT, "find the secrets");
+  Guarded(kSecrets, d.outcome,
+          [&] { FindSecrets(runtime, d.arena, d.redactor, d.outcome); });
   d.outcome.scanned_us = d.outcome.Elapsed();
-  Guarded(5, [&] {
+  Guarded(kPlan, d.outcome, [&] {
     BuildNotes(crash, runtime, d.map, d.threads, d.redactor, d.arena, d.notes,
                d.outcome);
     BuildPlan(runtime, d.map, d.roots, d.scan, d.redactor, d.arena, d.plan, d.outcome);
@@ -91,26 +123,35 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime) {
   });
   d.outcome.planned_us = d.outcome.Elapsed();
 
-  int error = d.file.Open(crash, runtime);
-  if (error != 0) return Finish(error, "create the file");
-  Guarded(6, [&] {
-    ElfCoreWriter writer(d.plan, d.redactor, d.file, d.outcome);
-    error = writer.WriteContents(d.notes, d.arena);
-    if (error != 0 && writer.Shorten()) error = 0;
-    if (error == 0) {
-      FillReport(crash, runtime, d.threads, d.scan, d.plan, d.redactor, d.report,
-                 d.outcome);
-      error = writer.WriteReport(d.report.notes);
-    }
-  });
-  d.redactor.Wipe();
-  if ((d.outcome.failed_stages & 1u << 6) != 0 && error == 0) error = -EFAULT;
-  if (error != 0) {
-    d.file.Abandon();
-    return Finish(error, "write the file");
+  int error = 0;
+  const char* failed = nullptr;
+  // Without the secrets nothing can be told to be none, without the plan there is
+  // nothing to write.
+  if (Failed(d.outcome, kSecrets) || Failed(d.outcome, kPlan)) {
+    error = -EFAULT;
+    failed = "find out what to write to";
   }
-  error = d.file.Commit();
-  return Finish(error, error == 0 ? nullptr : "give the file its name");
+  if (live) {
+    if (error == 0 && (error = copy.Reserve(d.plan.file_bytes)) == 0) {
+      error = WriteAll(crash, runtime, d, &copy);
+    }
+    if (error != 0 && failed == nullptr) failed = "copy the memory for";
+    go_on();
+  }
+  d.outcome.thawed_us = d.outcome.Elapsed();
+  if (error == 0 && (error = d.file.Open(crash, runtime)) != 0) failed = "create";
+  if (error == 0) {
+    error = live ? d.file.Append(copy.data(), copy.size())
+                 : WriteAll(crash, runtime, d, nullptr);
+    if (error != 0) {
+      d.file.Abandon();
+      failed = "write";
+    } else if ((error = d.file.Commit()) != 0) {
+      failed = "name";
+    }
+  }
+  copy.Release();
+  return Finish(d, error, failed);
 }
 
 }  // namespace minicore

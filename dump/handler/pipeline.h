@@ -14,11 +14,15 @@ struct DumpResult {
   const char* failed;    // what that was; null if nothing
   const char* path;      // of the core, or where it should have gone
   uint64_t file_bytes;
-  uint64_t microseconds;
+  uint64_t microseconds;        // from the signal to the end
+  uint64_t frozen_microseconds;  // of these the other threads stood still
   bool truncated;
 };
 
-DumpResult RunDump(const CrashContext& crash, const Runtime& runtime);
+// `go_on`: of a live dump; called once the memory is copied, before the threads go on
+// and the file is written. Null for a crash: the threads stay where they are.
+DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
+                   void (*go_on)());
 
 }  // namespace minicore
 

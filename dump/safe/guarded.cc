@@ -108,13 +108,16 @@ bool FixupFault(ucontext_t* context) {
     registers[REG_RIP] = reinterpret_cast<greg_t>(minicore_guarded_copy_resume);
     return true;
   }
-  if (g_stage_stack != 0) {
-    registers[REG_RSP] = static_cast<greg_t>(g_stage_stack);
-    registers[REG_RIP] = reinterpret_cast<greg_t>(minicore_run_guarded_resume);
-    registers[REG_RAX] = 1;
-    return true;
-  }
-  return false;
+  return AbandonStage(context);
+}
+
+bool AbandonStage(ucontext_t* context) {
+  if (g_stage_stack == 0) return false;
+  greg_t* registers = context->uc_mcontext.gregs;
+  registers[REG_RSP] = static_cast<greg_t>(g_stage_stack);
+  registers[REG_RIP] = reinterpret_cast<greg_t>(minicore_run_guarded_resume);
+  registers[REG_RAX] = 1;
+  return true;
 }
 
 void RunOnStack(void* stack_end, void (*function)(void*), void* argument) {

@@ -38,6 +38,11 @@ template <typename T>
 // Returns: whether it was one.
 bool FixupFault(ucontext_t* context);
 
+// For a signal handler: makes the guarded stage that `context` interrupted end as if it
+// had faulted.
+// Returns: false if none runs.
+bool AbandonStage(ucontext_t* context);
+
 // Runs `function(argument)` on the stack that ends at `stack_end`.
 void RunOnStack(void* stack_end, void (*function)(void* argument),
                 void* argument);

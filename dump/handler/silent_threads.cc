@@ -1,0 +1,168 @@
+#include "dump/handler/silent_threads.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include <atomic>
+
+#include "dump/handler/proc_files.h"
+#include "dump/safe/clone.h"
+#include "dump/safe/guarded.h"
+#include "dump/safe/syscalls.h"
+
+namespace minicore {
+namespace {
+
+constexpr size_t kHelperStackBytes = 64 * 1024;
+constexpr size_t kStateBytes = 11264;  // XSAVE with AMX: 11,008 bytes
+constexpr uint64_t kHelperMicroseconds = 200000;  // for all silent threads together
+constexpr uint64_t kStopMicroseconds = 20000;     // for one of them
+
+// What the dumping thread and the helper share. The helper writes a thread's registers
+// before it counts it as done (release).
+struct Helper {
+  const safe::FixedVector<int>* tids;
+  struct State {
+    bool stopped;
+    uint32_t state_bytes;
+    user_regs_struct registers;
+    uint8_t state[kStateBytes];
+  }* states;
+  std::atomic<uint32_t> done;   // futex: 1 once all were tried
+  std::atomic<uint32_t> leave;  // futex: 1 when the threads may go
+  int pid;
+};
+Helper g_helper;
+
+long Ptrace(long request, int tid, long address, const void* data) {
+  return safe::Syscall(SYS_ptrace, request, tid, address, safe::Word(data));
+}
+
+void Nap(long microseconds) {
+  const timespec pause{0, microseconds * 1000};
+  safe::Syscall(SYS_nanosleep, safe::Word(&pause));
+}
+
+// Returns: whether the thread has stopped within the time.
+bool WaitForStop(int tid, uint64_t until_us) {
+  for (;;) {
+    int status = 0;
+    const long result =
+        safe::Syscall(SYS_wait4, tid, safe::Word(&status), WNOHANG | __WALL, 0);
+    if (result == tid) return WIFSTOPPED(status);
+    if (result != 0 && result != -EINTR) return false;
+    if (safe::NowMicroseconds() >= until_us) return false;
+    Nap(50);
+  }
+}
+
+void ReadStopped(int tid, Helper::State& state) {
+  iovec general = {&state.registers, sizeof(state.registers)};
+  if (Ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &general) != 0) return;
+  state.stopped = true;
+  iovec extended = {state.state, sizeof(state.state)};
+  if (Ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &extended) == 0) {
+    state.state_bytes = static_cast<uint32_t>(extended.iov_len);
+  }
+}
+
+// The helper process. Its threads stay stopped as long as it lives, and it dies with the
+// process that it serves.
+int RunHelper(void* argument) {
+  Helper& helper = *static_cast<Helper*>(argument);
+  safe::Syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+  const uint64_t until = safe::NowMicroseconds() + kHelperMicroseconds;
+  // Waits until it is allowed to trace: the parent says so to Yama after it knows us.
+  for (int i = 0; i < 1000 && helper.leave.load(std::memory_order_acquire) == 2; ++i) {
+    Nap(20);
+  }
+  for (size_t i = 0; i < helper.tids->size(); ++i) {
+    const int tid = (*helper.tids)[i];
+    const uint64_t now = safe::NowMicroseconds();
+    if (now >= until) break;
+    if (Ptrace(PTRACE_SEIZE, tid, 0, nullptr) != 0) continue;
+    if (Ptrace(PTRACE_INTERRUPT, tid, 0, nullptr) != 0) continue;
+    if (WaitForStop(tid, now + kStopMicroseconds)) ReadStopped(tid, helper.states[i]);
+  }
+  helper.done.store(1, std::memory_order_release);
+  safe::FutexWake(&helper.done, 1);
+  while (helper.leave.load(std::memory_order_acquire) == 0) {
+    safe::FutexWait(&helper.leave, 0, nullptr);
+  }
+  return 0;  // tracing ends with the tracer: the threads go on
+}
+
+bool StartHelper(const safe::FixedVector<int>& tids, safe::Arena& arena) {
+  g_helper.tids = &tids;
+  g_helper.states = arena.AllocateArray<Helper::State>(tids.size());
+  char* stack = arena.AllocateArray<char>(kHelperStackBytes);
+  if (g_helper.states == nullptr || stack == nullptr) return false;
+  g_helper.done.store(0, std::memory_order_relaxed);
+  g_helper.leave.store(2, std::memory_order_relaxed);
+  // Not a thread, and no SIGCHLD at its end: the program never hears of it.
+  const long pid = safe::Clone(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_UNTRACED,
+                               stack + kHelperStackBytes, &RunHelper, &g_helper);
+  if (pid < 0) return false;
+  g_helper.pid = static_cast<int>(pid);
+  safe::Syscall(SYS_prctl, PR_SET_PTRACER, pid);
+  g_helper.leave.store(0, std::memory_order_release);
+  const uint64_t until = safe::NowMicroseconds() + 2 * kHelperMicroseconds;
+  while (g_helper.done.load(std::memory_order_acquire) == 0 &&
+         safe::NowMicroseconds() < until) {
+    const timespec timeout{0, 10000000};
+    safe::FutexWait(&g_helper.done, 0, &timeout);
+  }
+  return g_helper.done.load(std::memory_order_acquire) != 0;
+}
+
+// fs/proc/base.c, proc_pid_syscall(): "nr arg0..arg5 sp pc", or "running".
+void ReadFromProc(Thread& thread) {
+  char text[256];
+  TaskFile(thread.tid, "syscall", text, sizeof(text));
+  uint64_t words[9] = {};
+  if (ParseWords(text, words, 9) != 9) return;
+  thread.source = ThreadSource::kProc;
+  thread.registers.orig_rax = words[0];
+  thread.registers.rax = static_cast<uint64_t>(-EINTR);
+  thread.registers.rsp = words[7];
+  thread.registers.rip = words[8];
+  thread.registers.cs = 0x33;  // user code and stack, arch/x86/include/asm/segment.h
+  thread.registers.ss = 0x2b;
+}
+
+}  // namespace
+
+void AddSilentThreads(const CrashContext&, const safe::FixedVector<int>& tids,
+                      safe::Arena& arena, ThreadTable& threads, Outcome&) {
+  const bool helped = StartHelper(tids, arena);
+  for (size_t i = 0; i < tids.size(); ++i) {
+    Thread thread;
+    thread.tid = tids[i];
+    if (helped && g_helper.states[i].stopped) {
+      Helper::State& state = g_helper.states[i];
+      thread.source = ThreadSource::kPtrace;
+      thread.registers = state.registers;
+      thread.xstate = state.state_bytes >= 512 ? state.state : nullptr;
+      thread.xstate_bytes = static_cast<uint16_t>(state.state_bytes);
+    } else {
+      ReadFromProc(thread);
+    }
+    TaskFile(thread.tid, "comm", thread.name, sizeof(thread.name));
+    if (!threads.Push(thread)) return;
+  }
+}
+
+void ReleaseSilentThreads() {
+  if (g_helper.pid == 0) return;
+  g_helper.leave.store(1, std::memory_order_release);
+  safe::FutexWake(&g_helper.leave, 1);
+  safe::Syscall(SYS_wait4, g_helper.pid, 0, __WALL, 0);
+  g_helper.pid = 0;
+}
+
+}  // namespace minicore
