@@ -1,6 +1,6 @@
-// Readers of other versions, and other programs, know these bytes by their numbers. What
-// fails here is a change of the format: append instead, or raise the version
-// (docs/FORMAT.md, alloc/index_format.h).
+// Readers of other versions, and other programs, know these bytes by their
+// numbers. What fails here is a change of the format: append instead, or raise
+// the version (docs/FORMAT.md, alloc/index_format.h).
 
 #include <gtest/gtest.h>
 
@@ -12,8 +12,8 @@
 namespace minicore {
 namespace {
 
-#define EXPECT_PLACE(type, member, offset, bytes)     \
-  EXPECT_EQ(offsetof(type, member), size_t{offset});  \
+#define EXPECT_PLACE(type, member, offset, bytes)    \
+  EXPECT_EQ(offsetof(type, member), size_t{offset}); \
   EXPECT_EQ(sizeof(type::member), size_t{bytes})
 
 TEST(CoreFormat, NoteTypesKeepTheirNumbers) {
