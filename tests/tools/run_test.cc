@@ -114,18 +114,23 @@ struct BadOption {
 
 TEST_F(RunTest, RejectsABadOptionInOneSentenceAndStartsNothing) {
   for (const BadOption& bad : {
-           BadOption{"nonsense=1", "There is no option \"nonsense\""},
-           BadOption{"max_bytes", "is not of the form key=value"},
-           BadOption{"=1", "is not of the form key=value"},
-           BadOption{"max_bytes=8MB", "must be a number of bytes"},
-           BadOption{"max_bytes=", "must be a number of bytes"},
-           BadOption{"max_bytes=-1", "must be a number of bytes"},
-           BadOption{"deadline=5m", "must be a time"},
-           BadOption{"hops=1K", "must be a number"},
-           BadOption{"preopen=yes", "must be 0 or 1"},
-           BadOption{"fd=-2", "must be a file descriptor"},
-           BadOption{"tag.=keep", "must have 1 to 31 bytes"},
-           BadOption{"tag.x=burn", "must be keep, label, cut or elide"},
+           BadOption{"nonsense=1", "there is no option 'nonsense'"},
+           BadOption{"max_bytes", "has no value: key=value is wanted"},
+           BadOption{"=1", "there is no option ''"},
+           BadOption{"", "has no value"},
+           BadOption{"max_bytes=8MB", "a size is wanted"},
+           BadOption{"max_bytes=", "a size is wanted"},
+           BadOption{"max_bytes=-1", "a size is wanted"},
+           BadOption{"deadline=5m", "a time is wanted"},
+           BadOption{"hops=1K", "a number is wanted"},
+           BadOption{"preopen=yes", "0 or 1 is wanted"},
+           BadOption{"fd=-2", "a file descriptor is wanted"},
+           BadOption{"segments=5", "64 to 65534 are possible"},
+           BadOption{"text=some", "none, pc or all is wanted"},
+           BadOption{"env=PATH", "allow:NAME,NAME is wanted"},
+           BadOption{"signals=FOO", "names of signals"},
+           BadOption{"tag.=keep", "a tag has 1 to 31 bytes"},
+           BadOption{"tag.x=burn", "keep, label, cut or elide is wanted"},
        }) {
     const CommandResult result =
         Run({"-o", bad.option, "--", "/bin/echo", "started"});
