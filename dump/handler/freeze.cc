@@ -11,6 +11,7 @@
 #include "dump/handler/proc_files.h"
 #include "dump/handler/silent_threads.h"
 #include "dump/handler/tid_set.h"
+#include "dump/safe/format.h"
 #include "dump/safe/guarded.h"
 #include "dump/safe/syscalls.h"
 
@@ -208,6 +209,32 @@ bool WaitForReady(uint64_t until_us) {
   }
 }
 
+// Whether the kernel holds the freeze signal back for good: blocked by a raw
+// rt_sigprocmask() (fs/proc/array.c, task_sig(): "SigBlk:\t" and 16 digits).
+bool BlocksFreezeSignal(int tid) {
+  char text[2048];
+  TaskFile(tid, "status", text, sizeof(text));
+  for (const char* at = text; *at != '\0'; ++at) {
+    if (at[0] != '\n' || !safe::StartsWith(at + 1, "SigBlk:\t")) continue;
+    const char* digits = at + 9;
+    if (safe::Length(digits) < 16) return false;
+    // Signals 33 to 36 are the eighth digit, the lowest bit first.
+    const char digit = digits[7];
+    return ((digit <= '9' ? digit - '0' : digit - 'a' + 10) & 1) != 0;
+  }
+  return false;
+}
+
+// Waiting for more than a few threads is cheaper than asking about each.
+bool AllBlockFreezeSignal(const safe::FixedVector<int>& tids) {
+  constexpr size_t kMost = 64;
+  if (tids.empty() || tids.size() > kMost) return false;
+  for (int tid : tids) {
+    if (!BlocksFreezeSignal(tid)) return false;
+  }
+  return true;
+}
+
 // Leaves in `sent` the threads that are there and have not answered; takes those that
 // are gone off the expectation.
 void ForgetEndedThreads(const CrashContext& crash, safe::FixedVector<int>& sent) {
@@ -284,6 +311,7 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
     if (!all_ready) {
       ForgetEndedThreads(crash, sent);
       if (safe::NowMicroseconds() >= until) break;
+      if (fresh <= 0 && AllBlockFreezeSignal(sent)) break;
     }
   }
   AddParkedThreads(threads);

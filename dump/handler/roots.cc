@@ -114,7 +114,8 @@ void Collector::AddThreadData(const ThreadTable& threads) {
     Add(window, SegmentKind::kThreadData, FileGroup::kMetadata, Content::kMemory,
         thread.tid);
     (void)roots_.thread_data.Push(window);
-    KeepIfSmall(pointer);
+    // The first thread's control block is ld.so's; the others' are on their stacks.
+    if (thread.tid == crash_.pid) KeepIfSmall(pointer);
     Address dtv;
     if (safe::GuardedRead(pointer + 8, &dtv)) (void)roots_.metadata.Push(dtv);
   }
