@@ -204,6 +204,12 @@ bool ReadEnvironmentNames(const char* text, char names[kMaxNameList]) {
   });
 }
 
+// More than 30 years is for ever, and can still be added to a clock.
+uint64_t Microseconds(uint64_t milliseconds) {
+  constexpr uint64_t kForEver = uint64_t{1} << 40;
+  return (milliseconds < kForEver ? milliseconds : kForEver) * 1000;
+}
+
 }  // namespace
 
 int ParseOptions(const char* text, char storage[kMaxOptionText],
@@ -303,8 +309,8 @@ bool MakePolicy(const minicore_config& caller, Policy* policy, TagRules* rules,
     return Fail(error, "argv", config.argv, "keep or elide is wanted");
   }
   policy->elide_argv = strcmp(config.argv, "elide") == 0;
-  policy->freeze_us = config.freeze_ms * 1000;
-  policy->deadline_us = config.deadline * 1000;
+  policy->freeze_us = Microseconds(config.freeze_ms);
+  policy->deadline_us = Microseconds(config.deadline);
   if (!ReadSignals(config.signals, &policy->signals)) {
     return Fail(error, "signals", config.signals,
                 "names of signals that dump core are wanted, such as SEGV,ABRT");
