@@ -1,0 +1,352 @@
+#include "dump/config.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace minicore {
+namespace {
+
+std::vector<std::string> g_errors;
+
+// Options as MINICORE_OPTIONS has them, on top of the defaults.
+struct Parsed {
+  explicit Parsed(const std::string& text) {
+    g_errors.clear();
+    bad = ParseOptions(
+        text.c_str(), storage, &config, &rules,
+        [](const OptionError& error) { g_errors.push_back(error.text); });
+    EXPECT_EQ(static_cast<size_t>(bad), g_errors.size());
+  }
+
+  char storage[kMaxOptionText];
+  minicore_config config = minicore_default_config();
+  TagRules rules{};
+  int bad;
+};
+
+struct Made {
+  explicit Made(const minicore_config& config) {
+    ok = MakePolicy(config, &policy, &rules, &error);
+  }
+  explicit Made(const std::string& options) {
+    Parsed parsed(options);
+    EXPECT_EQ(parsed.bad, 0) << g_errors[0];
+    ok = MakePolicy(parsed.config, &policy, &rules, &error);
+  }
+
+  Policy policy{};
+  TagRules rules{};
+  OptionError error{};
+  bool ok;
+};
+
+TEST(ParseOptionsTest, DefaultsAreThoseOfTheTable) {
+  const Parsed parsed("");
+  EXPECT_EQ(parsed.bad, 0);
+  EXPECT_STREQ(parsed.config.path, "core.%e.%p");
+  EXPECT_EQ(parsed.config.fd, -1);
+  EXPECT_EQ(parsed.config.max_bytes, 8u << 20);
+  EXPECT_EQ(parsed.config.root_bytes, 16u << 10);
+  EXPECT_EQ(parsed.config.deadline, 5000u);
+  EXPECT_EQ(parsed.config.freeze_ms, 200u);
+  EXPECT_EQ(parsed.config.size, sizeof(minicore_config));
+}
+
+// A default that its own reader refused would silently be zero.
+TEST(ParseOptionsTest, EveryDefaultIsAValidValue) {
+#define MINICORE_OPTION(name, type, fallback, help)         \
+  {                                                         \
+    const Parsed parsed(std::string(#name "=") + fallback); \
+    EXPECT_EQ(parsed.bad, 0) << #name;                      \
+  }
+#include "minicore/options.def"
+#undef MINICORE_OPTION
+  EXPECT_TRUE(Made(minicore_default_config()).ok);
+}
+
+TEST(ParseOptionsTest, SizesHaveUnits) {
+  const struct {
+    const char* text;
+    uint64_t bytes;
+  } kSizes[] = {
+      {"0", 0},           {"1", 1},           {"64k", 65536},
+      {"64K", 65536},     {"3m", 3 << 20},    {"3M", 3 << 20},
+      {"2g", 2ull << 30}, {"2G", 2ull << 30}, {"18446744073709551615", ~0ull}};
+  for (const auto& size : kSizes) {
+    const Parsed parsed(std::string("max_bytes=") + size.text);
+    EXPECT_EQ(parsed.bad, 0) << size.text;
+    EXPECT_EQ(parsed.config.max_bytes, size.bytes) << size.text;
+  }
+  for (const char* text : {"", "K", "8Q", "8MB", "8 M", "-1", "0x10", "1.5M",
+                           "18446744073709551616", "17179869184G"}) {
+    const Parsed parsed(std::string("max_bytes=") + text);
+    EXPECT_EQ(parsed.bad, 1) << text;
+    EXPECT_EQ(parsed.config.max_bytes, 8u << 20) << text << " left its trace";
+  }
+}
+
+TEST(ParseOptionsTest, TimesAreMillisecondsOrSeconds) {
+  EXPECT_EQ(Parsed("deadline=250").config.deadline, 250u);
+  EXPECT_EQ(Parsed("deadline=250ms").config.deadline, 250u);
+  EXPECT_EQ(Parsed("deadline=2s").config.deadline, 2000u);
+  for (const char* text :
+       {"", "s", "2m", "2 s", "-1", "18446744073709551615s"}) {
+    EXPECT_EQ(Parsed(std::string("deadline=") + text).bad, 1) << text;
+  }
+}
+
+TEST(ParseOptionsTest, FlagsAreZeroOrOne) {
+  EXPECT_EQ(Parsed("preopen=1").config.preopen, 1u);
+  EXPECT_EQ(Parsed("preopen=0").config.preopen, 0u);
+  for (const char* text : {"2", "yes", "", "-1"}) {
+    EXPECT_EQ(Parsed(std::string("preopen=") + text).bad, 1) << text;
+  }
+}
+
+TEST(ParseOptionsTest, DescriptorsAreSmallNumbersOrNone) {
+  EXPECT_EQ(Parsed("fd=7").config.fd, 7);
+  EXPECT_EQ(Parsed("fd=-1").config.fd, -1);
+  for (const char* text : {"-2", "", "x", "2147483648"}) {
+    EXPECT_EQ(Parsed(std::string("fd=") + text).bad, 1) << text;
+  }
+}
+
+TEST(ParseOptionsTest, OptionsFollowEachOther) {
+  const Parsed parsed("path=/tmp/c:hops=3:verbose=1:");
+  EXPECT_EQ(parsed.bad, 0);
+  EXPECT_STREQ(parsed.config.path, "/tmp/c");
+  EXPECT_EQ(parsed.config.hops, 3u);
+  EXPECT_EQ(parsed.config.verbose, 1u);
+}
+
+TEST(ParseOptionsTest, TheLastOfTwoWins) {
+  EXPECT_EQ(Parsed("hops=1:hops=2").config.hops, 2u);
+}
+
+TEST(ParseOptionsTest, AColonThatNoKeyFollowsBelongsToTheValue) {
+  EXPECT_STREQ(Parsed("env=allow:PATH,LANG:hops=2").config.env,
+               "allow:PATH,LANG");
+  EXPECT_STREQ(Parsed("path=/a:b:hops=2").config.path, "/a:b");
+  EXPECT_STREQ(Parsed("path=/a::hops=2").config.path, "/a:");
+  EXPECT_STREQ(Parsed("env=allow::hops=2").config.env, "allow:");
+}
+
+TEST(ParseOptionsTest, ABackslashKeepsAColonInTheValue) {
+  const Parsed parsed("path=/a\\:b=c:hops=2");
+  EXPECT_EQ(parsed.bad, 0);
+  EXPECT_STREQ(parsed.config.path, "/a:b=c");
+  EXPECT_EQ(parsed.config.hops, 2u);
+  EXPECT_STREQ(Parsed("path=a\\\\b").config.path, "a\\b");
+  EXPECT_STREQ(Parsed("path=a\\b").config.path,
+               "a\\b");  // before others it is itself
+  EXPECT_STREQ(Parsed("path=a\\").config.path, "a\\");
+}
+
+TEST(ParseOptionsTest, OnlyTheFirstEqualsSignSeparates) {
+  EXPECT_STREQ(Parsed("path=a=b").config.path, "a=b");
+}
+
+TEST(ParseOptionsTest, EveryBadOptionIsNamedAndTheRestCounts) {
+  const Parsed parsed("paht=/tmp:hops=many:verbose:root_bytes=4K");
+  // "verbose" has no '=' and so belongs to the value before it.
+  EXPECT_EQ(parsed.bad, 2);
+  EXPECT_NE(g_errors[0].find("'paht'"), std::string::npos) << g_errors[0];
+  EXPECT_NE(g_errors[1].find("hops=many"), std::string::npos) << g_errors[1];
+  EXPECT_EQ(parsed.config.root_bytes, 4096u);
+}
+
+TEST(ParseOptionsTest, AnOptionWithoutAValueIsBad) {
+  EXPECT_EQ(Parsed("verbose").bad, 1);
+  EXPECT_NE(g_errors[0].find("no value"), std::string::npos) << g_errors[0];
+}
+
+TEST(ParseOptionsTest, AKeyIsNotAPrefix) {
+  EXPECT_EQ(Parsed("hop=1").bad, 1);
+  EXPECT_EQ(Parsed("hopss=1").bad, 1);
+  EXPECT_EQ(Parsed("HOPS=1").bad, 1);
+  EXPECT_EQ(Parsed("=1").bad, 1);
+}
+
+TEST(ParseOptionsTest, TextLongerThanItsStorageIsRefusedAsAWhole) {
+  const std::string longest = "path=" + std::string(kMaxOptionText - 6, 'x');
+  ASSERT_EQ(longest.size(), kMaxOptionText - 1);
+  EXPECT_EQ(Parsed(longest).bad, 0);
+  EXPECT_EQ(Parsed(longest + "x").bad, 1);
+}
+
+// Each option leaves one NUL byte in the storage: the shortest ones leave the
+// most.
+TEST(ParseOptionsTest, ManyTinyOptionsFitTheirStorage) {
+  std::string text;
+  while (text.size() + 3 < kMaxOptionText) text += "a=:";
+  const Parsed parsed(text);
+  EXPECT_GT(parsed.bad, 2000);
+}
+
+TEST(ParseOptionsTest, ErrorsWithEndlessValuesStaySentences) {
+  const Parsed parsed("hops=" + std::string(5000, '9') +
+                      "x:" + std::string(3000, 'k') + "=1");
+  EXPECT_EQ(parsed.bad, 2);
+  for (const std::string& error : g_errors)
+    EXPECT_LT(error.size(), sizeof(OptionError));
+}
+
+TEST(TagRulesTest, EveryDispositionHasAName) {
+  const Parsed parsed("tag.a=keep:tag.b=label:tag.c=cut:tag.d=elide");
+  ASSERT_EQ(parsed.rules.count, 4u);
+  EXPECT_STREQ(parsed.rules.rules[0].name, "a");
+  EXPECT_EQ(parsed.rules.rules[0].disposition, Disposition::kKeepAlways);
+  EXPECT_EQ(parsed.rules.rules[1].disposition, Disposition::kKeep);
+  EXPECT_EQ(parsed.rules.rules[2].disposition, Disposition::kCut);
+  EXPECT_EQ(parsed.rules.rules[3].disposition, Disposition::kElide);
+}
+
+TEST(TagRulesTest, BadRulesAreNamed) {
+  EXPECT_EQ(Parsed("tag.=keep").bad, 1);
+  EXPECT_EQ(Parsed("tag.x=drop").bad, 1);
+  EXPECT_EQ(Parsed("tag.x=").bad, 1);
+  EXPECT_EQ(Parsed("tag." + std::string(kMaxTagName, 'n') + "=cut").bad, 0);
+  EXPECT_EQ(Parsed("tag." + std::string(kMaxTagName + 1, 'n') + "=cut").bad, 1);
+}
+
+TEST(TagRulesTest, MoreRulesThanThereIsRoomForAreBad) {
+  std::string text;
+  for (unsigned i = 0; i <= kMaxTagRules; ++i) {
+    text += "tag.t" + std::to_string(i) + "=cut:";
+  }
+  const Parsed parsed(text);
+  EXPECT_EQ(parsed.bad, 1);
+  EXPECT_EQ(parsed.rules.count, kMaxTagRules);
+}
+
+TEST(TagRulesTest, TheFieldTakesTheSameRules) {
+  minicore_config config = minicore_default_config();
+  config.tags = "cache=keep:session=elide";
+  const Made made(config);
+  ASSERT_TRUE(made.ok);
+  ASSERT_EQ(made.rules.count, 2u);
+  EXPECT_STREQ(made.rules.rules[1].name, "session");
+  EXPECT_EQ(made.rules.rules[1].disposition, Disposition::kElide);
+}
+
+TEST(TagRulesTest, TheFieldRefusesWhatIsNoRule) {
+  for (const char* text : {"cache", "cache=", "=keep", "cache=maybe",
+                           "a=keep:b", "cache=keep-this-very-long-word",
+                           "n23456789012345678901234567890123=cut"}) {
+    minicore_config config = minicore_default_config();
+    config.tags = text;
+    EXPECT_FALSE(Made(config).ok) << text;
+  }
+}
+
+TEST(MakePolicyTest, TurnsTextsIntoData) {
+  const Made made(
+      "text=all:argv=elide:signals=SEGV,SIGABRT:dump_signal=USR2:"
+      "env=allow:PATH,,LANG:segments=100:verbose=1:fd=5:preopen=1");
+  ASSERT_TRUE(made.ok) << made.error.text;
+  const Policy& policy = made.policy;
+  EXPECT_EQ(policy.text, TextPolicy::kAll);
+  EXPECT_TRUE(policy.elide_argv);
+  EXPECT_EQ(policy.signals, 1ull << (SIGSEGV - 1) | 1ull << (SIGABRT - 1));
+  EXPECT_EQ(policy.dump_signal, SIGUSR2);
+  EXPECT_EQ(memcmp(policy.env_allowed, "PATH\0LANG\0", 11), 0);
+  EXPECT_EQ(policy.segments, 100u);
+  EXPECT_EQ(policy.verbose, 1);
+  EXPECT_EQ(policy.fd, 5);
+  EXPECT_TRUE(policy.preopen);
+}
+
+TEST(MakePolicyTest, DefaultSignalsAreTheTenThatDumpCore) {
+  uint64_t expected = 0;
+  for (int signal : {SIGQUIT, SIGILL, SIGABRT, SIGFPE, SIGSEGV, SIGBUS, SIGSYS,
+                     SIGTRAP, SIGXCPU, SIGXFSZ}) {
+    expected |= 1ull << (signal - 1);
+  }
+  EXPECT_EQ(Made("").policy.signals, expected);
+}
+
+TEST(MakePolicyTest, RefusesValuesThatMeanNothing) {
+  for (const char* options :
+       {"text=some", "argv=drop", "env=PATH", "env=deny:PATH", "signals=KILL",
+        "signals=SEGV,TERM", "dump_signal=SEGV", "segments=63",
+        "segments=65535", "path="}) {
+    const Made made{std::string(options)};
+    EXPECT_FALSE(made.ok) << options;
+    EXPECT_STRNE(made.error.text, "") << options;
+  }
+}
+
+TEST(MakePolicyTest, SegmentsStayBelowWhatAnElfHeaderCounts) {
+  EXPECT_TRUE(Made("segments=65534").ok);
+  EXPECT_TRUE(Made("segments=64").ok);
+}
+
+TEST(MakePolicyTest, ANullTextIsTheDefault) {
+  minicore_config config = minicore_default_config();
+  config.path = config.text = config.env = config.argv = config.signals =
+      nullptr;
+  config.dump_signal = nullptr;
+  const Made made(config);
+  ASSERT_TRUE(made.ok) << made.error.text;
+  EXPECT_STREQ(made.policy.path, "core.%e.%p");
+  EXPECT_EQ(made.policy.text, TextPolicy::kProgramCounter);
+}
+
+// A program that was compiled against an older header has fewer fields.
+TEST(MakePolicyTest, WhatASmallerStructDoesNotCoverHasItsDefault) {
+  minicore_config config = minicore_default_config();
+  config.path = "mine";
+  config.hops = 5;
+  config.size = offsetof(minicore_config, hops);
+  const Made made(config);
+  ASSERT_TRUE(made.ok) << made.error.text;
+  EXPECT_STREQ(made.policy.path, "mine");
+  EXPECT_EQ(made.policy.hops, 0u);
+}
+
+TEST(MakePolicyTest, AStructOfANewerOrOfNoVersionIsRefused) {
+  minicore_config config = minicore_default_config();
+  config.size = sizeof(config) + 8;
+  EXPECT_FALSE(Made(config).ok);
+  config.size = 0;
+  EXPECT_FALSE(Made(config).ok);
+}
+
+TEST(MakePolicyTest, ALongPathIsRefusedNotCut) {
+  EXPECT_TRUE(Made("path=" + std::string(kMaxPathPattern - 1, 'p')).ok);
+  EXPECT_FALSE(Made("path=" + std::string(kMaxPathPattern, 'p')).ok);
+}
+
+TEST(MakePolicyTest, MoreAllowedNamesThanFitAreRefusedNotCut) {
+  std::string names;
+  while (names.size() < kMaxNameList) names += "LONG_NAME,";
+  EXPECT_FALSE(Made("env=allow:" + names).ok);
+}
+
+TEST(MakePolicyTest, TimesAreMicrosecondsAndNeverWrap) {
+  EXPECT_EQ(Made("deadline=5s").policy.deadline_us, 5'000'000u);
+  EXPECT_EQ(Made("freeze_ms=1").policy.freeze_us, 1000u);
+  // "For ever", in somebody's mind: not a few microseconds, nor now plus them.
+  for (const char* time : {"18446744073709552", "18446744073709551615"}) {
+    const Made ever(std::string("deadline=") + time + ":freeze_ms=" + time);
+    EXPECT_GE(ever.policy.deadline_us, 1ull << 50) << time;
+    EXPECT_LE(ever.policy.deadline_us, 1ull << 62) << time;
+    EXPECT_GE(ever.policy.freeze_us, 1ull << 50) << time;
+    EXPECT_LE(ever.policy.freeze_us, 1ull << 62) << time;
+  }
+}
+
+TEST(MakePolicyTest, ADescriptorOutOfRangeIsRefused) {
+  minicore_config config = minicore_default_config();
+  config.fd = -2;
+  EXPECT_FALSE(Made(config).ok);
+  config.fd = 1ll << 32;
+  EXPECT_FALSE(Made(config).ok);
+}
+
+}  // namespace
+}  // namespace minicore
