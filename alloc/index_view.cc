@@ -121,7 +121,11 @@ ByteCount LargeSizeAt(const IndexState& index, uint64_t granule,
 // What starts at `granule` and lives, by its start byte.
 Found LiveAt(const IndexState& index, uint64_t granule, uint8_t byte,
              ByteCount readable) {
-  if (IsSmall(byte)) return {granule, kSmallClassSize[byte & kShadowClassMask]};
+  if (IsSmall(byte)) {
+    const ByteCount size = kSmallClassSize[byte & kShadowClassMask];
+    // Nothing reaches beyond the heap; garbage at its end would.
+    return {granule, size <= readable - (granule << kGranuleShift) ? size : 0};
+  }
   if (IsLarge(byte)) return {granule, LargeSizeAt(index, granule, readable)};
   return {};
 }

@@ -1,0 +1,184 @@
+// What the writer leaves, as the reader sees it: also in the middle of a write.
+
+#include "alloc/shadow_index.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "alloc/index_view.h"
+#include "alloc/size_class.h"
+#include "tests/alloc/made_up_index.h"
+
+namespace minicore {
+namespace {
+
+Allocation ResolveAt(MadeUpIndex& index, uint64_t offset) {
+  return Resolve(index.state(), index.at(offset));
+}
+
+TEST(ShadowIndex, ASmallAllocationIsKnownUntilItIsRetired) {
+  for (unsigned size_class = 1; size_class <= kSmallClasses; ++size_class) {
+    MadeUpIndex index;
+    const uint64_t at = 0x7000;
+    const ByteCount size = kSmallClassSize[size_class];
+    RecordSmall(index.state(), at, size_class);
+    Allocation found = ResolveAt(index, at + size - 1);
+    EXPECT_EQ(found.state, AllocationState::kLive);
+    EXPECT_EQ(found.begin, index.at(at));
+    EXPECT_EQ(found.size, size);
+    Retire(index.state(), at);
+    found = ResolveAt(index, at + size - 1);
+    EXPECT_EQ(found.state, AllocationState::kFreed);
+    EXPECT_EQ(found.size, size);
+  }
+}
+
+TEST(ShadowIndex, NeighboursOfOneGranuleDoNotTouchEachOther) {
+  MadeUpIndex index;
+  RecordSmall(index.state(), 0x1010, 1);
+  RecordSmall(index.state(), 0x1000, 1);
+  EXPECT_EQ(ResolveAt(index, 0x1010).begin, index.at(0x1010));
+  EXPECT_EQ(ResolveAt(index, 0x1010).state, AllocationState::kLive);
+  RecordSmall(index.state(), 0x1030, 1);
+  RecordSmall(index.state(), 0x1010, 2);
+  EXPECT_EQ(ResolveAt(index, 0x1030).size, 16u);
+  EXPECT_EQ(ResolveAt(index, 0x102f).begin, index.at(0x1010));
+}
+
+TEST(ShadowIndex, ALargeAllocationIsKnownUntilItIsRetired) {
+  MadeUpIndex index(8);
+  const uint64_t at = kChunkSize - 0x2000 + 0x40;
+  const ByteCount size = 5 * kChunkSize + kPageSize;
+  RecordLarge(index.state(), at, size);
+  for (ByteCount inside = 0; inside < size; inside += 10007) {
+    const Allocation found = ResolveAt(index, at + inside);
+    ASSERT_EQ(found.state, AllocationState::kLive);
+    ASSERT_EQ(found.begin, index.at(at));
+    ASSERT_EQ(found.size, size);
+  }
+  EXPECT_EQ(ResolveAt(index, at + size).state, AllocationState::kUnknown);
+  Retire(index.state(), at);
+  EXPECT_EQ(ResolveAt(index, at + size - 1).state, AllocationState::kFreed);
+  EXPECT_EQ(ResolveAt(index, at + size - 1).size, size);
+}
+
+TEST(ShadowIndex, AResizedLargeAllocationHasItsNewSizeInEveryChunk) {
+  MadeUpIndex index(8);
+  const uint64_t at = 0x1000;
+  RecordLarge(index.state(), at, 0x5000);
+  ResizeLarge(index.state(), at, 4 * kChunkSize);
+  EXPECT_EQ(ResolveAt(index, at + 4 * kChunkSize - 1).begin, index.at(at));
+  EXPECT_EQ(ResolveAt(index, at).size, 4 * kChunkSize);
+  ResizeLarge(index.state(), at, kChunkSize);
+  EXPECT_EQ(ResolveAt(index, at + kChunkSize).state,
+            AllocationState::kUnknown);
+  EXPECT_EQ(ResolveAt(index, at + kChunkSize - 1).state,
+            AllocationState::kLive);
+}
+
+TEST(ShadowIndex, AnAllocationBornTaggedIsNeverPlain) {
+  MadeUpIndex index;
+  SetTagByte(index.state(), 0x1000, kTagSecret);
+  RecordSmall(index.state(), 0x1000, 5, kShadowTagged);
+  EXPECT_EQ(ResolveAt(index, 0x1000).tag, kTagSecret);
+  EXPECT_EQ(RetireAndTell(index.state(), 0x1000), kShadowTagged | 5);
+}
+
+TEST(ShadowIndex, NoChunkHasTagsUntilOneIsExpected) {
+  MadeUpIndex index;
+  EXPECT_FALSE(ChunkHasTags(index.state(), 0x1000));
+  ExpectTags(index.state(), 0x1000);
+  EXPECT_TRUE(ChunkHasTags(index.state(), 0x1000));
+  EXPECT_TRUE(ChunkHasTags(index.state(), kChunkSize - 1));
+  EXPECT_FALSE(ChunkHasTags(index.state(), kChunkSize));
+}
+
+// A writer may be frozen between any two of its stores. These are the stores
+// of each operation, one after the other, with the answer expected after each.
+
+TEST(ShadowIndex, AHalfRecordedAllocationIsNotLive) {
+  MadeUpIndex index;
+  index.SetShadow(0x1010, kShadowNotLive | 5);  // second granule only
+  EXPECT_NE(ResolveAt(index, 0x1000).state, AllocationState::kLive);
+  EXPECT_NE(ResolveAt(index, 0x1010).state, AllocationState::kLive);
+  index.SetShadow(0x1000, 5);
+  EXPECT_EQ(ResolveAt(index, 0x1010).state, AllocationState::kLive);
+}
+
+TEST(ShadowIndex, AHalfRecordedLargeAllocationIsNotLive) {
+  MadeUpIndex index;
+  const auto nowhere_live = [&index] {
+    for (uint64_t at : {uint64_t{0x3000}, uint64_t{0x9000}, kChunkSize}) {
+      EXPECT_NE(ResolveAt(index, at).state, AllocationState::kLive);
+    }
+  };
+  index.SetLarge(0x3000, kChunkSize);
+  nowhere_live();
+  index.chunk(1).large_before = index.at(0x3000);
+  nowhere_live();
+  index.SetShadow(0x3010, kShadowNotLive | kShadowLarge);
+  nowhere_live();
+  index.SetShadow(0x3000, kShadowLarge);
+  EXPECT_EQ(ResolveAt(index, kChunkSize).begin, index.at(0x3000));
+}
+
+TEST(ShadowIndex, ReusedMemoryResolvesToItsLatestAllocation) {
+  MadeUpIndex index;
+  const uint64_t page = 0x5000;
+  RecordLarge(index.state(), page, 0x4000);
+  Retire(index.state(), page);
+  for (uint64_t at = page; at < page + 0x1000; at += 64) {
+    RecordSmall(index.state(), at, 4);
+  }
+  EXPECT_EQ(ResolveAt(index, page + 0x7ff).begin, index.at(page + 0x7c0));
+  for (uint64_t at = page; at < page + 0x1000; at += 64) {
+    Retire(index.state(), at);
+  }
+  RecordLarge(index.state(), page + 0x40, 0x8000);
+  EXPECT_EQ(ResolveAt(index, page + 0x7ff).begin, index.at(page + 0x40));
+  EXPECT_EQ(ResolveAt(index, page + 0x8000).size, 0x8000u);
+}
+
+// The reader may run at any time beside a writer: each answer is one of the
+// two that were ever true. (ThreadSanitizer watches this, too.)
+TEST(ShadowIndex, AReaderBesideAWriterSeesOneStateOrTheOther) {
+  MadeUpIndex index;
+  const uint64_t small = 0x1000, large = 0x10040;
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    for (int i = 0; i < 200000; ++i) {
+      RecordSmall(index.state(), small, i % 2 != 0 ? 5 : 20);
+      RecordLarge(index.state(), large, i % 2 != 0 ? 0x5000 : 0x300000);
+      Retire(index.state(), small);
+      Retire(index.state(), large);
+    }
+    stop = true;
+  });
+  while (!stop) {
+    Allocation found = ResolveAt(index, small + 40);
+    if (found.state == AllocationState::kLive) {
+      ASSERT_EQ(found.begin, index.at(small));
+      ASSERT_TRUE(found.size == 80 || found.size == 1024);
+    }
+    found = ResolveAt(index, large + 0x4000);
+    if (found.state == AllocationState::kLive) {
+      ASSERT_EQ(found.begin, index.at(large));
+      ASSERT_TRUE(found.size == 0x5000 || found.size == 0x300000);
+    }
+  }
+  writer.join();
+}
+
+TEST(SizeClass, EveryRequestHasTheSmallestClassThatHoldsIt) {
+  for (size_t size = 0; size <= kSmallMax; ++size) {
+    const unsigned size_class = SizeClassOf(size);
+    ASSERT_GE(kSmallClassSize[size_class], size);
+    if (size_class > 1) {
+      ASSERT_LT(kSmallClassSize[size_class - 1], size);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace minicore
