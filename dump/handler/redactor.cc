@@ -31,6 +31,13 @@ uint64_t HashWindow(const uint8_t* at) {
          0x9e3779b97f4a7c15;
 }
 
+bool UniformBytes(const uint8_t* at, size_t size) {
+  for (size_t i = 1; i < size; ++i) {
+    if (at[i] != at[0]) return false;
+  }
+  return true;
+}
+
 bool SameBytes(const uint8_t* a, const uint8_t* b, size_t size) {
   for (size_t i = 0; i < size; ++i) {
     if (a[i] != b[i]) return false;
@@ -97,6 +104,7 @@ void Redactor::Build(safe::Arena& arena) {
     if (read < kWindowBytes) {
       if (read < kShortestSecret) continue;
       const uint8_t* bytes = contents_ + secret.offset;
+      if (UniformBytes(bytes, read)) continue;
       const unsigned pair = bytes[0] | bytes[1] << 8;
       pairs_[pair / 64] |= 1ull << (pair % 64);
       (void)shorts_.Push(index);
@@ -205,8 +213,10 @@ void Redactor::Redact(Address begin, uint8_t* data, size_t size,
     size_t count = 0;
     const auto push = [&](size_t from, size_t to) {
       if (count == kMost) {
-        marks[kMost - 1].end = std::max<uint64_t>(marks[kMost - 1].end, to);
-        return;  // more is elided, never less
+        // More is elided, never less. A short secret may lie before the last mark.
+        AddressRange& last = marks[kMost - 1];
+        last = {std::min<uint64_t>(last.begin, from), std::max<uint64_t>(last.end, to)};
+        return;
       }
       marks[count++] = {from, to};
     };
