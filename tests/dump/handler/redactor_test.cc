@@ -1,0 +1,505 @@
+#include "dump/handler/redactor.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tests/support/fault_handler.h"
+#include "tests/support/test_arena.h"
+
+namespace minicore {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+Address AddressOf(const void* pointer) {
+  return reinterpret_cast<Address>(pointer);
+}
+
+Bytes Random(size_t size, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  Bytes bytes(size);
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+  return bytes;
+}
+
+// A secret has no byte in common with other memory, nor with the marker, so
+// that what is expected of an edge is not a matter of luck.
+Bytes RandomSecret(size_t size, uint64_t seed = 1) {
+  Bytes bytes = Random(size, seed);
+  for (uint8_t& byte : bytes) byte |= 0x80;
+  return bytes;
+}
+
+Bytes RandomMemory(size_t size, uint64_t seed = 2) {
+  Bytes bytes = Random(size, seed);
+  for (uint8_t& byte : bytes) byte &= 0x1f;
+  return bytes;
+}
+
+class RedactorTest : public testing::Test {
+ protected:
+  RedactorTest() {
+    InstallFaultHandler();
+    outcome_.holes.Reserve(arena_, 16384);
+    redactor_.Reserve(arena_);
+  }
+
+  void AddSecret(const Bytes& secret) {
+    redactor_.AddSecret(
+        {AddressOf(secret.data()), AddressOf(secret.data() + secret.size())},
+        HoleReason::kSecret, kTag, true);
+  }
+  void Build() { redactor_.Build(arena_); }
+
+  // Redacts `data` as if it stood at `address`.
+  Bytes Redacted(Bytes data, Address address = kAddress) {
+    redactor_.Redact(address, data.data(), data.size(),
+                     {address, address + data.size()}, outcome_);
+    return data;
+  }
+
+  // `data` with the marker at [begin, begin + size), as at kAddress.
+  static Bytes Marked(Bytes data, size_t begin, size_t size) {
+    for (size_t i = begin; i < begin + size; ++i) {
+      data[i] = static_cast<uint8_t>("<ELIDED>"[(kAddress + i) % 8]);
+    }
+    return data;
+  }
+
+  static constexpr Address kAddress = 0x7000'0000'0000;
+  static constexpr uint8_t kTag = 1;
+
+  TestArena arena_;
+  Outcome outcome_;
+  Redactor redactor_;
+};
+
+TEST_F(RedactorTest, ACopyIsFoundAtEveryAlignmentAndEnd) {
+  const Bytes secret = RandomSecret(32);
+  AddSecret(secret);
+  Build();
+  const Bytes around = RandomMemory(96);
+  for (size_t at = 0; at + secret.size() <= around.size(); ++at) {
+    Bytes data = around;
+    std::copy(secret.begin(), secret.end(), data.begin() + at);
+    EXPECT_EQ(Redacted(data), Marked(data, at, secret.size())) << at;
+  }
+}
+
+TEST_F(RedactorTest, AnySixteenBytesOfASecretAreACopy) {
+  const Bytes secret = RandomSecret(64);
+  AddSecret(secret);
+  Build();
+  const Bytes around = RandomMemory(50);
+  for (size_t from = 0; from + kWindowBytes <= secret.size(); ++from) {
+    for (size_t at = 0; at < 9; ++at) {
+      Bytes data = around;
+      std::copy_n(secret.begin() + from, kWindowBytes, data.begin() + at);
+      EXPECT_EQ(Redacted(data), Marked(data, at, kWindowBytes))
+          << from << " at " << at;
+    }
+  }
+}
+
+TEST_F(RedactorTest, FifteenBytesOfALongSecretAreNotLookedFor) {
+  const Bytes secret = RandomSecret(64);
+  AddSecret(secret);
+  Build();
+  Bytes data = RandomMemory(64);
+  std::copy_n(secret.begin() + 3, kWindowBytes - 1, data.begin() + 20);
+  EXPECT_EQ(Redacted(data), data);
+  EXPECT_TRUE(outcome_.holes.empty());
+}
+
+TEST_F(RedactorTest, WhatIsNoCopyStaysAsItIs) {
+  const Bytes secret = RandomSecret(4096);
+  AddSecret(secret);
+  Build();
+  const Bytes data = RandomMemory(1 << 20);
+  EXPECT_EQ(Redacted(data), data);
+}
+
+TEST_F(RedactorTest, OneChangedByteEndsTheCopyAndNotTheSearch) {
+  const Bytes secret = RandomSecret(100);
+  AddSecret(secret);
+  Build();
+  for (size_t changed = 0; changed < secret.size(); ++changed) {
+    Bytes data = secret;
+    data[changed] ^= 1;
+    Bytes expected = data;
+    if (changed >= kWindowBytes) expected = Marked(expected, 0, changed);
+    if (secret.size() - changed - 1 >= kWindowBytes) {
+      expected = Marked(expected, changed + 1, secret.size() - changed - 1);
+    }
+    EXPECT_EQ(Redacted(data), expected) << changed;
+  }
+}
+
+// The writer hands over blocks that overlap by a window less one byte.
+TEST_F(RedactorTest, ACopyAcrossTheSeamOfTwoBlocksIsFound) {
+  const Bytes secret = RandomSecret(24);
+  AddSecret(secret);
+  Build();
+  constexpr size_t kBlock = 64;
+  constexpr size_t kOverlap = kWindowBytes - 1;
+  const Bytes around = RandomMemory(3 * kBlock);
+  for (size_t at = 0; at + secret.size() <= around.size(); ++at) {
+    Bytes memory = around;
+    std::copy(secret.begin(), secret.end(), memory.begin() + at);
+    Bytes file;
+    for (size_t begin = 0; begin < memory.size(); begin += kBlock) {
+      const size_t first = begin < kOverlap ? 0 : begin - kOverlap;
+      const size_t last = std::min(begin + kBlock + kOverlap, memory.size());
+      const Bytes block =
+          Redacted(Bytes(memory.begin() + first, memory.begin() + last),
+                   kAddress + first);
+      file.insert(file.end(), block.begin() + (begin - first),
+                  block.begin() + (begin - first) + kBlock);
+    }
+    EXPECT_EQ(file, Marked(memory, at, secret.size())) << at;
+  }
+}
+
+TEST_F(RedactorTest, TheMarkerIsInPhaseWithAddressesNotWithBlocks) {
+  const Bytes secret = RandomSecret(40);
+  AddSecret(secret);
+  Build();
+  for (Address phase = 0; phase < 8; ++phase) {
+    const Bytes redacted = Redacted(secret, kAddress + phase);
+    const std::string text(redacted.begin(), redacted.end());
+    EXPECT_EQ(text.find("<ELIDED>"), (8 - phase) % 8);
+  }
+}
+
+TEST_F(RedactorTest, TheRangeItselfIsMarkedWhereverTheBlockBegins) {
+  // No copies: the contents may be anywhere, the range may not.
+  redactor_.AddSecret({kAddress + 100, kAddress + 200}, HoleReason::kSecret,
+                      kTag, false);
+  Build();
+  const Bytes memory = RandomMemory(300);
+  for (size_t begin = 0; begin < 300; begin += 7) {
+    for (size_t end = begin + 1; end < 300; end += 31) {
+      const Bytes block(memory.begin() + begin, memory.begin() + end);
+      const Bytes redacted = Redacted(block, kAddress + begin);
+      for (size_t i = begin; i < end; ++i) {
+        const uint8_t expected = i >= 100 && i < 200
+                                     ? static_cast<uint8_t>("<ELIDED>"[i % 8])
+                                     : memory[i];
+        ASSERT_EQ(redacted[i - begin], expected)
+            << begin << " " << end << " " << i;
+      }
+    }
+  }
+}
+
+// A tagged struct with tagged fields, and a range that begins first and ends
+// last.
+TEST_F(RedactorTest, NestedAndOverlappingRangesAreAllMarked) {
+  std::vector<AddressRange> ranges = {{0, 1000},   {10, 20}, {30, 40},
+                                      {900, 1100}, {50, 60}, {2000, 2010},
+                                      {1500, 1600}};
+  for (const AddressRange& range : ranges) {
+    redactor_.AddSecret({kAddress + range.begin, kAddress + range.end},
+                        HoleReason::kSecret, kTag, false);
+  }
+  Build();
+  const Bytes memory = RandomMemory(2500);
+  for (size_t begin = 0; begin < 2496; begin += 8) {
+    const Bytes redacted =
+        Redacted(Bytes(memory.begin() + begin, memory.begin() + begin + 8),
+                 kAddress + begin);
+    for (size_t i = 0; i < 8; ++i) {
+      bool secret = false;
+      for (const AddressRange& range : ranges)
+        secret |= range.Contains(begin + i);
+      ASSERT_EQ(redacted[i] != memory[begin + i], secret) << begin + i;
+    }
+  }
+}
+
+TEST_F(RedactorTest, OfAShortSecretTheWholeIsACopy) {
+  for (size_t length = kShortestSecret; length < kWindowBytes; ++length) {
+    arena_.Renew();
+    outcome_.holes.Reserve(arena_, 1024);
+    redactor_ = Redactor();
+    redactor_.Reserve(arena_);
+    const Bytes secret = RandomSecret(length);
+    AddSecret(secret);
+    Build();
+    const Bytes around = RandomMemory(48);
+    for (size_t at = 0; at + length <= around.size(); ++at) {
+      Bytes data = around;
+      std::copy(secret.begin(), secret.end(), data.begin() + at);
+      EXPECT_EQ(Redacted(data), Marked(data, at, length))
+          << length << " at " << at;
+      data[at + length - 1] ^= 1;
+      EXPECT_EQ(Redacted(data), data) << length << " at " << at;
+    }
+  }
+}
+
+TEST_F(RedactorTest, AShorterSecretIsOnlyElidedWhereItLies) {
+  const Bytes secret = RandomSecret(kShortestSecret - 1);
+  AddSecret(secret);
+  Build();
+  EXPECT_EQ(Redacted(secret), secret);
+  EXPECT_NE(Redacted(secret, AddressOf(secret.data())), secret);
+}
+
+// A buffer of zeros that is tagged before a key is put into it.
+TEST_F(RedactorTest, ARunOfOneByteIsNoSecret) {
+  for (size_t length : {6u, 8u, 15u, 16u, 64u, 4096u}) {
+    for (uint8_t byte : Bytes{0, 0xff, 'x'}) {
+      arena_.Renew();
+      outcome_.holes.Reserve(arena_, 1024);
+      redactor_ = Redactor();
+      redactor_.Reserve(arena_);
+      const Bytes secret(length, byte);
+      AddSecret(secret);
+      Build();
+      const Bytes data(8192, byte);
+      EXPECT_EQ(Redacted(data), data) << length << " of " << int{byte};
+      uint64_t word;
+      memcpy(&word, data.data(), 8);
+      uint64_t words[1] = {word};
+      redactor_.RedactWords(words, 1, outcome_);
+      EXPECT_EQ(words[0], word) << length << " of " << int{byte};
+    }
+  }
+}
+
+TEST_F(RedactorTest, ASecretBetweenRunsIsFoundToTheByte) {
+  Bytes secret(200, 0);
+  const Bytes key = RandomSecret(32);
+  std::copy(key.begin(), key.end(), secret.begin() + 77);
+  AddSecret(secret);
+  Build();
+  for (size_t at = 0; at < 64; ++at) {
+    Bytes data(256, 0);
+    std::copy(key.begin(), key.end(), data.begin() + at);
+    const Bytes redacted = Redacted(data);
+    for (size_t i = at; i < at + key.size(); ++i) {
+      ASSERT_EQ(redacted[i], static_cast<uint8_t>("<ELIDED>"[i % 8]))
+          << at << " " << i;
+    }
+    // Far from it the zeros are nobody's.
+    ASSERT_EQ(redacted[at + key.size() + 40], 0) << at;
+  }
+}
+
+TEST_F(RedactorTest, ARegisterThatHoldsEightBytesOfASecretIsRedacted) {
+  const Bytes secret = RandomSecret(32);
+  AddSecret(secret);
+  Build();
+  for (size_t from = 0; from + 8 <= secret.size(); ++from) {
+    uint64_t words[3] = {0x1111, 0, 0x7fff12345678};
+    memcpy(&words[1], secret.data() + from, 8);
+    redactor_.RedactWords(words, 3, outcome_);
+    EXPECT_EQ(words[0], 0x1111u);
+    EXPECT_EQ(words[1], kElidedMarkerWord) << from;
+    EXPECT_EQ(words[2], 0x7fff12345678u);
+  }
+}
+
+TEST_F(RedactorTest, ARegisterThatHoldsPartOfAShortSecretIsRedacted) {
+  const Bytes secret = RandomSecret(12);
+  AddSecret(secret);
+  Build();
+  for (size_t from = 0; from + 8 <= secret.size(); ++from) {
+    uint64_t word;
+    memcpy(&word, secret.data() + from, 8);
+    redactor_.RedactWords(&word, 1, outcome_);
+    EXPECT_EQ(word, kElidedMarkerWord) << from;
+  }
+}
+
+TEST_F(RedactorTest, WithoutSecretsNothingChanges) {
+  Build();
+  const Bytes data = RandomMemory(4096);
+  EXPECT_EQ(Redacted(data), data);
+  uint64_t word = 42;
+  redactor_.RedactWords(&word, 1, outcome_);
+  EXPECT_EQ(word, 42u);
+  EXPECT_FALSE(redactor_.overflowed());
+}
+
+TEST_F(RedactorTest, ABlockMayBeOfAnySize) {
+  const Bytes secret = RandomSecret(40);
+  AddSecret(secret);
+  Build();
+  for (size_t size = 0; size <= secret.size(); ++size) {
+    const Bytes data(secret.begin(), secret.begin() + size);
+    EXPECT_EQ(Redacted(data),
+              size < kWindowBytes ? data : Marked(data, 0, size))
+        << size;
+  }
+}
+
+// The first of very many copies is as secret as the last.
+TEST_F(RedactorTest, MoreCopiesThanItCanListAreStillAllElided) {
+  const Bytes secret = RandomSecret(16);
+  const Bytes pin = RandomSecret(7, 2);
+  AddSecret(secret);
+  AddSecret(pin);
+  Build();
+  Bytes data(20000 * 24, 0xee);
+  Bytes expected = data;
+  for (size_t at = 32; at + 24 <= data.size(); at += 24) {
+    std::copy(secret.begin(), secret.end(), data.begin() + at);
+  }
+  std::copy(pin.begin(), pin.end(), data.begin() + 3);
+  const Bytes redacted = Redacted(data);
+  for (const Bytes& bytes : {secret, pin}) {
+    EXPECT_EQ(std::search(redacted.begin(), redacted.end(), bytes.begin(),
+                          bytes.end()),
+              redacted.end());
+  }
+}
+
+TEST_F(RedactorTest, HolesAreCountedOnceThoughBlocksOverlap) {
+  const Bytes secret = RandomSecret(32);
+  AddSecret(secret);
+  Build();
+  Bytes data = RandomMemory(64);
+  std::copy(secret.begin(), secret.end(), data.begin() + 16);
+  Bytes block = data;
+  // The caller writes [0, 32) from this block and [32, 64) from another.
+  redactor_.Redact(kAddress, block.data(), block.size(),
+                   {kAddress, kAddress + 32}, outcome_);
+  EXPECT_EQ(outcome_.hole_bytes[static_cast<int>(HoleReason::kSecretCopy)],
+            16u);
+  block = data;
+  redactor_.Redact(kAddress, block.data(), block.size(),
+                   {kAddress + 32, kAddress + 64}, outcome_);
+  EXPECT_EQ(outcome_.hole_bytes[static_cast<int>(HoleReason::kSecretCopy)],
+            32u);
+}
+
+TEST_F(RedactorTest, MoreSecretBytesThanItCanSearchForAreAnOverflow) {
+  redactor_.AddSecret({kAddress, kAddress + kMaxSecretBytes + 1},
+                      HoleReason::kSecret, kTag, true);
+  Build();
+  EXPECT_TRUE(redactor_.overflowed());
+  // The range itself is left out all the same.
+  Bytes block = RandomMemory(64);
+  redactor_.Redact(kAddress + 4096, block.data(), block.size(), {0, ~0ull},
+                   outcome_);
+  EXPECT_EQ(std::string(block.begin(), block.begin() + 16), "<ELIDED><ELIDED>");
+}
+
+TEST_F(RedactorTest, MoreSecretsThanItHasRoomForAreAnOverflow) {
+  for (size_t i = 0; i <= kMaxSecrets; ++i) {
+    redactor_.AddSecret({kAddress + i * 32, kAddress + i * 32 + 1},
+                        HoleReason::kSecret, kTag, false);
+  }
+  Build();
+  EXPECT_TRUE(redactor_.overflowed());
+}
+
+// Sizes that add up to less than they are: 2^64 and a bit.
+TEST_F(RedactorTest, HugeRangesDoNotOverflowTheSum) {
+  for (int i = 0; i < 8; ++i) {
+    redactor_.AddSecret({0x1000, ~0ull}, HoleReason::kSecret, kTag, true);
+  }
+  Build();
+  EXPECT_TRUE(redactor_.overflowed());
+}
+
+TEST_F(RedactorTest, WithoutRoomForItsTablesItIsAnOverflow) {
+  TestArena small(4 << 20);
+  Redactor redactor;
+  redactor.Reserve(small);
+  while (small.Allocate(4096) != nullptr) {
+  }
+  const Bytes secret = RandomSecret(64);
+  redactor.AddSecret({AddressOf(secret.data()), AddressOf(secret.data()) + 64},
+                     HoleReason::kSecret, kTag, true);
+  redactor.Build(small);
+  EXPECT_TRUE(redactor.overflowed());
+}
+
+// What is gone can't have been copied from there, and must not end the dump.
+TEST_F(RedactorTest, ASecretThatCannotBeReadIsElidedWhereItLies) {
+  const Bytes secret = RandomSecret(64);
+  redactor_.AddSecret({0x1000, 0x1040}, HoleReason::kSecret, kTag, true);
+  AddSecret(secret);
+  Build();
+  EXPECT_FALSE(redactor_.overflowed());
+  Bytes block(64, 0xee);
+  redactor_.Redact(0x1000, block.data(), block.size(), {0, ~0ull}, outcome_);
+  EXPECT_EQ(std::string(block.begin(), block.begin() + 8), "<ELIDED>");
+  EXPECT_EQ(Redacted(secret), Marked(secret, 0, secret.size()));
+}
+
+TEST_F(RedactorTest, WipeForgetsTheCopies) {
+  const Bytes secret = RandomSecret(64);
+  AddSecret(secret);
+  Build();
+  redactor_.Wipe();
+  const auto* const begin =
+      static_cast<const uint8_t*>(arena_.Allocate(0)) - arena_.used();
+  EXPECT_EQ(
+      std::search(begin, begin + arena_.used(), secret.begin(), secret.end()),
+      begin + arena_.used());
+}
+
+// Random secrets, random data with random pieces of them: what a plain search
+// finds, and nothing else, is marked.
+TEST_F(RedactorTest, AgreesWithAPlainSearch) {
+  std::mt19937_64 random(4711);
+  for (int round = 0; round < 60; ++round) {
+    arena_.Renew();
+    outcome_.holes.Reserve(arena_, 16384);
+    redactor_ = Redactor();
+    redactor_.Reserve(arena_);
+    std::vector<Bytes> secrets;
+    for (int i = 0; i < 5; ++i) {
+      Bytes secret = Random(6 + random() % 60, random());
+      // Few different bytes, so that pieces of secrets are pieces of others.
+      if (round % 2 == 0) {
+        for (uint8_t& byte : secret) byte %= 3;
+      }
+      if (secret.size() < kWindowBytes)
+        secret[0] = 7;  // a run of one byte is none
+      secrets.push_back(secret);
+    }
+    for (const Bytes& secret : secrets) AddSecret(secret);
+    Build();
+    Bytes data = Random(1000, random());
+    if (round % 2 == 0) {
+      for (uint8_t& byte : data) byte %= 3;
+    }
+    for (int i = 0; i < 20; ++i) {
+      const Bytes& secret = secrets[random() % secrets.size()];
+      const size_t from = random() % secret.size();
+      const size_t size = random() % (secret.size() - from + 1);
+      std::copy_n(secret.begin() + from, size,
+                  data.begin() + random() % (data.size() - size));
+    }
+    Bytes expected = data;
+    for (const Bytes& secret : secrets) {
+      const size_t window = std::min(secret.size(), kWindowBytes);
+      for (size_t from = 0; from + window <= secret.size(); ++from) {
+        const auto* bytes = secret.data() + from;
+        if (std::all_of(bytes, bytes + window,
+                        [&](uint8_t b) { return b == *bytes; })) {
+          continue;
+        }
+        for (size_t at = 0; at + window <= data.size(); ++at) {
+          if (std::equal(bytes, bytes + window, data.begin() + at)) {
+            expected = Marked(expected, at, window);
+          }
+        }
+      }
+    }
+    ASSERT_EQ(Redacted(data), expected) << round;
+  }
+}
+
+}  // namespace
+}  // namespace minicore
