@@ -279,9 +279,16 @@ void ReserveFreezeSlots(safe::Arena& arena) {
   g_answered = TidSet(arena);
 }
 
+// The freeze signal, which libc leaves out of every handler's mask, must wait meanwhile:
+// it would park the thread a second time, and count it twice. If the freeze begins
+// between the look and the return, it finds the thread behind it.
 void ParkCrashed(const siginfo_t*, const ucontext_t* context) {
+  const uint64_t all = ~uint64_t{0};
+  uint64_t old = 0;
+  safe::SigProcMask(SIG_SETMASK, &all, &old);
   const uint32_t number = NumberOf(g_freeze.load(std::memory_order_acquire));
   if (IsOn(number)) Park(number, context);
+  safe::SigProcMask(SIG_SETMASK, &old, nullptr);
 }
 
 bool ParkIfAsked(const siginfo_t* info, const ucontext_t* context) {
