@@ -88,31 +88,45 @@ class Hostile(unittest.TestCase):
         self.assertTrue(child.fact("errno_is_emfile"))
 
     @cores.each_build
-    def test_the_final_name_is_a_file_that_cannot_be_replaced(self, build):
-        directory = self.new_directory()
-        (directory / "taken").mkdir()
-        (directory / "taken" / "core.fixed").mkdir()
-        (directory / "taken" / "core.fixed" / "precious").write_text("precious")
-        child = self.crash(build, directory=directory, options="path=taken/core.fixed")
-        self.assertEqual(child.signal, signal.SIGSEGV)
-        precious = directory / "taken" / "core.fixed" / "precious"
-        self.assertEqual(precious.read_text(), "precious")
+    def test_what_has_the_name_already_is_neither_replaced_nor_followed(self, build):
+        def file(path, target):
+            path.write_text("precious")
+
+        def link(path, target):
+            path.symlink_to(target)
+
+        def dangling_link(path, target):
+            path.symlink_to("nowhere")
+
+        def directory(path, target):
+            path.mkdir(mode=0o500)
+
+        for name in ("core.fixed", "core.fixed.part"):
+            for make in (file, link, dangling_link, directory):
+                if (name, make) == ("core.fixed", directory):
+                    continue  # the path of a directory means a core inside
+                with self.subTest(name=name, what=make.__name__):
+                    place = self.new_directory()
+                    target = self.new_directory() / "target"
+                    target.write_text("precious")
+                    make(place / name, target)
+                    before = (place / name).lstat()
+                    child = self.crash(build, directory=place, options="path=core.fixed")
+                    self.assertEqual(child.signal, signal.SIGSEGV)
+                    self.check_one_line(child)
+                    self.assertEqual(child.files(), [name])
+                    self.assertEqual((place / name).lstat(), before)
+                    self.assertEqual(target.read_text(), "precious")
 
     @cores.each_build
-    def test_a_symbolic_link_is_replaced_and_not_followed(self, build):
-        for name in ("core.fixed", "core.fixed.part"):
-            with self.subTest(link=name):
-                directory = self.new_directory()
-                outside = self.new_directory() / "target"
-                outside.write_text("precious")
-                (directory / name).symlink_to(outside)
-                child = self.crash(build, directory=directory, options="path=core.fixed")
-                self.assertEqual(child.signal, signal.SIGSEGV)
-                self.assertEqual(outside.read_text(), "precious")
-                core = directory / "core.fixed"
-                if core.exists():
-                    self.assertFalse(core.is_symlink())
-                    cores.verify(core)
+    def test_a_directory_as_path_gets_the_default_name(self, build):
+        place = self.new_directory()
+        child = self.crash(build, options=f"path={place}")
+        self.assertEqual(child.files(), [])
+        made = [path.name for path in place.iterdir()]
+        program = os.path.basename(child.victim.program)[:15]
+        self.assertEqual(made, [f"core.{program}.{child.pid}"])
+        cores.verify(place / made[0])
 
     @cores.each_build
     def test_the_core_is_for_its_owner_only(self, build):

@@ -58,9 +58,10 @@ class Objects(unittest.TestCase):
             with self.subTest(object=name):
                 address, size, usable, seed = child.fact("object." + name)
                 objects[name] = contents.of(seed, min(size, 4096))
-                anchor = anchors[register]
-                self.assertEqual(int(anchor["value"], 16), address + usable)
-                self.assertNotEqual(int(anchor["begin"], 16), address)
+                if register in anchors:  # it may point to the next object
+                    anchor = anchors[register]
+                    self.assertEqual(int(anchor["value"], 16), address + usable)
+                    self.assertNotEqual(int(anchor["begin"], 16), address)
         self.assertEqual(contents.found(cores.of(child).read_bytes(), objects), {})
 
     @cores.without_kernel("has no such notes")

@@ -53,8 +53,8 @@ class Programs(unittest.TestCase):
         self.assertEqual(victim.describe(child.status), victim.describe(plain.status), child.stderr)
         self.assertEqual(child.stdout, plain.stdout)
         self.assertEqual(child.stderr, plain.stderr)
-        self.assertEqual(sorted(child_files), sorted(plain_files))
         if compare_files:
+            self.assertEqual(sorted(child_files), sorted(plain_files))
             self.assertEqual(child_files, plain_files)
         return child
 
@@ -118,7 +118,7 @@ class Programs(unittest.TestCase):
             git merge -q -m merge main; git gc -q; git fsck --strict
             git log --stat --oneline --graph
         """
-        # What lies in .git has times in it; the log has every hash.
+        # What lies in .git has times in it; the log has the hashes.
         child = self.expect_unchanged("bash", "-c", script, compare_files=False)
         self.assertGreater(child.stdout.count(b"\n"), 30)
 

@@ -67,7 +67,7 @@ __attribute__((noinline)) void CopyThroughTheStack(const char* secret) {
 // Secrets in registers, as memcpy and string functions leave them: 32 bytes in a vector
 // register, 8 in a general one. The other registers hold what everybody may see.
 __attribute__((noinline)) void HoldRegisters(const char* secret) {
-  MakeRegisterPattern(8, kUnmapped, &g_pattern);
+  MakeRegisterPattern(9, kUnmapped, &g_pattern);
   RegisterFacts("crash", g_pattern);
   memcpy(&g_pattern.general[1], secret + 16, 8);
   memcpy(g_pattern.vectors[3], secret + 64, 32);

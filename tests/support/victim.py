@@ -46,10 +46,11 @@ PLUGIN = str(_BUILT / "libvictim_plugin.so")
 
 @dataclasses.dataclass
 class Child:
-    """A child that has ended. `directory` is where it ran."""
+    """A child that has ended. `directory` is where it ran, `outside` what is ours."""
 
     victim: Victim
     directory: pathlib.Path
+    outside: pathlib.Path
     pid: int
     status: int
     stdout: bytes
@@ -99,7 +100,7 @@ class Child:
         return path
 
     def discard(self):
-        shutil.rmtree(self.directory.parent, ignore_errors=True)
+        shutil.rmtree(self.outside, ignore_errors=True)
 
 
 def describe(status):
@@ -184,7 +185,7 @@ def run(
             preexec_fn=prepare,
         )
     os.close(ready_write)
-    child = Child(victim, directory, process.pid, 0, b"", "", [])
+    child = Child(victim, directory, outside, process.pid, 0, b"", "", [])
     # A wait through Popen would lose the core-dumped bit of the status.
     handle = os.pidfd_open(process.pid)
     if when_ready:
