@@ -17,6 +17,11 @@
 #include "minicore/minicore.h"
 
 extern "C" int __sigaction(int, const struct sigaction*, struct sigaction*);
+// libc.a's pthread_create under a second name (glibc 2.36, nptl/pthread_create.c); null
+// in a program with libc.so.6, which does not export it. //dump:minicore asks the linker
+// for it, since a weak reference alone takes nothing out of an archive.
+extern "C" int __pthread_create(pthread_t*, const pthread_attr_t*, void* (*)(void*),
+                                void*) __attribute__((weak));
 
 namespace minicore {
 namespace {
@@ -63,6 +68,7 @@ void* StartThread(void* pointer) {
 using PthreadCreate = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
 
 PthreadCreate RealPthreadCreate() {
+  if (&__pthread_create != nullptr) return &__pthread_create;
   static const auto real =
       reinterpret_cast<PthreadCreate>(dlsym(RTLD_NEXT, "pthread_create"));
   return real;
