@@ -56,6 +56,21 @@ bool Walk::Covered(Address address) const {
   return above != covered_.begin() && (above - 1)->Contains(address);
 }
 
+// The dumper's memory and the index's planes: pointed to from our static data, of no use
+// to anybody, and full of addresses of allocations that the program has no pointer to.
+bool Walk::IsOurs(Address address) const {
+  const IndexState& index = *runtime_.index;
+  const auto within = [address](const void* plane, ByteCount bytes) {
+    return address - reinterpret_cast<Address>(plane) < bytes;
+  };
+  const ByteCount granules = index.region_bytes >> kGranuleShift;
+  return runtime_.arena_range.Contains(address) || within(index.shadow, granules) ||
+         within(index.tags, granules) ||
+         within(index.large, (index.region_bytes >> kPageShift) * sizeof(uint64_t)) ||
+         within(index.chunks,
+                (index.region_bytes >> kChunkShift) * sizeof(ChunkEntry));
+}
+
 void Walk::Follow(uint64_t word, uint16_t hops) {
   if (word < kLowest) return;
   if (InHeap(*runtime_.index, word)) {
@@ -113,7 +128,7 @@ void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
 }
 
 void Walk::FollowForeign(uint64_t word, uint16_t hops) {
-  if (runtime_.arena_range.Contains(word) || Covered(word)) return;
+  if (IsOurs(word) || Covered(word)) return;
   const Mapping* mapping = map_.Find(word);
   if (mapping == nullptr || !mapping->readable || !mapping->writable) return;
   const char* name = map_.NameOf(*mapping);

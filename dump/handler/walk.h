@@ -45,6 +45,7 @@ class Walk {
   // Follows the words of one reached piece. False if `left_` ran out on the way.
   bool ScanReached(Reached& reached);
   bool Covered(Address address) const;
+  bool IsOurs(Address address) const;
 
   const Runtime& runtime_;
   const MemoryMap& map_;
