@@ -53,6 +53,8 @@ def parse(arguments):
                         help="sections, of " + ",".join(SECTIONS))
     parser.add_argument("--ours", help="the library to measure, instead of "
                         "//:libminicore.so as it was just built")
+    parser.add_argument("--docs", metavar="FILE", help="put the tables between the "
+                        "markers of this file as well")
     parser.add_argument("--render", metavar="RESULTS_JSON",
                         help="no run: write table and plot from an earlier one")
     parsed = parser.parse_args(arguments)
@@ -124,6 +126,15 @@ def write(folder, raw):
             file.write(text)
 
 
+def put_into(path, text):
+    """Replaces what stands between the two markers of a document."""
+    begin, end = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+    with open(path) as file:
+        before, rest = file.read().split(begin)
+    with open(path, "w") as file:
+        file.write(before + begin + text + end + rest.split(end)[1])
+
+
 def main(arguments, tools):
     options = parse(arguments)
     options.shown = [name for name in ("--quick", "--smoke")
@@ -142,6 +153,8 @@ def main(arguments, tools):
             raw = measure(options, tools, directory)
     write(folder, raw)
     print(report.markdown(raw))
+    if options.docs:
+        put_into(options.docs, report.markdown(raw))
     print("written: %s/{table.md,plot.svg,results.json}" % folder)
 
 

@@ -33,7 +33,7 @@ class _Drawing:
     def heading(self, text):
         self.y += 16
         self.text(10, self.y, text, size=14, weight="bold")
-        self.y += 12
+        self.y += 20
 
     def finish(self):
         width, height = _LEFT + _WIDTH + 120, self.y + 20

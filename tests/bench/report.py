@@ -2,7 +2,7 @@
 
 import malloc_bench
 import program_bench
-from stats import Ratio, geometric_mean, median
+from stats import Ratio, geometric_mean, median, quantile
 from stopwatch import CONTROL, OURS, STOCK
 
 MIB = 1024 * 1024
@@ -116,36 +116,48 @@ def startup_table(samples):
     return table(["`true` under", "ms", "more than jemalloc", "memory, MiB"], rows)
 
 
-def _milliseconds(samples):
-    if not samples:
-        return "-"
-    return "%.1f" % median([sample["dead_ms"] for sample in samples])
+def _middle(samples, field="dead_ms"):
+    return median([sample[field] for sample in samples]) if samples else None
 
 
-def dump_table(cases):
-    header = ["heap", "threads", "no dump, ms", "minicore, ms", "above no dump",
-              "its file complete, ms", "kernel, ms", "gcore, ms",
-              "minicore's file", "on disk", "kernel's file", "on disk",
-              "file against kernel's", "on disk"]
+def _cell(value, form="%.1f"):
+    return form % value if value is not None else "-"
+
+
+def dump_time_table(cases):
+    header = ["heap", "threads", "no dump", OURS, "more than no dump",
+              "its core complete", "kernel", "gcore"]
     rows = []
     for case in cases:
         samples = case["samples"]
-        ours, kernel = samples.get("minicore"), samples.get("kernel")
-        none = median([sample["dead_ms"] for sample in samples["no dump"]])
-        cells = [size_text(case["heap"]), str(case["threads"]), "%.1f" % none]
-        cells.append(_milliseconds(ours))
-        cells.append("%+.1f" % (median([s["dead_ms"] for s in ours]) - none)
-                     if ours else "-")
-        cells.append("%.1f" % median([s["file_ms"] for s in ours])
-                     if ours else "-")
-        cells += [_milliseconds(kernel), _milliseconds(samples.get("gcore"))]
-        for group in (ours, kernel):
-            for field in ("apparent", "disk"):
-                cells.append(size_text(median([s[field] for s in group]))
-                             if group else "-")
+        none, ours = samples["no dump"], samples.get(OURS, [])
+        # Of one round: the end of a process with a big heap takes its own time, and that
+        # varies more from minute to minute than a dump takes.
+        more = [a["dead_ms"] - b["dead_ms"] for a, b in zip(ours, none)]
+        rows.append([
+            size_text(case["heap"]), str(case["threads"]), _cell(_middle(none)),
+            _cell(_middle(ours)),
+            "%+.1f (%+.1f to %+.1f)" % (median(more), quantile(more, 0.25),
+                                        quantile(more, 0.75)) if more else "-",
+            _cell(_middle(ours, "file_ms")), _cell(_middle(samples.get("kernel"))),
+            _cell(_middle(samples.get("gcore")))])
+    return table(header, rows)
+
+
+def dump_size_table(cases):
+    header = ["heap", "threads", OURS, "kernel's", "its blocks on disk", "gcore's",
+              "share of the kernel's", "of its blocks"]
+    rows = []
+    for case in cases:
+        samples = case["samples"]
+        ours, kernel = samples.get(OURS), samples.get("kernel")
+        cells = [size_text(case["heap"]), str(case["threads"])]
+        for group, field in [(ours, "apparent"), (kernel, "apparent"),
+                             (kernel, "disk"), (samples.get("gcore"), "apparent")]:
+            cells.append(size_text(_middle(group, field)) if group else "-")
         for field in ("apparent", "disk"):
-            cells.append("%.2f %%" % (100 * median([s[field] for s in ours]) /
-                                      median([s[field] for s in kernel]))
+            cells.append("%.2f %%" % (100 * _middle(ours, field) /
+                                      _middle(kernel, field))
                          if ours and kernel else "-")
         rows.append(cells)
     return table(header, rows)
@@ -167,7 +179,8 @@ def markdown(raw):
              "Machine: %(cpus)d processors (%(model)s), %(memory)s of memory, "
              "Linux %(kernel)s, %(system)s; load %(load)s when the run began.\n"
              % machine]
-    parts.append("\n### In short\n\n" + summary(raw))
+    if "malloc" in raw or "programs" in raw:
+        parts.append("\n### In short\n\n" + summary(raw))
     if "malloc" in raw:
         parts.append(
             "\n### malloc workloads\n\nProcessor time of one operation with "
@@ -189,9 +202,10 @@ def markdown(raw):
         parts.append("\n### Start-up\n\n" + startup_table(raw["startup"]))
     if "dump" in raw:
         parts.append(
-            "\n### Dump\n\nFrom the fault, in a worker thread, until the parent has "
-            "reaped the process (gcore: how long it runs; the process lives on). "
-            "Medians.\n\n" + dump_table(raw["dump"]))
+            "\n### Dump\n\nMilliseconds from the fault, in a worker thread, until the "
+            "parent has reaped the process (gcore: how long it runs; the process lives "
+            "on). Medians; (quartiles).\n\n" + dump_time_table(raw["dump"]) +
+            "\nSizes of the files:\n\n" + dump_size_table(raw["dump"]))
     if "index" in raw:
         parts.append("\n### Index\n\n" + index_table(raw["index"]))
     return "".join(parts)
