@@ -16,6 +16,7 @@
 #include "dump/alt_stack.h"
 #include "dump/handler/entry.h"
 #include "dump/handler/freeze.h"
+#include "dump/preopen.h"
 #include "dump/safe/arena.h"
 
 #ifndef PR_SET_VMA
@@ -125,13 +126,13 @@ int Install(const Policy& policy, const TagRules& rules) {
     LearnFacts();
     g_runtime.index = &g_index_state;
     g_runtime.tags = &g_tag_state;
-    g_runtime.preopened_fd = -1;
   }
   for (unsigned i = 0; i < rules.count; ++i) {
     SetTagRule(g_tag_state, rules.rules[i].name, rules.rules[i].disposition);
   }
   const uint64_t old_signals = g_runtime.policy.signals;
   g_runtime.policy = policy;
+  Preopen();
   EnsureAltStack();
   const struct sigaction ours = DefaultAction();
   for (int signal = 1; signal <= 64; ++signal) {

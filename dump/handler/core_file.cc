@@ -77,19 +77,46 @@ bool ExpandPath(const char* pattern, const CrashContext& crash,
 }
 
 int CoreFile::Open(const CrashContext& crash, const Runtime& runtime) {
-  path_[0] = part_[0] = '\0';
-  written_ = 0;
-  if (runtime.policy.fd >= 0 || runtime.preopened_fd >= 0) {
-    fd_ = runtime.policy.fd >= 0 ? runtime.policy.fd : runtime.preopened_fd;
-    safe::Text(path_, sizeof(path_))
-        .String("descriptor ")
-        .Decimal(static_cast<uint64_t>(fd_));
-    const long at = safe::Syscall(SYS_lseek, fd_, 0, SEEK_CUR);
-    seekable_ = at >= 0;
-    start_ = seekable_ ? static_cast<uint64_t>(at) : 0;
-    own_ = false;
-    return 0;
+  path_[0] = name_[0] = part_[0] = '\0';
+  written_ = start_ = 0;
+  directory_ = AT_FDCWD;
+  if (runtime.policy.fd < 0) {
+    if (TakePreopened(crash, runtime.preopened)) return 0;
+    return OpenPath(crash, runtime);
   }
+  fd_ = runtime.policy.fd;
+  own_ = false;
+  safe::Text(path_, sizeof(path_))
+      .String("descriptor ")
+      .Decimal(static_cast<uint64_t>(fd_));
+  const long at = safe::Syscall(SYS_lseek, fd_, 0, SEEK_CUR);
+  seekable_ = at >= 0;
+  start_ = seekable_ ? static_cast<uint64_t>(at) : 0;
+  return 0;
+}
+
+// What was opened in advance is used if it is this process's, and its number has not
+// been taken by something else.
+bool CoreFile::TakePreopened(const CrashContext& crash, const Preopened& preopened) {
+  if (preopened.pid != crash.pid) return false;
+  struct stat status;
+  const long error =
+      safe::Syscall(SYS_fstat, preopened.file, safe::Word(&status));
+  // A filter that forbids fstat() is trusted to forbid open() as well.
+  if (error == 0 &&
+      (status.st_dev != preopened.device || status.st_ino != preopened.inode)) {
+    return false;
+  }
+  fd_ = preopened.file;
+  directory_ = preopened.directory;
+  own_ = seekable_ = true;
+  safe::Text(path_, sizeof(path_)).String(preopened.path);
+  safe::Text(name_, sizeof(name_)).String(preopened.name);
+  safe::Text(part_, sizeof(part_)).String(preopened.part_name);
+  return true;
+}
+
+int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime) {
   char pattern[kMaxPath];
   safe::Text text(pattern, sizeof(pattern));
   text.String(runtime.policy.path);
@@ -104,6 +131,7 @@ int CoreFile::Open(const CrashContext& crash, const Runtime& runtime) {
       return -ENAMETOOLONG;
     }
   }
+  safe::Text(name_, sizeof(name_)).String(path_);
   safe::Text part(part_, sizeof(part_));
   part.String(path_).String(".part");
   if (part.truncated()) return -ENAMETOOLONG;
@@ -115,7 +143,6 @@ int CoreFile::Open(const CrashContext& crash, const Runtime& runtime) {
     return error;
   }
   own_ = seekable_ = true;
-  start_ = 0;
   return 0;
 }
 
@@ -161,22 +188,25 @@ int CoreFile::Truncate(uint64_t size) {
 
 int CoreFile::Commit() {
   if (!own_) return 0;
-  safe::Close(fd_);
-  long error = safe::RenameNoReplace(part_, path_);
-  // Before Linux 3.15, or on a file system without the flag: rename() would replace a
-  // core that is there, so a link is made, which never does.
+  long error = safe::RenameNoReplace(directory_, part_, name_);
+  // A file system without the flag: rename() would replace a core that is there, a link
+  // never does.
   if (error == -EINVAL || error == -ENOSYS) {
-    error = safe::Syscall(SYS_link, safe::Word(part_), safe::Word(path_));
-    if (error == 0) safe::Unlink(part_);
+    error = safe::LinkAt(directory_, part_, name_);
+    if (error == 0) safe::UnlinkAt(directory_, part_);
   }
-  if (error != 0) safe::Unlink(part_);
+  if (error != 0) {
+    Abandon();
+  } else {
+    safe::Close(fd_);
+  }
   return static_cast<int>(error);
 }
 
 void CoreFile::Abandon() {
   if (!own_) return;
   safe::Close(fd_);
-  if (part_[0] != '\0') safe::Unlink(part_);
+  if (part_[0] != '\0') safe::UnlinkAt(directory_, part_);
 }
 
 }  // namespace minicore

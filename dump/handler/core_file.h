@@ -6,6 +6,8 @@
 #ifndef MINICORE_DUMP_HANDLER_CORE_FILE_H_
 #define MINICORE_DUMP_HANDLER_CORE_FILE_H_
 
+#include <fcntl.h>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -24,7 +26,7 @@ bool ExpandPath(const char* pattern, const CrashContext& crash,
 
 class CoreFile {
  public:
-  // Opens PATH.part, or takes the descriptor of the policy.
+  // Opens PATH.part, or takes the descriptor of the policy, or what preopen=1 opened.
   // Returns: 0 or -errno.
   int Open(const CrashContext& crash, const Runtime& runtime);
 
@@ -46,13 +48,18 @@ class CoreFile {
   const char* path() const { return path_; }
 
  private:
+  int OpenPath(const CrashContext& crash, const Runtime& runtime);
+  bool TakePreopened(const CrashContext& crash, const Preopened& preopened);
+
   int fd_ = -1;
   bool own_ = false;       // we opened it
+  int directory_ = AT_FDCWD;  // of name_ and part_
   bool seekable_ = false;
   uint64_t start_ = 0;     // offset of the core in the descriptor
   uint64_t written_ = 0;
-  char path_[kMaxPath] = {};
-  char part_[kMaxPath] = {};
+  char path_[kMaxPath] = {};  // for the user
+  char name_[kMaxPath] = {};  // final name, relative to directory_
+  char part_[kMaxPath] = {};  // likewise, until then
 };
 
 }  // namespace minicore

@@ -32,6 +32,21 @@ struct ProcessFacts {
   char host[64];
 };
 
+// What preopen=1 opened, at high numbers; -1: not there. Belongs to one process: a child
+// has its parent's descriptors, but not its memory.
+struct Preopened {
+  int pid;  // 0: nothing was opened
+  int file;
+  int directory;  // that holds it
+  int maps;       // /proc/self/maps
+  int tasks;      // /proc/self/task
+  uint64_t device;  // of the file, to know that nobody took its number
+  uint64_t inode;
+  char path[kMaxPathPattern];  // as it will be called
+  char name[256];       // the same within the directory
+  char part_name[264];  // as it is called until then
+};
+
 // All that the handler works with besides the crash itself. Constant-initialised; the
 // handler reads it, install.cc writes it before any handler is installed.
 struct Runtime {
@@ -43,7 +58,7 @@ struct Runtime {
   ByteCount arena_bytes;
   void* dump_stack_end;
   void* restorer;  // libc's sa_restorer
-  int preopened_fd;
+  Preopened preopened;
   AddressRange arena_range;
 };
 

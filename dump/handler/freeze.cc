@@ -159,9 +159,11 @@ void FillThread(int tid, ThreadSource source, const ucontext_t& context,
 
 // Sends the freeze signal to every thread that has not had it.
 // Returns: how many new ones there were; negative if the list can't be read.
-int SignalNewThreads(const CrashContext& crash, uint32_t number, TidSet& signalled,
+int SignalNewThreads(const CrashContext& crash, const Preopened& preopened,
+                     uint32_t number, TidSet& signalled,
                      safe::FixedVector<int>& sent) {
-  const int fd = safe::Open("/proc/self/task", O_RDONLY | O_DIRECTORY);
+  const int before = preopened.pid == crash.pid ? preopened.tasks : -1;
+  const int fd = OpenProc("/proc/self/task", O_RDONLY | O_DIRECTORY, before);
   if (fd < 0) return fd;
   int fresh = 0;
   alignas(8) char buffer[8192];
@@ -189,7 +191,7 @@ int SignalNewThreads(const CrashContext& crash, uint32_t number, TidSet& signall
       }
     }
   }
-  safe::Close(fd);
+  CloseProc(fd, before);
   return fresh;
 }
 
@@ -312,7 +314,7 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
   // A thread can start others until it is parked, so the list is taken again until it
   // shows nobody new and everybody is parked. Bounded by freeze_us.
   for (;;) {
-    const int fresh = SignalNewThreads(crash, number, signalled, sent);
+    const int fresh = SignalNewThreads(crash, runtime.preopened, number, signalled, sent);
     const bool all_ready = WaitForReady(until);
     if (fresh <= 0 && all_ready) break;
     if (!all_ready) {

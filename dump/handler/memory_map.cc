@@ -1,5 +1,6 @@
 #include "dump/handler/memory_map.h"
 
+#include "dump/handler/proc_files.h"
 #include "dump/safe/format.h"
 #include "dump/safe/syscalls.h"
 
@@ -112,13 +113,13 @@ const Mapping* MemoryMap::Find(Address address) const {
   return mapping != nullptr && mapping->range.Contains(address) ? mapping : nullptr;
 }
 
-void ReadMemoryMap(safe::Arena& arena, MemoryMap& map, Outcome& outcome) {
+void ReadMemoryMap(safe::Arena& arena, int before, MemoryMap& map, Outcome& outcome) {
   map.Reserve(arena);
   constexpr size_t kBlock = 64 * 1024;
   char* block = arena.AllocateArray<char>(kBlock);
-  const int fd = safe::Open("/proc/self/maps", O_RDONLY);
+  const int fd = OpenProc("/proc/self/maps", O_RDONLY, before);
   if (fd < 0 || block == nullptr) {
-    if (fd >= 0) safe::Close(fd);
+    CloseProc(fd, before);
     return;
   }
   while (!outcome.Late()) {
@@ -126,7 +127,7 @@ void ReadMemoryMap(safe::Arena& arena, MemoryMap& map, Outcome& outcome) {
     if (bytes <= 0) break;
     map.Parse(block, static_cast<size_t>(bytes));
   }
-  safe::Close(fd);
+  CloseProc(fd, before);
 }
 
 }  // namespace minicore

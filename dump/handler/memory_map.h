@@ -59,8 +59,9 @@ class MemoryMap {
   size_t line_length_ = 0;
 };
 
-// Reads /proc/self/maps.
-void ReadMemoryMap(safe::Arena& arena, MemoryMap& map, Outcome& outcome);
+// Reads /proc/self/maps, or where that can't be opened the descriptor `before` of it (-1:
+// there is none).
+void ReadMemoryMap(safe::Arena& arena, int before, MemoryMap& map, Outcome& outcome);
 
 }  // namespace minicore
 

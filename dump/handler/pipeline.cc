@@ -100,7 +100,8 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
           [&] { FreezeThreads(crash, runtime, d.arena, d.threads, d.outcome); });
   d.outcome.frozen_us = d.outcome.Elapsed();
   Guarded(kMap, d.outcome, [&] {
-    ReadMemoryMap(d.arena, d.map, d.outcome);
+    const bool mine = runtime.preopened.pid == crash.pid;
+    ReadMemoryMap(d.arena, mine ? runtime.preopened.maps : -1, d.map, d.outcome);
     FindImages(d.map, d.arena, d.images);
   });
   Guarded(kRoots, d.outcome, [&] {

@@ -5,6 +5,8 @@
 #ifndef MINICORE_DUMP_HANDLER_PROC_FILES_H_
 #define MINICORE_DUMP_HANDLER_PROC_FILES_H_
 
+#include <unistd.h>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -12,6 +14,19 @@
 #include "dump/safe/syscalls.h"
 
 namespace minicore {
+
+// A descriptor of `path`, or where there is no /proc any more (chroot, a seccomp filter)
+// the one that was opened before, at its beginning.
+// Returns: it, or -errno. CloseProc() closes it unless it is `before`.
+inline int OpenProc(const char* path, int flags, int before) {
+  const int fd = safe::Open(path, flags);
+  if (fd >= 0 || before < 0) return fd;
+  const long error = safe::Syscall(SYS_lseek, before, 0, SEEK_SET);
+  return error < 0 ? static_cast<int>(error) : before;
+}
+inline void CloseProc(int fd, int before) {
+  if (fd >= 0 && fd != before) safe::Close(fd);
+}
 
 // Reads at most `size` - 1 bytes of `path` and ends them with NUL.
 // Returns: bytes read, or -errno; `text` is a valid string in either case.

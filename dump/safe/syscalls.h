@@ -53,15 +53,17 @@ inline long Close(int fd) { return Syscall(SYS_close, fd); }
 inline long Truncate(int fd, uint64_t size) {
   return Syscall(SYS_ftruncate, fd, static_cast<long>(size));
 }
-inline long Unlink(const char* path) { return Syscall(SYS_unlink, Word(path)); }
+inline long UnlinkAt(int directory, const char* path) {
+  return Syscall(SYS_unlinkat, directory, Word(path), 0);
+}
 // Renames without replacing: a core that is there already is never lost.
-inline long RenameNoReplace(const char* from, const char* to) {
+inline long RenameNoReplace(int directory, const char* from, const char* to) {
   constexpr long kNoReplace = 1;  // RENAME_NOREPLACE, linux/fs.h
-  return Syscall(SYS_renameat2, AT_FDCWD, Word(from), AT_FDCWD, Word(to),
+  return Syscall(SYS_renameat2, directory, Word(from), directory, Word(to),
                  kNoReplace);
 }
-inline long Rename(const char* from, const char* to) {
-  return Syscall(SYS_rename, Word(from), Word(to));
+inline long LinkAt(int directory, const char* from, const char* to) {
+  return Syscall(SYS_linkat, directory, Word(from), directory, Word(to), 0);
 }
 inline int GetPid() { return static_cast<int>(Syscall(SYS_getpid)); }
 inline int GetTid() { return static_cast<int>(Syscall(SYS_gettid)); }

@@ -24,7 +24,6 @@ MadeUpProcess::MadeUpProcess() {
   policy.deadline_us = 60'000'000;
   runtime.index = &heap.index();
   runtime.tags = &heap.tags();
-  runtime.preopened_fd = -1;
 
   outcome.started_us = safe::NowMicroseconds();
   outcome.deadline_us = policy.deadline_us;

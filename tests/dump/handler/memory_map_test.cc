@@ -216,7 +216,7 @@ TEST_F(MemoryMapTest, ReadsTheListOfThisProcess) {
   outcome.started_us = safe::NowMicroseconds();
   outcome.deadline_us = 60'000'000;
   MemoryMap map;
-  ReadMemoryMap(arena_, map, outcome);
+  ReadMemoryMap(arena_, -1, map, outcome);
   int local = 0;
   const Mapping* stack = map.Find(reinterpret_cast<Address>(&local));
   ASSERT_NE(stack, nullptr);
