@@ -2,6 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,9 +16,6 @@ namespace minicore {
 namespace {
 
 constexpr char kDefaultName[] = "core.%e.%p";
-// A write that makes no progress this often is given up: a full pipe that nobody reads
-// is ended by the deadline's watchdog, not here.
-constexpr int kMostRetries = 1000;
 
 bool IsDirectory(const char* path) {
   struct stat status;
@@ -76,7 +76,9 @@ bool ExpandPath(const char* pattern, const CrashContext& crash,
   return !text.truncated();
 }
 
-int CoreFile::Open(const CrashContext& crash, const Runtime& runtime) {
+int CoreFile::Open(const CrashContext& crash, const Runtime& runtime,
+                   uint64_t until_us) {
+  until_us_ = until_us;
   path_[0] = name_[0] = part_[0] = '\0';
   written_ = start_ = 0;
   directory_ = AT_FDCWD;
@@ -146,26 +148,44 @@ int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime) {
   return 0;
 }
 
+// A file is written at one go. Of a pipe or socket the kernel promises room for a page
+// once poll() says so (fs/pipe.c, pipe_poll(); net/core/stream.c), and no more: a larger
+// write would block where nothing ends it.
+long CoreFile::WriteSome(const char* data, size_t size) {
+  if (seekable_) return safe::Write(fd_, data, size);
+  const uint64_t now = safe::NowMicroseconds();
+  if (now >= until_us_) return -ETIMEDOUT;
+  const timespec timeout = {static_cast<time_t>((until_us_ - now) / 1000000),
+                            static_cast<long>((until_us_ - now) % 1000000 * 1000)};
+  pollfd wait = {fd_, POLLOUT, 0};
+  const long ready = safe::Syscall(SYS_ppoll, safe::Word(&wait), 1, safe::Word(&timeout),
+                                   0, sizeof(uint64_t));
+  if (ready == 0) return -ETIMEDOUT;
+  if (ready < 0) return ready;
+  if (size > PIPE_BUF) size = PIPE_BUF;
+  const long sent = safe::Syscall(SYS_sendto, fd_, safe::Word(data),
+                                  static_cast<long>(size), MSG_DONTWAIT | MSG_NOSIGNAL);
+  return sent == -ENOTSOCK ? safe::Write(fd_, data, size) : sent;
+}
+
 int CoreFile::Append(const void* data, size_t size) {
   const auto* bytes = static_cast<const char*>(data);
-  int retries = 0;
+  int interrupted = 0;
   while (size != 0) {
-    const long count = safe::Write(fd_, bytes, size);
+    const long count = WriteSome(bytes, size);
     if (count > 0) {
       bytes += count;
       size -= static_cast<size_t>(count);
       written_ += static_cast<uint64_t>(count);
-      retries = 0;
       continue;
     }
-    if (++retries > kMostRetries) return -EIO;
-    if (count == -EINTR) continue;
-    if (count == -EAGAIN) {  // a non-blocking pipe
-      const timespec pause{0, 1000000};
-      safe::Syscall(SYS_nanosleep, safe::Word(&pause));
-      continue;
-    }
-    return count == 0 ? -ENOSPC : static_cast<int>(count);
+    if (count == -EAGAIN && !seekable_) continue;  // until_us_ bounds it
+    // Every signal is blocked but the watchdog's, and its tick means to end this; glibc
+    // may use the same signal once.
+    if (count == -EINTR && ++interrupted < 2) continue;
+    return count == -EINTR ? -ETIMEDOUT
+           : count == 0    ? -ENOSPC
+                           : static_cast<int>(count);
   }
   return 0;
 }

@@ -27,8 +27,10 @@ bool ExpandPath(const char* pattern, const CrashContext& crash,
 class CoreFile {
  public:
   // Opens PATH.part, or takes the descriptor of the policy, or what preopen=1 opened.
+  // Writing to a pipe or socket that nobody empties ends at `until_us` on the monotonic
+  // clock.
   // Returns: 0 or -errno.
-  int Open(const CrashContext& crash, const Runtime& runtime);
+  int Open(const CrashContext& crash, const Runtime& runtime, uint64_t until_us);
 
   // Writes all of it at the end of what was written, whatever it takes.
   // Returns: 0 or -errno; written() says how far it came.
@@ -51,7 +53,10 @@ class CoreFile {
   int OpenPath(const CrashContext& crash, const Runtime& runtime);
   bool TakePreopened(const CrashContext& crash, const Preopened& preopened);
 
+  long WriteSome(const char* data, size_t size);
+
   int fd_ = -1;
+  uint64_t until_us_ = 0;
   bool own_ = false;       // we opened it
   int directory_ = AT_FDCWD;  // of name_ and part_
   bool seekable_ = false;

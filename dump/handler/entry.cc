@@ -32,6 +32,13 @@ uint64_t Elector(int pid, int tid) {
   return static_cast<uint64_t>(pid) << 32 | static_cast<uint32_t>(tid);
 }
 
+// Gives the dumper's memory back and makes it zero again.
+void ClearMemory() {
+  const auto begin = reinterpret_cast<Address>(g_runtime.dump_stack_end);
+  safe::Syscall(SYS_madvise, static_cast<long>(begin),
+                static_cast<long>(g_runtime.arena_range.end - begin), MADV_DONTNEED);
+}
+
 // Acquire and release: what one dump leaves behind, the next one finds.
 bool WinElection(int pid, int tid) {
   uint64_t holder = g_dumper.load(std::memory_order_acquire);
@@ -39,6 +46,12 @@ bool WinElection(int pid, int tid) {
     if (holder >> 32 == static_cast<uint64_t>(pid)) return false;
   } while (!g_dumper.compare_exchange_weak(holder, Elector(pid, tid),
                                            std::memory_order_acq_rel));
+  if (holder != 0) {
+    // Of another process: a child of vfork() that died here, or the parent that was
+    // dumping when it forked us. What it left is in the way.
+    ResetFreeze();
+    ClearMemory();
+  }
   return true;
 }
 
@@ -183,13 +196,25 @@ struct LiveRequest {
 };
 LiveRequest* g_live_request = nullptr;
 
-// Gives the dumper's memory back and makes it zero again.
-void ClearMemory() {
-  const AddressRange range = g_runtime.arena_range;
-  const auto begin = static_cast<Address>(
-      reinterpret_cast<uintptr_t>(g_runtime.dump_stack_end));
-  safe::Syscall(SYS_madvise, static_cast<long>(begin),
-                static_cast<long>(range.end - begin), MADV_DONTNEED);
+// Signals that a write to a pipe or beyond RLIMIT_FSIZE leaves pending: the program has
+// not written anything, and must not get them.
+constexpr uint64_t kWriteSignals =
+    uint64_t{1} << (SIGPIPE - 1) | uint64_t{1} << (SIGXFSZ - 1);
+
+uint64_t PendingWriteSignals() {
+  uint64_t pending = 0;
+  safe::Syscall(SYS_rt_sigpending, safe::Word(&pending), sizeof(pending));
+  return pending & kWriteSignals;
+}
+
+// Requires: they are blocked.
+void TakePending(uint64_t signals) {
+  const timespec now{0, 0};
+  while (signals != 0 &&
+         safe::Syscall(SYS_rt_sigtimedwait, safe::Word(&signals), 0, safe::Word(&now),
+                       sizeof(signals)) > 0) {
+    signals &= PendingWriteSignals();
+  }
 }
 
 int RunLive(const siginfo_t* info, const void* context, const char* path, int fd) {
@@ -209,7 +234,9 @@ int RunLive(const siginfo_t* info, const void* context, const char* path, int fd
   } else if (fd >= 0) {
     policy.fd = fd;
   }
+  const uint64_t pending = PendingWriteSignals();
   Run(request);
+  TakePending(PendingWriteSignals() & ~pending);
   policy.fd = saved_fd;
   __builtin_memcpy(policy.path, saved_path, sizeof(saved_path));
   ClearMemory();

@@ -33,6 +33,7 @@ inline void AppendError(int error, safe::Text& text) {
       {ENOTDIR, "Not a directory"},
       {EPERM, "Operation not permitted"},
       {EPIPE, "Broken pipe"},
+      {ETIMEDOUT, "Deadline exceeded"},
       {EROFS, "Read-only file system"},
   };
   for (const auto& entry : kErrors) {

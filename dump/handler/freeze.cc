@@ -274,6 +274,12 @@ void AddParkedThreads(ThreadTable& threads) {
   }
 }
 
+void ResetCounters() {
+  g_left.store(0, std::memory_order_relaxed);
+  g_ready.store(0, std::memory_order_relaxed);
+  g_expected.store(0, std::memory_order_relaxed);
+}
+
 }  // namespace
 
 void ReserveFreezeSlots(safe::Arena& arena) {
@@ -351,10 +357,15 @@ bool ThawThreads() {
     safe::FutexWait(&g_left, left, &timeout);
   }
   if (g_left.load(std::memory_order_acquire) < joined) return false;
-  g_left.store(0, std::memory_order_relaxed);
-  g_ready.store(0, std::memory_order_relaxed);
-  g_expected.store(0, std::memory_order_relaxed);
+  ResetCounters();
   return true;
+}
+
+void ResetFreeze() {
+  const uint64_t freeze = g_freeze.load(std::memory_order_acquire);
+  const uint64_t next = uint64_t{NumberOf(freeze)} + (IsOn(NumberOf(freeze)) ? 1 : 2);
+  g_freeze.store(next << 32, std::memory_order_release);
+  ResetCounters();
 }
 
 }  // namespace minicore

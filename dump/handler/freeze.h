@@ -52,6 +52,9 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
 //          freeze then.
 bool ThawThreads();
 
+// Forgets a freeze that another process left behind in this memory.
+void ResetFreeze();
+
 // For a thread that crashed while another dumps: joins the freeze that is on, if one is,
 // and sleeps until it is over.
 void ParkCrashed(const siginfo_t* info, const ucontext_t* context);

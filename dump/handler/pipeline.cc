@@ -140,7 +140,8 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
     go_on();
   }
   d.outcome.thawed_us = d.outcome.Elapsed();
-  if (error == 0 && (error = d.file.Open(crash, runtime)) != 0) failed = "create";
+  const uint64_t until = d.outcome.started_us + d.outcome.deadline_us;
+  if (error == 0 && (error = d.file.Open(crash, runtime, until)) != 0) failed = "create";
   if (error == 0) {
     error = live ? d.file.Append(copy.data(), copy.size())
                  : WriteAll(crash, runtime, d, nullptr);
