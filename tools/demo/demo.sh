@@ -68,7 +68,7 @@ gone=$EPOCHREALTIME
 
 small_ms=$("$minicore" info --json small.core | report written_us | awk '{printf "%.1f", $1/1000}')
 total_ms=$(awk -v a="$(cat fault_time)" -v b="$gone" 'BEGIN{printf "%.0f", (b-a)*1000}')
-full=$(find . -maxdepth 1 -name 'core*' -type f | head -1)
+full=$(find . -maxdepth 1 -name "core*" -type f -print -quit)
 printf '    %-16s %14s   %s\n' "" "on disk" time
 printf '    %-16s %14s   %s ms\n' minicore "$(human "$(bytes_of small.core)")" "$small_ms"
 if [ -n "$full" ]; then
