@@ -73,46 +73,50 @@ uint32_t FlagsOf(const MemoryMap& map, Address address) {
          (mapping->executable ? PF_X : 0u);
 }
 
-// The widest gap to fill so that at most `most` segments are left.
-ByteCount GapFor(const Pieces& pieces, uint64_t most) {
-  uint64_t segments = pieces.size();
-  // gaps_up_to[i]: gaps of at most 64 << i bytes.
-  uint64_t gaps[11] = {};
+struct Gaps {
+  ByteCount widest;   // gaps up to this are filled with markers
+  uint64_t segments;  // that are left then, if permissions agree
+};
+
+// The narrowest gaps to fill so that at most `most` segments are left, for at most
+// `filler` bytes of markers.
+Gaps GapsFor(const Pieces& pieces, uint64_t most, ByteCount filler) {
+  constexpr unsigned kWidths = 11;
+  static_assert(kCheapGap << (kWidths - 1) == kWidestGap);
+  // [i]: of the gaps of at most 64 << i bytes, and more than the one before.
+  uint64_t gaps[kWidths] = {};
+  ByteCount bytes[kWidths] = {};
   for (size_t i = 1; i < pieces.size(); ++i) {
-    if (pieces[i].content == Content::kAbsent ||
-        pieces[i - 1].content == Content::kAbsent) {
-      continue;
-    }
+    const bool absent = pieces[i].content == Content::kAbsent;
     const ByteCount gap = pieces[i].range.begin - pieces[i - 1].range.end;
-    for (unsigned j = 0; j < 11; ++j) {
-      if (gap <= kCheapGap << j) {
-        ++gaps[j];
-        break;
-      }
+    if (absent ? gap != 0 : pieces[i - 1].content == Content::kAbsent) continue;
+    for (unsigned j = 0; j < kWidths; ++j) {
+      if (gap > kCheapGap << j) continue;
+      ++gaps[j];
+      bytes[j] += gap;
+      break;
     }
   }
-  ByteCount widest = kCheapGap;
-  for (unsigned j = 0; j < 11; ++j) {
-    widest = kCheapGap << j;
-    segments -= gaps[j];
-    if (segments <= most) break;
+  Gaps result = {kCheapGap, pieces.size() - gaps[0]};
+  for (unsigned j = 1; j < kWidths && result.segments > most; ++j) {
+    if (bytes[j] > filler) break;
+    filler -= bytes[j];
+    result = {kCheapGap << j, result.segments - gaps[j]};
   }
-  return std::min(widest, kWidestGap);
+  return result;
 }
 
 class Builder {
  public:
-  Builder(const Runtime& runtime, const MemoryMap& map, DumpPlan& plan,
-          Outcome& outcome)
-      : runtime_(runtime), map_(map), plan_(plan), outcome_(outcome) {}
+  Builder(const MemoryMap& map, DumpPlan& plan, Outcome& outcome)
+      : map_(map), plan_(plan), outcome_(outcome) {}
 
-  void MakeSegments();
+  void MakeSegments(uint64_t most, ByteCount widest_gap);
 
  private:
   bool Extends(const Segment& segment, const Piece& piece, ByteCount widest_gap,
                uint32_t flags) const;
 
-  const Runtime& runtime_;
   const MemoryMap& map_;
   DumpPlan& plan_;
   Outcome& outcome_;
@@ -129,14 +133,18 @@ bool Builder::Extends(const Segment& segment, const Piece& piece,
   return gap <= widest_gap;
 }
 
-void Builder::MakeSegments() {
-  const uint64_t most = std::min<uint64_t>(runtime_.policy.segments, kMaxSegments - 2);
-  const ByteCount widest_gap = GapFor(plan_.pieces, most);
+// When program headers run out, a piece gets one only if enough are left for all the
+// more important ones at higher addresses: the stacks are there.
+void Builder::MakeSegments(uint64_t most, ByteCount widest_gap) {
+  uint64_t ahead[kFileGroups] = {};
+  for (const Piece& piece : plan_.pieces) ++ahead[static_cast<unsigned>(piece.group)];
   size_t kept = 0;  // pieces that found a segment; the others leave the plan
   for (size_t i = 0; i < plan_.pieces.size(); ++i) {
     const Piece piece = plan_.pieces[i];
     const uint32_t flags = FlagsOf(map_, piece.range.begin);
     const bool solid = piece.content != Content::kAbsent;
+    const auto group = static_cast<unsigned>(piece.group);
+    --ahead[group];
     if (!plan_.segments.empty()) {
       Segment& last = plan_.segments.back();
       if (Extends(last, piece, widest_gap, flags)) {
@@ -150,7 +158,9 @@ void Builder::MakeSegments() {
     }
     Segment segment = {piece.range, solid ? piece.range.size() : 0, 0, flags,
                        static_cast<uint32_t>(kept), 1, piece.group};
-    if (plan_.segments.size() >= most || !plan_.segments.Push(segment)) {
+    uint64_t taken = plan_.segments.size();
+    for (unsigned better = 0; better < group; ++better) taken += ahead[better];
+    if (taken >= most || !plan_.segments.Push(segment)) {
       outcome_.AddHole(piece.range.begin, piece.range.end, HoleReason::kSegmentLimit);
       continue;
     }
@@ -159,7 +169,13 @@ void Builder::MakeSegments() {
   plan_.pieces.Truncate(kept);
 }
 
-void AddReached(const Reached& reached, Pieces& solid, Outcome& outcome) {
+// With secrets that could not be taken in, only what debuggers need is written of the
+// memory that may hold copies of them.
+bool MayBeWritten(const Reached& reached, const Redactor& redactor) {
+  return !redactor.overflowed() || reached.kind == SegmentKind::kThreadData;
+}
+
+void AddReached(const Reached& reached, Pieces& solid) {
   if (reached.range.empty()) return;
   Piece piece;
   piece.range = reached.range;
@@ -167,9 +183,7 @@ void AddReached(const Reached& reached, Pieces& solid, Outcome& outcome) {
   piece.group = reached.kind == SegmentKind::kThreadData ? FileGroup::kMetadata
                 : reached.kind == SegmentKind::kForeign  ? FileGroup::kForeign
                                                          : FileGroup::kHeap;
-  if (!solid.Push(piece)) {
-    outcome.AddHole(piece.range.begin, piece.range.end, HoleReason::kOutOfRoom);
-  }
+  (void)solid.Push(piece);  // it has room for all
 }
 
 }  // namespace
@@ -177,31 +191,51 @@ void AddReached(const Reached& reached, Pieces& solid, Outcome& outcome) {
 void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
                const ScanResult& scan, const Redactor& redactor, safe::Arena& arena,
                DumpPlan& plan, Outcome& outcome) {
+  const uint64_t most = std::min<uint64_t>(runtime.policy.segments, kMaxSegments - 2);
   Pieces solid;
   Pieces absent;
   solid.Reserve(arena, roots.pieces.size() + scan.reached.size());
   absent.Reserve(arena, roots.pieces.size());
   for (const Piece& piece : roots.pieces) {
-    (void)(piece.content == Content::kAbsent ? absent : solid).Push(piece);
+    if (piece.content == Content::kAbsent) (void)absent.Push(piece);
   }
-  for (const Reached& reached : scan.reached) {
-    // With secrets that could not be taken in, only what debuggers need is written of
-    // the memory that may hold copies of them.
-    if (redactor.overflowed() && reached.kind != SegmentKind::kThreadData) {
-      outcome.AddHole(reached.range.begin, reached.range.end, HoleReason::kOutOfRoom);
-      continue;
+  std::sort(absent.begin(), absent.end(), Before);
+  MakeDisjoint(absent);
+  plan.pieces.Reserve(arena, 2 * (solid.capacity() + absent.size()) + 16);
+  // With more allocations far from each other than there are program headers, those that
+  // were reached last are dropped. Each turn drops a sixteenth of them at least.
+  size_t reached = scan.reached.size();
+  Gaps gaps;
+  for (;;) {
+    solid.Clear();
+    plan.pieces.Clear();
+    for (const Piece& piece : roots.pieces) {
+      if (piece.content != Content::kAbsent) (void)solid.Push(piece);
     }
-    AddReached(reached, solid, outcome);
+    for (size_t i = 0; i < reached; ++i) {
+      if (MayBeWritten(scan.reached[i], redactor)) AddReached(scan.reached[i], solid);
+    }
+    std::sort(solid.begin(), solid.end(), Before);
+    MakeDisjoint(solid);
+    for (const Piece& piece : solid) (void)plan.pieces.Push(piece);
+    AddAbsent(absent, solid, plan.pieces);
+    std::sort(plan.pieces.begin(), plan.pieces.end(), Before);
+    gaps = GapsFor(plan.pieces, most, runtime.policy.max_bytes);
+    if (gaps.segments <= most || reached == 0) break;
+    reached = reached * most / gaps.segments;
+    reached -= reached / 16;
   }
-  std::sort(solid.begin(), solid.end(), Before);
-  MakeDisjoint(solid);
-  plan.pieces.Reserve(arena, 2 * (solid.size() + absent.size()) + 16);
-  for (const Piece& piece : solid) (void)plan.pieces.Push(piece);
-  AddAbsent(absent, solid, plan.pieces);
-  std::sort(plan.pieces.begin(), plan.pieces.end(), Before);
+  for (size_t i = 0; i < scan.reached.size(); ++i) {
+    const Reached& piece = scan.reached[i];
+    if (i >= reached) {
+      outcome.AddHole(piece.range.begin, piece.range.end, HoleReason::kSegmentLimit);
+    } else if (!MayBeWritten(piece, redactor)) {
+      outcome.AddHole(piece.range.begin, piece.range.end, HoleReason::kOutOfRoom);
+    }
+  }
   plan.segments.Reserve(arena, std::min<size_t>(plan.pieces.size(), kMaxSegments));
-  Builder builder(runtime, map, plan, outcome);
-  builder.MakeSegments();
+  Builder builder(map, plan, outcome);
+  builder.MakeSegments(most, gaps.widest);
 }
 
 // Segments that touch share the group of the most important one, so that they touch in
@@ -223,7 +257,7 @@ void LayOut(uint64_t notes_bytes, uint64_t report_bytes, safe::Arena& arena,
   plan.notes_offset = AlignUp(offset, kGranularity);
   plan.notes_bytes = notes_bytes;
   offset = AlignUp(plan.notes_offset + notes_bytes, kGranularity);
-  for (unsigned group = 0; group <= static_cast<unsigned>(FileGroup::kHeap); ++group) {
+  for (unsigned group = 0; group < kFileGroups; ++group) {
     for (size_t i = 0; i < segments.size(); ++i) {
       if (static_cast<unsigned>(segments[i].group) != group) continue;
       segments[i].file_offset = offset;

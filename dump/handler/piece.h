@@ -20,6 +20,7 @@ enum class FileGroup : uint8_t {
   kForeign = 4,
   kHeap = 5,
 };
+inline constexpr unsigned kFileGroups = 6;
 
 enum class Content : uint8_t {
   kMemory,  // the bytes of the process
