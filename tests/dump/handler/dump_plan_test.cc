@@ -1,0 +1,501 @@
+#include "dump/handler/dump_plan.h"
+
+#include <elf.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <vector>
+
+#include "tests/support/made_up_process.h"
+
+namespace minicore {
+namespace {
+
+constexpr Address kHeap = 0x100000000;
+constexpr Address kStack = 0x7ffff0000000;
+
+class DumpPlanTest : public testing::Test {
+ protected:
+  DumpPlanTest() {
+    process_.map.Reserve(process_.arena);
+    process_.scan.reached.Reserve(process_.arena, 65536);
+  }
+
+  void AddRoot(AddressRange range, SegmentKind kind = SegmentKind::kModuleData,
+               FileGroup group = FileGroup::kModuleData,
+               Content content = Content::kMemory, uint32_t tid = 0) {
+    ASSERT_TRUE(process_.roots.pieces.Push({range, kind, group, content, tid}));
+  }
+  void AddAbsent(AddressRange range) {
+    AddRoot(range, SegmentKind::kText, FileGroup::kForeign, Content::kAbsent);
+  }
+  void AddStack(AddressRange range, bool crashed) {
+    AddRoot(range, SegmentKind::kStack,
+            crashed ? FileGroup::kCrashedStack : FileGroup::kStacks,
+            Content::kMemory, crashed ? 1 : 2);
+  }
+  void AddReached(AddressRange range, SegmentKind kind = SegmentKind::kHeap) {
+    Reached reached;
+    reached.range = range;
+    reached.kind = kind;
+    ASSERT_TRUE(process_.scan.reached.Push(reached));
+  }
+
+  void Build() {
+    BuildPlan(process_.runtime, process_.map, process_.roots, process_.scan,
+              process_.redactor, process_.arena, plan_, process_.outcome);
+    LayOut(1000, 2000, process_.arena, plan_);
+    CheckPromises();
+  }
+
+  // What the writer and every reader rely on, whatever the pieces were.
+  void CheckPromises() {
+    const auto& segments = plan_.segments;
+    for (size_t i = 0; i < segments.size(); ++i) {
+      const Segment& segment = segments[i];
+      ASSERT_LT(segment.range.begin, segment.range.end) << i;
+      EXPECT_EQ(segment.range.begin % 16, 0u) << i;
+      EXPECT_EQ(segment.range.end % 16, 0u) << i;
+      EXPECT_LE(segment.file_bytes, segment.range.size()) << i;
+      EXPECT_EQ(segment.file_offset % 16, 0u) << i;
+      if (i == 0) continue;
+      const Segment& before = segments[i - 1];
+      ASSERT_GE(segment.range.begin, before.range.end) << i;
+      if (segment.range.begin == before.range.end &&
+          before.file_bytes == before.range.size()) {
+        EXPECT_EQ(segment.file_offset, before.file_offset + before.file_bytes)
+            << i;
+      }
+    }
+    // Its pieces, in order, without overlap, within it; first all that is in
+    // the file.
+    for (const Segment& segment : segments) {
+      Address at = segment.range.begin;
+      bool absent = false;
+      ASSERT_GT(segment.piece_count, 0u);
+      for (uint32_t i = 0; i < segment.piece_count; ++i) {
+        const Piece& piece = plan_.pieces[segment.first_piece + i];
+        ASSERT_FALSE(piece.range.empty());
+        ASSERT_GE(piece.range.begin, at);
+        if (piece.content == Content::kAbsent) {
+          EXPECT_EQ(piece.range.begin, at)
+              << "a gap before what is not in the file";
+          absent = true;
+        } else {
+          EXPECT_FALSE(absent) << "bytes behind what is not in the file";
+          EXPECT_LE(piece.range.end - segment.range.begin, segment.file_bytes);
+        }
+        at = piece.range.end;
+      }
+      EXPECT_EQ(at, segment.range.end);
+    }
+    // In the file: headers, notes, segments by importance, report; nothing
+    // overlaps.
+    uint64_t at =
+        sizeof(Elf64_Ehdr) + (segments.size() + 2) * sizeof(Elf64_Phdr);
+    EXPECT_GE(plan_.notes_offset, at);
+    at = plan_.notes_offset + plan_.notes_bytes;
+    ASSERT_EQ(plan_.file_order.size(), segments.size());
+    std::vector<bool> seen(segments.size());
+    FileGroup group = FileGroup::kMetadata;
+    for (uint32_t index : plan_.file_order) {
+      ASSERT_LT(index, segments.size());
+      EXPECT_FALSE(seen[index]);
+      seen[index] = true;
+      EXPECT_GE(segments[index].group, group);
+      group = segments[index].group;
+      EXPECT_GE(segments[index].file_offset, at);
+      at = segments[index].file_offset + segments[index].file_bytes;
+    }
+    EXPECT_GE(plan_.report_offset, at);
+    EXPECT_EQ(plan_.file_bytes, plan_.report_offset + plan_.report_bytes);
+    EXPECT_LE(plan_.least_bytes, plan_.report_offset);
+  }
+
+  // The segment that has this byte in the file; null if none has.
+  const Segment* InFile(Address address) const {
+    for (const Segment& segment : plan_.segments) {
+      if (segment.range.Contains(address) &&
+          address - segment.range.begin < segment.file_bytes) {
+        return &segment;
+      }
+    }
+    return nullptr;
+  }
+
+  // The piece whose bytes stand there; null for a marker or for nothing.
+  const Piece* PieceAt(Address address) const {
+    const Piece* found = nullptr;
+    for (const Segment& segment : plan_.segments) {
+      for (uint32_t i = 0; i < segment.piece_count; ++i) {
+        const Piece& piece = plan_.pieces[segment.first_piece + i];
+        if (!piece.range.Contains(address)) continue;
+        EXPECT_EQ(found, nullptr)
+            << "twice in the file: " << std::hex << address;
+        found = &piece;
+      }
+    }
+    return found;
+  }
+
+  MadeUpProcess process_;
+  DumpPlan plan_;
+};
+
+TEST_F(DumpPlanTest, WithoutPiecesThereAreHeadersNotesAndTheReport) {
+  Build();
+  EXPECT_TRUE(plan_.segments.empty());
+  EXPECT_GT(plan_.file_bytes, 3000u);
+}
+
+TEST_F(DumpPlanTest, OverlappingPiecesStandInTheFileOnce) {
+  AddRoot({kHeap, kHeap + 0x100});
+  AddReached({kHeap + 0x80, kHeap + 0x180});
+  AddReached({kHeap + 0x40, kHeap + 0x60});
+  Build();
+  ASSERT_EQ(plan_.segments.size(), 1u);
+  EXPECT_EQ(plan_.segments[0].range, (AddressRange{kHeap, kHeap + 0x180}));
+  EXPECT_EQ(plan_.segments[0].file_bytes, 0x180u);
+}
+
+TEST_F(DumpPlanTest, TheSamePieceManyTimesIsOne) {
+  for (int i = 0; i < 1000; ++i) AddReached({kHeap, kHeap + 0x40});
+  Build();
+  ASSERT_EQ(plan_.segments.size(), 1u);
+  EXPECT_EQ(plan_.pieces.size(), 1u);
+}
+
+TEST_F(DumpPlanTest, NeighboursOfOneKindAreOnePiece) {
+  for (Address at = kHeap; at < kHeap + 0x1000; at += 0x40)
+    AddReached({at, at + 0x40});
+  Build();
+  ASSERT_EQ(plan_.segments.size(), 1u);
+  EXPECT_EQ(plan_.pieces.size(), 1u);
+}
+
+TEST_F(DumpPlanTest, AGapUpToOneProgramHeaderIsFilledWithTheMarker) {
+  AddReached({kHeap, kHeap + 0x20});
+  AddReached({kHeap + 0x60, kHeap + 0x80});  // 64 bytes between
+  AddReached({kHeap + 0xd0, kHeap + 0xe0});  // 80
+  Build();
+  ASSERT_EQ(plan_.segments.size(), 2u);
+  EXPECT_EQ(plan_.segments[0].range, (AddressRange{kHeap, kHeap + 0x80}));
+  EXPECT_NE(InFile(kHeap + 0x40), nullptr);
+  EXPECT_EQ(PieceAt(kHeap + 0x40), nullptr) << "a neighbour's bytes";
+}
+
+TEST_F(DumpPlanTest, PiecesOfOtherPermissionsAreOtherSegments) {
+  process_.Map({kHeap, kHeap + 0x1000}, "r-xp");
+  process_.Map({kHeap + 0x1000, kHeap + 0x2000}, "rw-p");
+  AddRoot({kHeap + 0xff0, kHeap + 0x1000});
+  AddReached({kHeap + 0x1000, kHeap + 0x1010});
+  Build();
+  ASSERT_EQ(plan_.segments.size(), 2u);
+  EXPECT_EQ(plan_.segments[0].flags, unsigned{PF_R | PF_X});
+  EXPECT_EQ(plan_.segments[1].flags, unsigned{PF_R | PF_W});
+  // lldb reads zeros across a boundary that does not touch in the file.
+  EXPECT_EQ(plan_.segments[1].file_offset, plan_.segments[0].file_offset + 16);
+  EXPECT_EQ(plan_.segments[0].group, plan_.segments[1].group);
+}
+
+TEST_F(DumpPlanTest, AbsentMemoryHasAProgramHeaderAndNoBytes) {
+  AddAbsent({kHeap, kHeap + 0x4000});
+  Build();
+  ASSERT_EQ(plan_.segments.size(), 1u);
+  EXPECT_EQ(plan_.segments[0].file_bytes, 0u);
+  EXPECT_EQ(plan_.segments[0].range.size(), 0x4000u);
+}
+
+TEST_F(DumpPlanTest, WhatIsKeptIsNeverHiddenByWhatIsAbsent) {
+  AddAbsent({kHeap, kHeap + 0x4000});
+  AddRoot({kHeap + 0x1000, kHeap + 0x1100}, SegmentKind::kText,
+          FileGroup::kMetadata);
+  AddReached({kHeap + 0x3ff0, kHeap + 0x4010});
+  Build();
+  EXPECT_NE(InFile(kHeap + 0x1000), nullptr);
+  EXPECT_NE(InFile(kHeap + 0x10ff), nullptr);
+  EXPECT_NE(InFile(kHeap + 0x4000), nullptr);
+  EXPECT_EQ(InFile(kHeap + 0xfff), nullptr);
+  EXPECT_EQ(InFile(kHeap + 0x1100), nullptr);
+  // And the rest has its program headers still.
+  for (Address at : {kHeap, kHeap + 0xfff, kHeap + 0x1100, kHeap + 0x3fef}) {
+    const Piece* piece = PieceAt(at);
+    ASSERT_NE(piece, nullptr) << std::hex << at;
+    EXPECT_EQ(piece->content, Content::kAbsent);
+  }
+}
+
+// Two program headers of an image that is not what it seems may overlap.
+TEST_F(DumpPlanTest, AbsentPiecesThatOverlapAreOne) {
+  AddAbsent({kHeap, kHeap + 0x3000});
+  AddAbsent({kHeap + 0x1000, kHeap + 0x4000});
+  AddAbsent({kHeap + 0x1000, kHeap + 0x2000});
+  AddReached({kHeap + 0x1800, kHeap + 0x1900});
+  Build();
+  EXPECT_NE(InFile(kHeap + 0x1800), nullptr);
+  EXPECT_NE(PieceAt(kHeap + 0x2800), nullptr);
+}
+
+TEST_F(DumpPlanTest, TheCrashedStackComesBeforeOtherStacksDataAndHeap) {
+  AddReached({kHeap, kHeap + 0x40});
+  AddRoot({kHeap + 0x10000, kHeap + 0x11000});
+  AddStack({kStack, kStack + 0x1000}, false);
+  AddStack({kStack + 0x10000, kStack + 0x11000}, true);
+  AddRoot({kHeap + 0x20000, kHeap + 0x20100}, SegmentKind::kThreadData,
+          FileGroup::kMetadata);
+  Build();
+  const auto offset = [&](Address address) {
+    return InFile(address)->file_offset;
+  };
+  EXPECT_LT(offset(kHeap + 0x20000), offset(kStack + 0x10000));
+  EXPECT_LT(offset(kStack + 0x10000), offset(kStack));
+  EXPECT_LT(offset(kStack), offset(kHeap + 0x10000));
+  EXPECT_LT(offset(kHeap + 0x10000), offset(kHeap));
+  // A file that ends here still has its backtrace.
+  EXPECT_GE(plan_.least_bytes, offset(kStack + 0x10000) + 0x1000);
+  EXPECT_LE(plan_.least_bytes, offset(kStack));
+}
+
+TEST_F(DumpPlanTest, WhatTouchesTheCrashedStackMovesForwardWithIt) {
+  AddStack({kStack, kStack + 0x1000}, true);
+  AddReached({kStack + 0x1000, kStack + 0x1100}, SegmentKind::kForeign);
+  AddReached({kHeap, kHeap + 0x40});
+  Build();
+  EXPECT_LT(InFile(kStack + 0x1000)->file_offset, InFile(kHeap)->file_offset);
+}
+
+// A deep overlap: the piece that begins first owns the common part, and its
+// segment the better place in the file.
+TEST_F(DumpPlanTest, AnOverlapHasTheBetterPlaceInTheFile) {
+  AddReached({kStack - 0x400, kStack + 0x400}, SegmentKind::kForeign);
+  AddStack({kStack, kStack + 0x1000}, true);
+  AddRoot({kHeap, kHeap + 0x1000});
+  Build();
+  EXPECT_LT(InFile(kStack)->file_offset, InFile(kHeap)->file_offset);
+  EXPECT_LT(InFile(kStack - 0x400)->file_offset, InFile(kHeap)->file_offset);
+}
+
+TEST_F(DumpPlanTest,
+       WithoutProgramHeadersWiderGapsAreFilledBeforeMemoryIsLost) {
+  process_.runtime.policy.segments = 64;
+  for (Address i = 0; i < 1000; ++i) {
+    AddReached({kHeap + i * 0x200, kHeap + i * 0x200 + 0x40});
+  }
+  Build();
+  EXPECT_LE(plan_.segments.size(), 64u);
+  for (Address i = 0; i < 1000; ++i)
+    EXPECT_NE(PieceAt(kHeap + i * 0x200), nullptr) << i;
+}
+
+TEST_F(DumpPlanTest, GapsAreOnlyAsWideAsTheyNeedToBe) {
+  process_.runtime.policy.segments = 600;
+  // 500 gaps of 192 bytes, 500 of 960: filling the first is enough.
+  Address at = kHeap;
+  for (int i = 0; i < 1000; ++i) {
+    AddReached({at, at + 0x40});
+    at += i % 2 == 0 ? 0x100 : 0x400;
+  }
+  Build();
+  EXPECT_EQ(plan_.segments.size(), 500u);
+}
+
+TEST_F(DumpPlanTest, NeverMoreSegmentsThanThePolicyHas) {
+  for (uint64_t most : {64u, 1000u, 3000u}) {
+    process_.runtime.policy.segments = most;
+    process_.arena.Renew();
+    process_.outcome.holes.Reserve(process_.arena, 16384);
+    process_.map.Reserve(process_.arena);
+    process_.roots.pieces.Reserve(process_.arena, 16);
+    process_.scan.reached.Reserve(process_.arena, 65536);
+    plan_ = DumpPlan();
+    for (Address i = 0; i < 5000; ++i) {  // a megabyte apart: no gap to fill
+      AddReached({kHeap + (i << 20), kHeap + (i << 20) + 0x40});
+    }
+    Build();
+    EXPECT_LE(plan_.segments.size(), most);
+    EXPECT_GE(plan_.segments.size(), most - most / 16 - 2);
+  }
+}
+
+// Stacks lie at the highest addresses: what is dropped must not be what comes
+// last.
+TEST_F(DumpPlanTest, WithoutProgramHeadersTheHeapGoesFirstAndTheStackStays) {
+  process_.runtime.policy.segments = 64;
+  for (Address i = 0; i < 1000; ++i) {
+    AddReached({kHeap + (i << 20), kHeap + (i << 20) + 0x40});
+  }
+  AddStack({kStack, kStack + 0x1000}, true);
+  AddStack({kStack + 0x100000, kStack + 0x101000}, false);
+  AddRoot({kStack + 0x200000, kStack + 0x201000}, SegmentKind::kVdso,
+          FileGroup::kMetadata);
+  Build();
+  EXPECT_NE(PieceAt(kStack), nullptr);
+  EXPECT_NE(PieceAt(kStack + 0x100000), nullptr);
+  EXPECT_NE(PieceAt(kStack + 0x200000), nullptr);
+  EXPECT_LE(plan_.segments.size(), 64u);
+}
+
+// The queue is in the order of hops: what registers point to comes first,
+// wherever it is.
+TEST_F(DumpPlanTest, WithoutProgramHeadersWhatWasReachedLastGoesFirst) {
+  process_.runtime.policy.segments = 64;
+  for (Address i = 0; i < 1000; ++i) {
+    const Address begin = kHeap + ((1000 - i) << 20);
+    AddReached({begin, begin + 0x40});
+  }
+  Build();
+  bool kept = true;
+  unsigned count = 0;
+  for (Address i = 0; i < 1000; ++i) {
+    const bool keeps = PieceAt(kHeap + ((1000 - i) << 20)) != nullptr;
+    EXPECT_TRUE(kept || !keeps) << i << " is kept, one before it is not";
+    kept = keeps;
+    count += keeps;
+  }
+  EXPECT_GE(count, 58u);
+}
+
+// A gap that is filled costs as much as memory that is kept.
+TEST_F(DumpPlanTest, MarkersNeverTakeMoreThanTheBudgetOfTheHeap) {
+  for (Address i = 0; i < 20000; ++i) {
+    const Address begin = kHeap + i * 0xa000;  // 40 KiB: together 800 MB
+    AddReached({begin, begin + 0x40});
+  }
+  Build();
+  EXPECT_LE(plan_.file_bytes, process_.runtime.policy.max_bytes + 20000 * 0x40 +
+                                  8192 * sizeof(Elf64_Phdr) + 4096);
+  EXPECT_GE(plan_.segments.size(), 7000u);
+}
+
+TEST_F(DumpPlanTest, WhatFindsNoProgramHeaderIsAHole) {
+  process_.runtime.policy.segments = 64;
+  for (Address i = 0; i < 1000; ++i) {
+    AddReached({kHeap + (i << 20), kHeap + (i << 20) + 0x40});
+  }
+  Build();
+  uint64_t kept = 0;
+  for (Address i = 0; i < 1000; ++i)
+    kept += PieceAt(kHeap + (i << 20)) != nullptr;
+  const auto reason = static_cast<int>(HoleReason::kSegmentLimit);
+  EXPECT_EQ(process_.outcome.hole_bytes[reason], (1000 - kept) * 0x40);
+}
+
+// Permissions that alternate, with gaps that only look as if they could be
+// filled.
+TEST_F(DumpPlanTest, PermissionsThatAlternateDoNotCostMoreThanTheirSegments) {
+  process_.runtime.policy.segments = 100;
+  for (Address i = 0; i < 400; ++i) {
+    const AddressRange page = {kHeap + i * 0x1000, kHeap + (i + 1) * 0x1000};
+    process_.Map(page, i % 2 == 0 ? "rw-p" : "r--p");
+    AddReached({page.begin, page.begin + 0x40});
+  }
+  Build();
+  EXPECT_LE(plan_.segments.size(), 100u);
+  EXPECT_GE(plan_.segments.size(), 90u);
+}
+
+// Secrets that could not be taken in: their copies may be anywhere but in what
+// debuggers list modules and threads from.
+TEST_F(DumpPlanTest, WithTooManySecretsOnlyWhatDebuggersNeedIsKeptOfTheHeap) {
+  process_.redactor.AddSecret({0x1000, 0x1000 + kMaxSecretBytes + 1},
+                              HoleReason::kSecret, kTagSecret, true);
+  process_.redactor.Build(process_.arena);
+  ASSERT_TRUE(process_.redactor.overflowed());
+  AddReached({kHeap, kHeap + 0x40});
+  AddReached({kHeap + 0x1000, kHeap + 0x1040}, SegmentKind::kThreadData);
+  AddReached({kHeap + 0x2000, kHeap + 0x2040}, SegmentKind::kForeign);
+  Build();
+  EXPECT_EQ(PieceAt(kHeap), nullptr);
+  EXPECT_NE(PieceAt(kHeap + 0x1000), nullptr);
+  EXPECT_EQ(PieceAt(kHeap + 0x2000), nullptr);
+  EXPECT_TRUE(process_.Hole(kHeap, HoleReason::kOutOfRoom));
+}
+
+TEST_F(DumpPlanTest, WithoutAnArenaThePlanIsEmptyAndValid) {
+  AddRoot({kHeap, kHeap + 0x1000});
+  AddReached({kHeap + 0x2000, kHeap + 0x2040});
+  while (process_.arena.Allocate(64) != nullptr) {
+  }
+  Build();
+  EXPECT_TRUE(plan_.segments.empty());
+}
+
+// Property: of whatever was decided, every kept byte stands in the file exactly
+// once, or a hole says why not; absent bytes stand nowhere. CheckPromises()
+// sees to the rest.
+TEST_F(DumpPlanTest, EveryKeptByteStandsInTheFileOnce) {
+  constexpr Address kGranules =
+      2048;  // all within 32 KiB, so that much of it meets
+  std::mt19937_64 random(4711);
+  const auto below = [&](uint64_t limit) { return random() % limit; };
+  for (int round = 0; round < 300; ++round) {
+    process_.arena.Renew();
+    process_.outcome = Outcome();
+    process_.outcome.started_us = safe::NowMicroseconds();
+    process_.outcome.deadline_us = 60'000'000;
+    process_.outcome.holes.Reserve(process_.arena, 16384);
+    process_.map.Reserve(process_.arena);
+    process_.roots.pieces.Reserve(process_.arena, 65536);
+    process_.scan.reached.Reserve(process_.arena, 65536);
+    plan_ = DumpPlan();
+    process_.runtime.policy.segments = round % 3 == 0 ? 64 : 8192;
+
+    constexpr const char* kPermissions[] = {"r--p", "rw-p", "r-xp", "rw-p"};
+    for (Address at = 0; at < kGranules * 16;) {
+      const Address size = 0x1000 << below(3);
+      process_.Map({kHeap + at, kHeap + at + size}, kPermissions[below(4)]);
+      at += size + 0x1000 * below(2);
+    }
+    enum Fate { kNothing, kGone, kKept };
+    std::vector<Fate> fate(kGranules, kNothing);
+    const auto add = [&](Fate what, unsigned most_granules) {
+      const Address begin = below(kGranules);
+      const Address end = std::min(kGranules, begin + 1 + below(most_granules));
+      for (Address i = begin; i < end; ++i) fate[i] = std::max(fate[i], what);
+      return AddressRange{kHeap + begin * 16, kHeap + end * 16};
+    };
+    for (uint64_t i = below(4); i != 0; --i) AddAbsent(add(kGone, 600));
+    for (uint64_t i = below(6); i != 0; --i) {
+      AddRoot(add(kKept, 300), static_cast<SegmentKind>(1 + below(6)),
+              static_cast<FileGroup>(below(6)));
+    }
+    for (uint64_t i = below(200); i != 0; --i) {
+      AddReached(add(kKept, 1 + static_cast<unsigned>(below(12))));
+    }
+    Build();
+
+    const bool dropped =
+        process_.outcome
+            .hole_count[static_cast<int>(HoleReason::kSegmentLimit)] != 0;
+    EXPECT_TRUE(!dropped || round % 3 == 0) << round;
+    for (Address i = 0; i < kGranules; ++i) {
+      const Piece* piece = PieceAt(kHeap + i * 16);
+      switch (fate[i]) {
+        case kNothing:
+          ASSERT_EQ(piece, nullptr) << round << ": " << i;
+          break;
+        case kGone:
+          if (dropped && piece == nullptr) break;
+          ASSERT_NE(piece, nullptr) << round << ": " << i;
+          ASSERT_EQ(piece->content, Content::kAbsent) << round << ": " << i;
+          break;
+        case kKept:
+          if (dropped &&
+              (piece == nullptr || piece->content == Content::kAbsent)) {
+            ASSERT_TRUE(
+                process_.Hole(kHeap + i * 16, HoleReason::kSegmentLimit))
+                << i;
+            break;
+          }
+          ASSERT_NE(piece, nullptr) << round << ": " << i;
+          ASSERT_EQ(piece->content, Content::kMemory) << round << ": " << i;
+          break;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace minicore
