@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <mutex>
@@ -33,6 +34,8 @@ namespace {
 // Address space, not memory: only what a dump touches is ever there. Thread slots, maps,
 // the queue and its set at their limits, the plan, the secrets' tables.
 constexpr ByteCount kArenaBytes = 256 * 1024 * 1024;
+// Under RLIMIT_AS the tables are smaller: down to this, and to an eighth of the limit.
+constexpr ByteCount kLeastArenaBytes = 8 * 1024 * 1024;
 constexpr ByteCount kDumpStackBytes = 256 * 1024;
 // sizeof(struct pthread) is 2,304 in glibc 2.36; more is harmless.
 constexpr uint32_t kDefaultPthreadBytes = 4096;
@@ -50,23 +53,37 @@ void* Reserve(ByteCount bytes, const char* name) {
   return memory;
 }
 
-// One mapping: guard page, stack, thread slots, arena.
+// One mapping: guard page, stack, thread slots, arena. The last two are out of reach
+// until the crash, so that no wild write can spoil them, and mlockall() leaves them be.
 int ReserveMemory() {
-  const ByteCount bytes = kPageSize + kDumpStackBytes + kArenaBytes;
-  auto* memory = static_cast<char*>(Reserve(bytes, "minicore"));
-  if (memory == nullptr) return -ENOMEM;
-  mprotect(memory, kPageSize, PROT_NONE);
-  char* const stack_end = memory + kPageSize + kDumpStackBytes;
-  g_runtime.dump_stack_end = stack_end;
-  safe::Arena arena;
-  arena.Reset(stack_end, kArenaBytes);
-  ReserveFreezeSlots(arena);
-  const ByteCount used = AlignUp(arena.used(), kPageSize);
-  g_runtime.arena = stack_end + used;
-  g_runtime.arena_bytes = kArenaBytes - used;
-  g_runtime.arena_range = {reinterpret_cast<Address>(memory),
-                           reinterpret_cast<Address>(memory + bytes)};
-  return 0;
+  rlimit limit;
+  const bool limited =
+      getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+  for (ByteCount bytes = kArenaBytes; bytes >= kLeastArenaBytes; bytes /= 2) {
+    if (limited && bytes > limit.rlim_cur / 8 && bytes > kLeastArenaBytes) continue;
+    const ByteCount all = kPageSize + kDumpStackBytes + bytes;
+    auto* memory = static_cast<char*>(Reserve(all, "minicore"));
+    if (memory == nullptr) continue;
+    mprotect(memory, kPageSize, PROT_NONE);
+    char* const stack_end = memory + kPageSize + kDumpStackBytes;
+    mprotect(stack_end, bytes, PROT_NONE);
+    safe::Arena arena;
+    arena.Reset(stack_end, bytes);
+    ReserveFreezeSlots(arena);
+    const ByteCount used = AlignUp(arena.used(), kPageSize);
+    g_runtime.dump_stack_end = stack_end;
+    g_runtime.arena = stack_end + used;
+    g_runtime.arena_bytes = bytes - used;
+    g_runtime.arena_range = {reinterpret_cast<Address>(memory),
+                             reinterpret_cast<Address>(memory + all)};
+    return 0;
+  }
+  return -ENOMEM;
+}
+
+// What the handler relies on is out of a wild write's reach too.
+void ProtectRuntime(int protection) {
+  mprotect(&g_runtime, AlignUp(sizeof(g_runtime), kPageSize), protection);
 }
 
 void LearnFacts() {
@@ -119,9 +136,13 @@ bool IsOurs(int signal) {
 
 int Install(const Policy& policy, const TagRules& rules) {
   const std::lock_guard<std::mutex> lock(g_install_mutex);
+  ProtectRuntime(PROT_READ | PROT_WRITE);
   if (!g_reserved) {
     const int error = ReserveMemory();
-    if (error != 0) return error;
+    if (error != 0) {
+      ProtectRuntime(PROT_READ);
+      return error;
+    }
     g_reserved = true;
     LearnFacts();
     g_runtime.index = &g_index_state;
@@ -133,6 +154,12 @@ int Install(const Policy& policy, const TagRules& rules) {
   const uint64_t old_signals = g_runtime.policy.signals;
   g_runtime.policy = policy;
   Preopen();
+  if (policy.preopen) {
+    // A program that locks itself in may not be allowed to open it up at the crash.
+    const AddressRange range = g_runtime.arena_range;
+    const auto begin = reinterpret_cast<Address>(g_runtime.dump_stack_end);
+    mprotect(g_runtime.dump_stack_end, range.end - begin, PROT_READ | PROT_WRITE);
+  }
   EnsureAltStack();
   const struct sigaction ours = DefaultAction();
   for (int signal = 1; signal <= 64; ++signal) {
@@ -159,6 +186,7 @@ int Install(const Policy& policy, const TagRules& rules) {
     __sigaction(policy.dump_signal, &action, nullptr);
     LearnRestorer(policy.dump_signal);
   }
+  ProtectRuntime(PROT_READ);
   return 0;
 }
 

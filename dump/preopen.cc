@@ -32,6 +32,7 @@ int OpenHigh(const char* path, int flags) {
   return Raise(open(path, flags | O_CLOEXEC));
 }
 
+// Runs at exit too, when g_runtime is read-only.
 void RemoveUnused() {
   const Preopened& preopened = g_runtime.preopened;
   if (preopened.pid == getpid()) {
@@ -45,7 +46,8 @@ void Preopen() {
   Preopened& preopened = g_runtime.preopened;
   if (preopened.pid == getpid()) {
     RemoveUnused();
-    for (int fd : {preopened.file, preopened.directory, preopened.maps, preopened.tasks}) {
+    for (int fd : {preopened.file, preopened.directory, preopened.maps, preopened.tasks,
+                   preopened.status}) {
       if (fd >= 0) close(fd);
     }
     preopened.pid = 0;
@@ -79,6 +81,7 @@ void Preopen() {
   preopened.inode = status.st_ino;
   preopened.maps = OpenHigh("/proc/self/maps", O_RDONLY);
   preopened.tasks = OpenHigh("/proc/self/task", O_RDONLY | O_DIRECTORY);
+  preopened.status = OpenHigh("/proc/self/status", O_RDONLY);
   strcpy(preopened.path, path);
   preopened.pid = self.pid;
   static const int registered = atexit(&RemoveUnused);

@@ -16,7 +16,11 @@ namespace minicore {
 class AddressSet {
  public:
   // `slots_log2`: room for three quarters of 2^slots_log2 addresses.
+  // Less in an arena of which that would be more than an eighth.
   void Reserve(safe::Arena& arena, unsigned slots_log2) {
+    while (slots_log2 > 10 && (sizeof(Address) << slots_log2) > arena.left() / 8) {
+      --slots_log2;
+    }
     slots_ = arena.AllocateArray<Address>(size_t{1} << slots_log2);
     shift_ = 64 - slots_log2;
     mask_ = slots_ == nullptr ? 0 : (size_t{1} << slots_log2) - 1;

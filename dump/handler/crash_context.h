@@ -40,6 +40,7 @@ struct Preopened {
   int directory;  // that holds it
   int maps;       // /proc/self/maps
   int tasks;      // /proc/self/task
+  int status;     // /proc/self/status
   uint64_t device;  // of the file, to know that nobody took its number
   uint64_t inode;
   char path[kMaxPathPattern];  // as it will be called
@@ -48,8 +49,9 @@ struct Preopened {
 };
 
 // All that the handler works with besides the crash itself. Constant-initialised; the
-// handler reads it, install.cc writes it before any handler is installed.
-struct Runtime {
+// handler reads it, install.cc writes it before any handler is installed, and makes its
+// pages read-only then: they hold nothing else.
+struct alignas(kPageSize) Runtime {
   Policy policy;
   ProcessFacts facts;
   const IndexState* index;

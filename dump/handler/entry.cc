@@ -32,26 +32,52 @@ uint64_t Elector(int pid, int tid) {
   return static_cast<uint64_t>(pid) << 32 | static_cast<uint32_t>(tid);
 }
 
-// Gives the dumper's memory back and makes it zero again.
-void ClearMemory() {
+// The dumper's memory is out of reach but for the time of a dump, and zero at its start.
+void OpenMemory() {
   const auto begin = reinterpret_cast<Address>(g_runtime.dump_stack_end);
-  safe::Syscall(SYS_madvise, static_cast<long>(begin),
-                static_cast<long>(g_runtime.arena_range.end - begin), MADV_DONTNEED);
+  const auto size = static_cast<long>(g_runtime.arena_range.end - begin);
+  safe::Syscall(SYS_mprotect, static_cast<long>(begin), size, PROT_READ | PROT_WRITE);
+  // MADV_DONTNEED fails on what mlockall() has locked (mm/madvise.c, since Linux 5.18
+  // there is the other).
+  constexpr long kDontNeedLocked = 24;  // MADV_DONTNEED_LOCKED
+  if (safe::Syscall(SYS_madvise, static_cast<long>(begin), size, MADV_DONTNEED) != 0) {
+    safe::Syscall(SYS_madvise, static_cast<long>(begin), size, kDontNeedLocked);
+  }
+}
+
+void CloseMemory() {
+  OpenMemory();  // gives it back
+  const auto begin = reinterpret_cast<Address>(g_runtime.dump_stack_end);
+  if (g_runtime.policy.preopen) return;
+  safe::Syscall(SYS_mprotect, static_cast<long>(begin),
+                static_cast<long>(g_runtime.arena_range.end - begin), PROT_NONE);
+}
+
+// Another process that dumps in this memory: the parent of our vfork(), or its child.
+// (Or the parent whose memory we have a copy of: then waiting is in vain, but ends.)
+void WaitForOtherProcess(uint64_t holder) {
+  const uint64_t until = safe::NowMicroseconds() + g_runtime.policy.deadline_us;
+  const int pid = static_cast<int>(holder >> 32);
+  while (g_dumper.load(std::memory_order_acquire) == holder &&
+         safe::Syscall(SYS_kill, pid, 0) != -ESRCH && safe::NowMicroseconds() < until) {
+    const timespec pause{0, 1000000};
+    safe::Syscall(SYS_nanosleep, safe::Word(&pause));
+  }
 }
 
 // Acquire and release: what one dump leaves behind, the next one finds.
 bool WinElection(int pid, int tid) {
   uint64_t holder = g_dumper.load(std::memory_order_acquire);
+  if (holder != 0 && holder >> 32 != static_cast<uint64_t>(pid)) {
+    WaitForOtherProcess(holder);
+    holder = g_dumper.load(std::memory_order_acquire);
+  }
   do {
     if (holder >> 32 == static_cast<uint64_t>(pid)) return false;
   } while (!g_dumper.compare_exchange_weak(holder, Elector(pid, tid),
                                            std::memory_order_acq_rel));
-  if (holder != 0) {
-    // Of another process: a child of vfork() that died here, or the parent that was
-    // dumping when it forked us. What it left is in the way.
-    ResetFreeze();
-    ClearMemory();
-  }
+  // What another process left unfinished is in the way.
+  if (holder != 0) ResetFreeze();
   return true;
 }
 
@@ -64,6 +90,18 @@ void WaitForDumper() {
 void EndDump() {
   g_dumper.store(0, std::memory_order_release);
   safe::FutexWake(&g_dumper, INT32_MAX);
+}
+
+// Linux clears DF, TF and RF before it calls a handler, but not AC (arch/x86/kernel/
+// signal.c, handle_signal()); our code makes unaligned accesses.
+__attribute__((always_inline)) inline void ClearAlignmentCheck() {
+  asm volatile(
+      "lea -128(%%rsp), %%rsp\n\t"
+      "pushfq\n\t"
+      "andl $~0x40000, (%%rsp)\n\t"
+      "popfq\n\t"
+      "lea 128(%%rsp), %%rsp" ::
+          : "cc", "memory");
 }
 
 // Whose kFreezeSignal was before us: glibc's, or nobody's.
@@ -110,13 +148,15 @@ void Tell(const DumpResult& result) {
   safe::Write(2, text.data(), text.length());
 }
 
-// SIGSEGV and SIGBUS as they were, while a dump needs them for its guarded copies.
-safe::KernelSigaction g_old_faults[2];
-constexpr int kFaultSignals[2] = {SIGSEGV, SIGBUS};
+// As they were, while a dump needs them: two for its guarded copies, SIGSYS for calls
+// that a seccomp filter answers with a signal.
+constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGSYS};
+constexpr int kFaultSignalCount = 3;
+safe::KernelSigaction g_old_faults[kFaultSignalCount];
 
 void TakeFaultSignals() {
   const safe::KernelSigaction ours = OurAction(&OnFatalSignal, SA_NODEFER);
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < kFaultSignalCount; ++i) {
     safe::SigAction(kFaultSignals[i], &ours, &g_old_faults[i]);
   }
 }
@@ -124,7 +164,7 @@ void TakeFaultSignals() {
 // Between the copy and the file of a live dump.
 bool g_thawed = true;
 void GoOn() {
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < kFaultSignalCount; ++i) {
     safe::SigAction(kFaultSignals[i], &g_old_faults[i], nullptr);
   }
   g_thawed = ThawThreads();
@@ -132,9 +172,13 @@ void GoOn() {
 
 struct Request {
   CrashContext crash;
+  const Runtime* runtime;
   bool live;
   DumpResult result;
 };
+
+// A live dump's: the policy with another place for the file.
+Runtime g_live_runtime;
 
 void DumpOnOwnStack(void* argument) {
   Request& request = *static_cast<Request*>(argument);
@@ -143,9 +187,11 @@ void DumpOnOwnStack(void* argument) {
   // (arch/x86/kernel/signal.c, get_sigframe()). The return from our handler restores it.
   const stack_t none = {nullptr, SS_DISABLE, 0};
   safe::Syscall(SYS_sigaltstack, safe::Word(&none), 0);
-  request.result = RunDump(request.crash, g_runtime, request.live ? &GoOn : nullptr);
+  request.result = RunDump(request.crash, *request.runtime, request.live ? &GoOn : nullptr);
   if (!request.live || g_runtime.policy.verbose != 0) Tell(request.result);
 }
+
+bool IsFault(const siginfo_t* info) { return info->si_code > 0; }
 
 // Makes the kernel act on the signal as if we had not been there. The signal is sent
 // again with its own siginfo; it is blocked until the handler returns, and then finds
@@ -158,17 +204,34 @@ void DieAsBefore(const CrashContext& crash) {
   // kFatalMask lets SIGSEGV and SIGBUS through: here they must wait, too.
   const uint64_t all = ~uint64_t{0};
   safe::SigProcMask(SIG_SETMASK, &all, nullptr);
-  const long error =
-      safe::Syscall(SYS_rt_tgsigqueueinfo, crash.pid, crash.tid, crash.signal,
-                    safe::Word(crash.info));
-  if (error != 0) safe::TgKill(crash.pid, crash.tid, crash.signal);
+  long error = safe::Syscall(SYS_rt_tgsigqueueinfo, crash.pid, crash.tid, crash.signal,
+                             safe::Word(crash.info));
+  if (error != 0) error = safe::TgKill(crash.pid, crash.tid, crash.signal);
+  // A filter forbids both, and perhaps the change of the action: the fault happens again
+  // with its signal blocked, and for that the kernel kills (kernel/signal.c,
+  // force_sig_info_to_task()).
+  if (error != 0 && IsFault(crash.info)) {
+    auto* context = const_cast<ucontext_t*>(crash.context);
+    sigset_t* mask = &context->uc_sigmask;
+    mask->__val[0] |= 1ul << (crash.signal - 1);
+  }
+}
+
+// Who we are; with basic calls only, the one thread that can be known.
+int OwnPid() {
+  const int pid = safe::GetPid();
+  return pid > 0 ? pid : g_runtime.preopened.pid;
+}
+int OwnTid() {
+  const int tid = safe::GetTid();
+  return tid > 0 ? tid : g_runtime.preopened.pid;
 }
 
 CrashContext MakeContext(int signal, const siginfo_t* info, const void* context) {
   CrashContext crash;
   crash.signal = signal;
-  crash.pid = safe::GetPid();
-  crash.tid = safe::GetTid();
+  crash.pid = OwnPid();
+  crash.tid = OwnTid();
   crash.info = info;
   crash.context = static_cast<const ucontext_t*>(context);
   return crash;
@@ -176,6 +239,7 @@ CrashContext MakeContext(int signal, const siginfo_t* info, const void* context)
 
 // Runs the dump of the elected thread in its signal handler.
 void Run(Request& request) {
+  OpenMemory();
   TakeFaultSignals();
   // The threads of a crash never go on: nothing of theirs is to be restarted.
   TakeFreezeSignal(request.live ? SA_RESTART : 0);
@@ -224,10 +288,10 @@ int RunLive(const siginfo_t* info, const void* context, const char* path, int fd
   __builtin_memset(&none, 0, sizeof(none));
   request.crash = MakeContext(0, info != nullptr ? &none : nullptr, context);
   request.live = true;
-  Policy& policy = g_runtime.policy;
-  static char saved_path[kMaxPathPattern];  // of the elected thread
-  const int saved_fd = policy.fd;
-  __builtin_memcpy(saved_path, policy.path, sizeof(saved_path));
+  __builtin_memcpy(static_cast<void*>(&g_live_runtime), &g_runtime, sizeof(g_runtime));
+  request.runtime = &g_live_runtime;
+  Policy& policy = g_live_runtime.policy;
+  g_live_runtime.preopened.pid = 0;  // that is for the crash
   if (path != nullptr) {
     safe::Text(policy.path, sizeof(policy.path)).String(path);
     policy.fd = -1;
@@ -237,13 +301,12 @@ int RunLive(const siginfo_t* info, const void* context, const char* path, int fd
   const uint64_t pending = PendingWriteSignals();
   Run(request);
   TakePending(PendingWriteSignals() & ~pending);
-  policy.fd = saved_fd;
-  __builtin_memcpy(policy.path, saved_path, sizeof(saved_path));
-  ClearMemory();
+  CloseMemory();
   return request.result.failed != nullptr ? request.result.error : 0;
 }
 
 void OnFreezeSignal(int signal, siginfo_t* info, void* context_pointer) {
+  ClearAlignmentCheck();
   auto* context = static_cast<ucontext_t*>(context_pointer);
   if (OnWatchdogTick(info, context)) return;
   if (ParkIfAsked(info, context)) return;
@@ -259,19 +322,51 @@ void OnFreezeSignal(int signal, siginfo_t* info, void* context_pointer) {
   reinterpret_cast<void (*)(int, siginfo_t*, void*)>(handler)(signal, info, context);
 }
 
+// With preopen=1, if a filter is in force (proc(5), "Seccomp:\t2"), any call but the
+// oldest may kill.
+void LearnFilter() {
+  const int fd = g_runtime.preopened.status;
+  if (g_runtime.preopened.pid == 0 || fd < 0) return;
+  static char text[4096];
+  const long bytes = safe::Read(fd, text, sizeof(text) - 1);
+  for (long i = 0; i < bytes; ++i) {
+    if (text[i] == '\n' && safe::StartsWith(text + i + 1, "Seccomp:\t") &&
+        text[i + 10] != '0') {
+      safe::g_basic_calls_only = true;
+    }
+  }
+}
+
+// A fault of the dumper itself: in a guarded copy, in a phase, or of a system call that
+// a filter forbids.
+// Returns: whether it can go on.
+bool FixupOwnFault(int signal, const siginfo_t* info, ucontext_t* context) {
+  constexpr int kSysSeccomp = 1;  // SYS_SECCOMP
+  if (signal == SIGSYS && info->si_code == kSysSeccomp) {
+    context->uc_mcontext.gregs[REG_RAX] = -EPERM;
+    return true;
+  }
+  return (signal == SIGSEGV || signal == SIGBUS) && safe::FixupFault(context);
+}
+
 }  // namespace
 
 void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
+  ClearAlignmentCheck();
   auto* context = static_cast<ucontext_t*>(context_pointer);
-  const int pid = safe::GetPid();
-  const int tid = safe::GetTid();
+  LearnFilter();
+  const int pid = OwnPid();
+  const int tid = OwnTid();
   if (g_dumper.load(std::memory_order_acquire) == Elector(pid, tid)) {
-    // A fault of the dumper itself: in a guarded copy or a phase, or else fatal.
-    if ((signal == SIGSEGV || signal == SIGBUS) && safe::FixupFault(context)) return;
+    if (FixupOwnFault(signal, info, context)) return;
     const safe::KernelSigaction none = {nullptr, 0, nullptr, 0};
     safe::SigAction(signal, &none, nullptr);
+    context->uc_sigmask.__val[0] |= 1ul << (signal - 1);
     return;
   }
+  // The kernel does not let a sent signal's default action reach a namespace's init
+  // (kernel/signal.c, sig_task_ignored(), SIGNAL_UNKILLABLE).
+  if (pid == 1 && !IsFault(info)) return;
   // Behind a fatal dump there is nothing to wait for: the process ends. Behind a live
   // one, this crash is the next to be dumped.
   while (!WinElection(pid, tid)) {
@@ -279,10 +374,11 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
     WaitForDumper();
     // A fault happens again by itself, and then reaches whose it is: a live dump may
     // have stood in for a handler of the program.
-    if (info->si_code > 0 && g_dumper.load(std::memory_order_acquire) == 0) return;
+    if (IsFault(info) && g_dumper.load(std::memory_order_acquire) == 0) return;
   }
   Request request{};
   request.crash = MakeContext(signal, info, context);
+  request.runtime = &g_runtime;
   Run(request);
   DieAsBefore(request.crash);
 }

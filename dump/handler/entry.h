@@ -21,11 +21,11 @@
 
 namespace minicore {
 
-// Every signal but three: SIGSEGV and SIGBUS, which GuardedCopy() needs, and the freeze
-// signal, by which the watchdog ticks.
+// Every signal but four: SIGSEGV and SIGBUS, which GuardedCopy() needs, SIGSYS, by which
+// a seccomp filter may answer, and the freeze signal, by which the watchdog ticks.
 inline constexpr uint64_t kFatalMask =
     ~(uint64_t{1} << (SIGSEGV - 1) | uint64_t{1} << (SIGBUS - 1) |
-      uint64_t{1} << (kFreezeSignal - 1));
+      uint64_t{1} << (SIGSYS - 1) | uint64_t{1} << (kFreezeSignal - 1));
 
 // Set by install before any handler is; constant-initialised to "off".
 extern Runtime g_runtime;

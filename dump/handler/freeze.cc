@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -160,7 +161,7 @@ void FillThread(int tid, ThreadSource source, const ucontext_t& context,
 // Sends the freeze signal to every thread that has not had it.
 // Returns: how many new ones there were; negative if the list can't be read.
 int SignalNewThreads(const CrashContext& crash, const Preopened& preopened,
-                     uint32_t number, TidSet& signalled,
+                     uint32_t number, uint64_t until_us, TidSet& signalled,
                      safe::FixedVector<int>& sent) {
   const int before = preopened.pid == crash.pid ? preopened.tasks : -1;
   const int fd = OpenProc("/proc/self/task", O_RDONLY | O_DIRECTORY, before);
@@ -180,14 +181,12 @@ int SignalNewThreads(const CrashContext& crash, const Preopened& preopened,
       if (!signalled.Insert(tid) || !sent.Push(static_cast<int>(tid))) continue;
       g_expected.fetch_add(1, std::memory_order_relaxed);
       ++fresh;
-      // EAGAIN: RLIMIT_SIGPENDING is used up by signals that are on their way; they
-      // leave the queue as threads park.
-      for (int attempt = 0; attempt < 1000; ++attempt) {
-        if (SendFreezeSignal(crash.pid, static_cast<int>(tid), number) != -EAGAIN) {
-          break;
-        }
+      // EAGAIN: RLIMIT_SIGPENDING is used up, perhaps by signals that are on their way
+      // and leave the queue as threads park. What gets none is left to the helper.
+      while (SendFreezeSignal(crash.pid, static_cast<int>(tid), number) == -EAGAIN &&
+             safe::NowMicroseconds() < until_us) {
         const timespec pause{0, 100000};
-        safe::Syscall(SYS_nanosleep, safe::Word(&pause));
+        if (safe::Syscall(SYS_nanosleep, safe::Word(&pause)) == -EPERM) break;
       }
     }
   }
@@ -253,6 +252,16 @@ void ForgetEndedThreads(const CrashContext& crash, safe::FixedVector<int>& sent)
   sent.Truncate(kept);
 }
 
+// The soft limit is for the program; what its owner may raise, we may.
+void RaiseSignalLimit() {
+  rlimit limit;
+  if (safe::Syscall(SYS_prlimit64, 0, RLIMIT_SIGPENDING, 0, safe::Word(&limit)) == 0 &&
+      limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    safe::Syscall(SYS_prlimit64, 0, RLIMIT_SIGPENDING, safe::Word(&limit), 0);
+  }
+}
+
 void AddCrashedThread(const CrashContext& crash, ThreadTable& threads) {
   Thread crashed;
   char name[16] = {};
@@ -311,6 +320,7 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
                    safe::Arena& arena, ThreadTable& threads, Outcome& outcome) {
   threads.Reserve(arena, kMaxThreads);
   AddCrashedThread(crash, threads);
+  RaiseSignalLimit();
   TidSet signalled(arena);
   safe::FixedVector<int> sent;
   sent.Reserve(arena, kMaxThreads);
@@ -320,7 +330,8 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
   // A thread can start others until it is parked, so the list is taken again until it
   // shows nobody new and everybody is parked. Bounded by freeze_us.
   for (;;) {
-    const int fresh = SignalNewThreads(crash, runtime.preopened, number, signalled, sent);
+    const int fresh = SignalNewThreads(crash, runtime.preopened, number, until,
+                                       signalled, sent);
     const bool all_ready = WaitForReady(until);
     if (fresh <= 0 && all_ready) break;
     if (!all_ready) {

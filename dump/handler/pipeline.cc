@@ -6,6 +6,7 @@
 
 #include "dump/handler/anchor_scan.h"
 #include "dump/handler/core_file.h"
+#include "dump/handler/descriptors.h"
 #include "dump/handler/dump_plan.h"
 #include "dump/handler/elf_core_writer.h"
 #include "dump/handler/freeze.h"
@@ -94,7 +95,11 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   d.arena.Reset(runtime.arena, runtime.arena_bytes);
   d.outcome.holes.Reserve(d.arena, kMaxHoles);
   MemoryCopy copy;
-  if (live) copy.Prepare(runtime.policy.max_bytes);
+  if (live) {
+    copy.Prepare(runtime.policy.max_bytes);
+  } else {
+    MakeRoomForDescriptors(runtime);
+  }
 
   Guarded(kFreeze, d.outcome,
           [&] { FreezeThreads(crash, runtime, d.arena, d.threads, d.outcome); });

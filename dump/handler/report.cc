@@ -1,5 +1,7 @@
 #include "dump/handler/report.h"
 
+#include <algorithm>
+
 #include "alloc/index_view.h"
 #include "dump/safe/format.h"
 #include "dump/version.h"
@@ -53,6 +55,47 @@ void ForEachStretch(const DumpPlan& plan, Visit visit) {
     }
     if (row.end != 0) visit(row);
   }
+}
+
+// Whether memory of a hole of this reason has no place in the file at all; of the others
+// the marker stands there.
+bool IsAbsent(HoleReason reason) {
+  switch (reason) {
+    case HoleReason::kCut:
+    case HoleReason::kBudget:
+    case HoleReason::kObjectLimit:
+    case HoleReason::kStackLimit:
+    case HoleReason::kStaticLimit:
+    case HoleReason::kSegmentLimit:
+    case HoleReason::kOutOfRoom:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// What one phase left out, another may have kept for its own reasons: calls
+// `visit(row)` for the parts of `hole` that are really missing. The last piece decides
+// how many there can be: holes are few, and pieces sorted.
+template <typename Visit>
+void ForEachMissing(const DumpPlan& plan, HoleRow hole, Visit visit) {
+  if (!IsAbsent(hole.reason)) {
+    visit(hole);
+    return;
+  }
+  const Piece* piece = std::upper_bound(
+      plan.pieces.begin(), plan.pieces.end(), hole.begin,
+      [](Address value, const Piece& candidate) { return value < candidate.range.end; });
+  for (; piece != plan.pieces.end() && piece->range.begin < hole.end; ++piece) {
+    if (piece->content == Content::kAbsent) continue;
+    if (piece->range.begin > hole.begin) {
+      HoleRow part = hole;
+      part.end = piece->range.begin;
+      visit(part);
+    }
+    hole.begin = std::max(hole.begin, piece->range.end);
+  }
+  if (hole.begin < hole.end) visit(hole);
 }
 
 bool TagInUse(const ScanResult& scan, unsigned tag) {
@@ -212,13 +255,14 @@ void FillReport(const CrashContext& crash, const Runtime& runtime,
   // The holes last: what stands above may have added some.
   to = report.holes;
   rows = 0;
-  for (const HoleRow& row : outcome.holes) {
-    if (rows < report.hole_rows) {
-      put(to, row);
-    } else {
-      ++outcome.holes_dropped;
-    }
-    ++rows;
+  for (const HoleRow& hole : outcome.holes) {
+    ForEachMissing(plan, hole, [&](const HoleRow& row) {
+      if (rows++ < report.hole_rows) {
+        put(to, row);
+      } else {
+        ++outcome.holes_dropped;
+      }
+    });
   }
   SetDropped(report.holes, outcome.holes_dropped);
   if (report.text == nullptr) return;

@@ -41,6 +41,7 @@ class Arena {
 
   size_t used() const { return used_; }
   size_t size() const { return size_; }
+  size_t left() const { return size_ - used_; }
 
  private:
   char* memory_ = nullptr;
@@ -55,8 +56,12 @@ class FixedVector {
  public:
   constexpr FixedVector() = default;
 
-  // A vector that finds no room in the arena has capacity 0: it is full at once.
+  // At most an eighth of what is left in the arena: in a small one (RLIMIT_AS) every
+  // table is smaller, and none leaves nothing to the others. A vector that finds no room
+  // has capacity 0: it is full at once.
   void Reserve(Arena& arena, size_t capacity) {
+    const size_t most = arena.left() / 8 / sizeof(T);
+    if (capacity > most) capacity = most;
     items_ = arena.AllocateArray<T>(capacity);
     capacity_ = items_ == nullptr ? 0 : capacity;
     size_ = 0;
