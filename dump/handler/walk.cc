@@ -20,6 +20,15 @@ constexpr ByteCount kMetadataBytes = 4 * 1024 * 1024;
 constexpr Address kLowest = 64 * 1024;             // vm.mmap_min_addr
 constexpr Address kHighest = 0x7fffffffffff;       // user half, 4-level paging
 
+// `size` bytes of `whole` with `address` in the middle, or as near to it as they get.
+AddressRange Around(Address address, ByteCount size, AddressRange whole) {
+  const ByteCount before = AlignDown(size / 2, 16);
+  address = AlignDown(address, 16);
+  Address begin = address - whole.begin > before ? address - before : whole.begin;
+  if (whole.end - begin < size) begin = whole.end - size;
+  return {begin, begin + size};
+}
+
 }  // namespace
 
 Walk::Walk(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
@@ -116,11 +125,8 @@ void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
     case Disposition::kKeep:
     case Disposition::kKeepAlways:
       ++count.kept;
-      if (whole > runtime_.policy.object_bytes && !metadata_) {
-        const ByteCount around = AlignDown(runtime_.policy.object_bytes / 2, 16);
-        const Address middle = AlignDown(word, 16);
-        reached.range =
-            AddressRange{middle - around, middle + around}.Clip(allocation.range());
+      if (whole > LargestWhole() && !metadata_) {
+        reached.range = Around(word, LargestWhole(), allocation.range());
       }
       break;
   }
@@ -242,7 +248,7 @@ void Walk::Drain() {
     Reached& reached = result_.reached[i];
     if (reached.kind != SegmentKind::kHeap) continue;
     if (DispositionOfTag(reached.tag) == Disposition::kCut) continue;
-    if (reached.range.size() < runtime_.policy.object_bytes) continue;
+    if (reached.range.size() < LargestWhole()) continue;
     const Allocation allocation = Resolve(*runtime_.index, reached.pointer);
     if (allocation.state != AllocationState::kLive) continue;
     const AddressRange whole = allocation.range();

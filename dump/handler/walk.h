@@ -45,6 +45,10 @@ class Walk {
   // Follows the words of one reached piece. False if `left_` ran out on the way.
   bool ScanReached(Reached& reached);
   bool Covered(Address address) const;
+  // What is larger is kept in part.
+  ByteCount LargestWhole() const {
+    return AlignDown(runtime_.policy.object_bytes, kGranuleSize);
+  }
   bool IsOurs(Address address) const;
 
   const Runtime& runtime_;
