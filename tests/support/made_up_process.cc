@@ -38,7 +38,7 @@ MadeUpProcess::MadeUpProcess() {
   roots.stacks.Reserve(arena, 64);
   roots.thread_data.Reserve(arena, 64);
   roots.static_data.Reserve(arena, 64);
-  roots.metadata.Reserve(arena, 64);
+  roots.metadata.Reserve(arena, 8192);
   redactor.Reserve(arena);
 }
 

@@ -1,0 +1,633 @@
+#include "dump/handler/anchor_scan.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <memory>
+#include <vector>
+
+#include "tests/support/fault_handler.h"
+#include "tests/support/made_up_process.h"
+
+namespace minicore {
+namespace {
+
+// A heap of real memory, whose index says what malloc would have said; a stack
+// and registers that hold what a test puts there.
+class AnchorScanTest : public testing::Test {
+ protected:
+  AnchorScanTest() : process_(std::make_unique<MadeUpProcess>()) {
+    InstallFaultHandler();
+  }
+
+  MadeUpProcess& process() { return *process_; }
+  TestHeap& heap() { return process_->heap; }
+  Policy& policy() { return process_->runtime.policy; }
+
+  // Scans with these words on the crashed thread's stack.
+  void ScanFrom(const std::vector<uint64_t>& words) {
+    stack_ = words;
+    process_->ScanAsStack(stack_.data(), stack_.size());
+    process_->Scan();
+  }
+
+  // A list of `length` allocations of `size` bytes, the first word pointing to
+  // the next.
+  std::vector<Address> List(size_t length, ByteCount size) {
+    std::vector<Address> nodes;
+    for (size_t i = 0; i < length; ++i) {
+      nodes.push_back(heap().Allocate(size));
+      if (i != 0) heap().Word(nodes[i - 1]) = nodes[i];
+    }
+    return nodes;
+  }
+
+  size_t CountKept(const std::vector<Address>& addresses) {
+    size_t kept = 0;
+    for (Address address : addresses) kept += process_->Kept(address);
+    return kept;
+  }
+
+  // Real memory that is no heap, in the map.
+  AddressRange Foreign(ByteCount bytes, const char* permissions = "rw-p",
+                       const char* name = "") {
+    if (foreign_ == 0) {
+      foreign_ = reinterpret_cast<Address>(
+          mmap(nullptr, kForeignBytes, PROT_READ | PROT_WRITE,
+               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      foreign_begin_ = foreign_;
+    }
+    const AddressRange range = {foreign_, foreign_ + bytes};
+    foreign_ = range.end + kPageSize;  // the map is in ascending order
+    process_->Map(range, permissions, name);
+    return range;
+  }
+
+  ~AnchorScanTest() {
+    if (foreign_ != 0)
+      munmap(reinterpret_cast<void*>(foreign_begin_), kForeignBytes);
+  }
+
+  static constexpr ByteCount kForeignBytes = 4 << 20;
+  Address foreign_ = 0;
+  Address foreign_begin_ = 0;
+  std::unique_ptr<MadeUpProcess> process_;
+  std::vector<uint64_t> stack_;
+};
+
+TEST_F(AnchorScanTest, AnAllocationThatAStackWordPointsToIsKeptWhole) {
+  const Address block = heap().Allocate(100);
+  const Address other = heap().Allocate(100);
+  ScanFrom({0, block, 0});
+  EXPECT_EQ(process().KeptBytes({block, block + 112}), 112u);
+  EXPECT_FALSE(process().Kept(other));
+  EXPECT_EQ(process().outcome.allocations, 1u);
+  EXPECT_EQ(process().outcome.heap_bytes, 112u);
+}
+
+TEST_F(AnchorScanTest, AnInteriorPointerKeepsTheWholeAllocation) {
+  for (ByteCount offset : {1u, 8u, 50u, 111u}) {
+    process_ = std::make_unique<MadeUpProcess>();
+    const Address block = heap().Allocate(112);
+    ScanFrom({block + offset});
+    EXPECT_EQ(process().KeptBytes({block, block + 112}), 112u) << offset;
+  }
+}
+
+TEST_F(AnchorScanTest, TheByteBehindAnAllocationIsNotIts) {
+  const Address block = heap().Allocate(100 * 1024);
+  ScanFrom({block + 100 * 1024});
+  EXPECT_FALSE(process().Kept(block));
+}
+
+TEST_F(AnchorScanTest, EveryRegisterIsAnAnchor) {
+  user_regs_struct empty{};
+  for (size_t i = 0; i < sizeof(empty) / 8; ++i) {
+    process_ = std::make_unique<MadeUpProcess>();
+    const Address block = heap().Allocate(64);
+    reinterpret_cast<uint64_t*>(&process().registers())[i] = block + 8;
+    process().Scan();
+    EXPECT_TRUE(process().Kept(block)) << i;
+    ASSERT_EQ(process().scan.anchors.size(), 1u) << i;
+    EXPECT_EQ(process().scan.anchors[0].number, i);
+    EXPECT_EQ(process().scan.anchors[0].begin, block);
+    EXPECT_EQ(process().scan.anchors[0].value, block + 8);
+  }
+}
+
+TEST_F(AnchorScanTest, VectorRegistersAreAnchorsToo) {
+  alignas(64) uint8_t image[832] = {};
+  const Address low = heap().Allocate(64);
+  const Address high = heap().Allocate(64);
+  __builtin_memcpy(image + 160 + 15 * 16 + 8, &low, 8);  // xmm15, upper half
+  __builtin_memcpy(image + 576 + 7 * 16, &high, 8);      // ymm7's upper half
+  process().threads[0].xstate = image;
+  process().threads[0].xstate_bytes = sizeof(image);
+  process().Scan();
+  EXPECT_TRUE(process().Kept(low));
+  EXPECT_TRUE(process().Kept(high));
+}
+
+TEST_F(AnchorScanTest, WordsOfOtherThreadsAreAnchors) {
+  Thread other;
+  other.tid = 4712;
+  const Address from_register = heap().Allocate(64);
+  const Address from_stack = heap().Allocate(64);
+  other.registers.r12 = from_register;
+  ASSERT_TRUE(process().threads.Push(other));
+  ScanFrom({from_stack});
+  EXPECT_TRUE(process().Kept(from_register));
+  EXPECT_TRUE(process().Kept(from_stack));
+}
+
+TEST_F(AnchorScanTest, FollowsPointersWithoutALimitByDefault) {
+  const auto nodes = List(10000, 48);
+  ScanFrom({nodes[0]});
+  EXPECT_EQ(CountKept({nodes.back()}), 1u);
+  EXPECT_EQ(process().outcome.allocations, nodes.size());
+}
+
+TEST_F(AnchorScanTest, FollowsAnyAlignedWordOfAnAllocation) {
+  const Address block = heap().Allocate(256);
+  const Address first = heap().Allocate(32);
+  const Address last = heap().Allocate(32);
+  const Address crooked = heap().Allocate(32);
+  heap().Word(block) = first;
+  heap().Word(block + 248) = last;
+  __builtin_memcpy(heap().Bytes(block + 101), &crooked, 8);
+  ScanFrom({block});
+  EXPECT_TRUE(process().Kept(first));
+  EXPECT_TRUE(process().Kept(last));
+  EXPECT_FALSE(process().Kept(crooked));
+}
+
+TEST_F(AnchorScanTest, ACircleEnds) {
+  const auto nodes = List(100, 64);
+  heap().Word(nodes.back()) = nodes[0];
+  heap().Word(nodes[50] + 8) = nodes[50];
+  ScanFrom({nodes[7], nodes[7], nodes[8]});
+  EXPECT_EQ(CountKept(nodes), 100u);
+  EXPECT_EQ(process().outcome.allocations, 100u);
+}
+
+TEST_F(AnchorScanTest, HopsAreCountedFromTheRoot) {
+  policy().hops = 3;
+  const auto nodes = List(10, 64);
+  ScanFrom({nodes[0]});
+  EXPECT_EQ(CountKept(nodes), 4u);
+  EXPECT_TRUE(process().Kept(nodes[3]));
+  EXPECT_FALSE(process().Kept(nodes[4]));
+}
+
+TEST_F(AnchorScanTest, FreedAllocationsAreCountedNotKept) {
+  const Address block = heap().Allocate(48);
+  heap().Allocate(48);
+  heap().Free(block);
+  process().registers().rdi = block + 16;
+  process().Scan();
+  EXPECT_FALSE(process().Kept(block));
+  EXPECT_EQ(process().outcome.freed_anchors, 1u);
+  // And a crash report can say so.
+  ASSERT_EQ(process().scan.anchors.size(), 1u);
+  EXPECT_EQ(process().scan.anchors[0].state,
+            static_cast<uint8_t>(AllocationState::kFreed));
+  EXPECT_EQ(process().scan.anchors[0].begin, block);
+  EXPECT_EQ(process().scan.anchors[0].size, 48u);
+}
+
+TEST_F(AnchorScanTest, TheFaultAddressIsDescribedForAFaultOnly) {
+  const Address block = heap().Allocate(48);
+  process().info.si_code = SEGV_ACCERR;
+  process().info.si_addr = reinterpret_cast<void*>(block + 8);
+  process().Scan();
+  ASSERT_EQ(process().scan.anchors.size(), 1u);
+  EXPECT_EQ(process().scan.anchors[0].source, AnchorSource::kFaultAddress);
+
+  process_ = std::make_unique<MadeUpProcess>();
+  const Address sent = heap().Allocate(48);
+  process().info.si_code = SI_USER;  // kill(): the union holds a pid
+  process().info.si_addr = reinterpret_cast<void*>(sent);
+  process().Scan();
+  EXPECT_TRUE(process().scan.anchors.empty());
+}
+
+// Budget
+
+TEST_F(AnchorScanTest, NeverKeepsMoreThanTheBudget) {
+  policy().max_bytes = 100 * 1024;
+  const auto nodes = List(10000, 64);
+  ScanFrom({nodes[0]});
+  EXPECT_LE(process().outcome.heap_bytes, policy().max_bytes);
+  EXPECT_GE(process().outcome.heap_bytes, policy().max_bytes - 64);
+  EXPECT_GT(process().outcome.hole_count[static_cast<int>(HoleReason::kBudget)],
+            0u);
+}
+
+TEST_F(AnchorScanTest, ABudgetOfNothingKeepsNothing) {
+  policy().max_bytes = 0;
+  const Address block = heap().Allocate(64);
+  ScanFrom({block});
+  EXPECT_TRUE(process().scan.reached.empty());
+}
+
+// One big list must not starve what the other words of the frame lead to.
+TEST_F(AnchorScanTest, EveryRootWordGetsItsQuotaBeforeOneGetsTheRest) {
+  policy().max_bytes = 1 << 20;
+  policy().root_bytes = 16 << 10;
+  std::vector<std::vector<Address>> lists;
+  std::vector<uint64_t> roots;
+  for (int i = 0; i < 20; ++i) {
+    lists.push_back(
+        List(i == 0 ? 100000 : 100, 64));  // 6.4 MB, and 6.4 KB each
+    roots.push_back(lists.back()[0]);
+  }
+  ScanFrom(roots);
+  for (size_t i = 1; i < lists.size(); ++i) {
+    EXPECT_EQ(CountKept(lists[i]), 100u) << "the list of word " << i;
+  }
+  // What the others did not want is the big one's.
+  EXPECT_GE(process().outcome.heap_bytes, policy().max_bytes - 64);
+}
+
+TEST_F(AnchorScanTest, TheQuotaIsOfARootWordNotOfAllocations) {
+  policy().root_bytes = 4096;
+  policy().max_bytes = 5000;
+  const auto list = List(1000, 64);
+  const auto other = List(5, 64);
+  ScanFrom({list[0], other[0]});
+  EXPECT_EQ(CountKept(other), 5u);
+  EXPECT_LE(CountKept(list), 73u);
+  EXPECT_GE(CountKept(list), 64u);
+}
+
+// What does not fit leaves room for what does.
+TEST_F(AnchorScanTest, AnAllocationAboveTheBudgetDoesNotEndTheSearch) {
+  policy().max_bytes = 64 * 1024;
+  const Address big = heap().Allocate(256 * 1024);
+  const auto small = List(100, 64);
+  ScanFrom({big, small[0]});
+  EXPECT_EQ(CountKept(small), 100u);
+  EXPECT_TRUE(process().Hole(big, HoleReason::kBudget));
+}
+
+TEST_F(AnchorScanTest, TheCrashedThreadsRegistersComeFirst) {
+  policy().max_bytes = 16 * 1024;
+  policy().root_bytes = 16 * 1024;
+  const auto of_register = List(250, 64);
+  const auto of_stack = List(250, 64);
+  process().registers().rax = of_register[0];
+  ScanFrom({of_stack[0]});
+  EXPECT_EQ(CountKept(of_register), 250u);
+  EXPECT_LT(CountKept(of_stack), 20u);
+}
+
+// Large allocations
+
+TEST_F(AnchorScanTest, ALargeAllocationIsKeptAroundThePointer) {
+  policy().object_bytes = 64 * 1024;
+  policy().max_bytes = 100 * 1024;
+  const ByteCount size = 4 << 20;
+  const Address block = heap().Allocate(size);
+  const Address pointer = block + (2 << 20) + 40;
+  ScanFrom({pointer});
+  EXPECT_TRUE(process().Kept(pointer - 30 * 1024));
+  EXPECT_TRUE(process().Kept(pointer + 30 * 1024));
+  EXPECT_FALSE(process().Kept(block));
+  EXPECT_FALSE(process().Kept(pointer + 40 * 1024));
+  EXPECT_TRUE(process().Hole(block, HoleReason::kObjectLimit));
+  EXPECT_TRUE(process().Hole(block + size - 1, HoleReason::kObjectLimit));
+}
+
+// The usual pointer is to the beginning: as much is kept, and the rest is told
+// of.
+TEST_F(AnchorScanTest, OfALargeAllocationThatBeginsAtThePointerAsMuchIsKept) {
+  policy().object_bytes = 64 * 1024;
+  policy().max_bytes = 100 * 1024;
+  const ByteCount size = 4 << 20;
+  const Address block = heap().Allocate(size);
+  ScanFrom({block});
+  EXPECT_EQ(process().KeptBytes({block, block + size}), policy().object_bytes);
+  EXPECT_TRUE(process().Hole(block + size - 1, HoleReason::kObjectLimit));
+}
+
+TEST_F(AnchorScanTest, OfALargeAllocationThatEndsAtThePointerAsMuchIsKept) {
+  policy().object_bytes = 64 * 1024;
+  policy().max_bytes = 100 * 1024;
+  const ByteCount size = 4 << 20;
+  const Address block = heap().Allocate(size);
+  ScanFrom({block + size - 8});
+  EXPECT_EQ(process().KeptBytes({block, block + size}), policy().object_bytes);
+  EXPECT_TRUE(process().Hole(block, HoleReason::kObjectLimit));
+}
+
+TEST_F(AnchorScanTest, BudgetThatIsLeftMakesALargeAllocationWhole) {
+  policy().object_bytes = 64 * 1024;
+  for (ByteCount offset : {0u, 1u << 19, (1u << 20) - 8}) {
+    process_ = std::make_unique<MadeUpProcess>();
+    policy().object_bytes = 64 * 1024;
+    const Address block = heap().Allocate(1 << 20);
+    ScanFrom({block + offset});
+    EXPECT_EQ(process().KeptBytes({block, block + (1 << 20)}),
+              ByteCount{1} << 20)
+        << offset;
+    EXPECT_EQ(process().outcome.heap_bytes, 1u << 20) << offset;
+  }
+}
+
+TEST_F(AnchorScanTest, AnAllocationOfTheLimitIsWhole) {
+  policy().object_bytes = 64 * 1024;
+  policy().max_bytes = 70 * 1024;
+  const Address block = heap().Allocate(64 * 1024);
+  ScanFrom({block + 60 * 1024});
+  EXPECT_EQ(process().KeptBytes({block, block + 64 * 1024}), 64u * 1024);
+}
+
+// Tags
+
+TEST_F(AnchorScanTest, ASecretIsNotKeptAndNotFollowed) {
+  const Address secret = heap().Allocate(64, heap().Tag("secret"));
+  const Address behind = heap().Allocate(64);
+  heap().Word(secret) = behind;
+  ScanFrom({secret, secret + 8});
+  EXPECT_FALSE(process().Kept(secret));
+  EXPECT_FALSE(process().Kept(behind));
+  EXPECT_TRUE(process().Hole(secret, HoleReason::kSecret));
+  EXPECT_EQ(process().scan.tags[kTagSecret].elided, 1u);
+  EXPECT_EQ(process().scan.tags[kTagSecret].bytes_out, 64u);
+}
+
+TEST_F(AnchorScanTest, ASecretIsNotKeptWhateverItsSizeOrPointer) {
+  for (ByteCount size : {1u, 16u, 100u, 14336u, 100000u, 3u << 20}) {
+    for (bool whole_budget : {false, true}) {
+      process_ = std::make_unique<MadeUpProcess>();
+      if (!whole_budget) policy().object_bytes = 64;
+      const Address secret = heap().Allocate(size, heap().Tag("secret"));
+      ScanFrom({secret, secret + size - 1, secret + size / 2});
+      EXPECT_EQ(process().KeptBytes(heap().region()), 0u) << size;
+    }
+  }
+}
+
+TEST_F(AnchorScanTest, OfACacheTheFirstBytesAreKeptAndNotFollowed) {
+  const Address cache = heap().Allocate(4096, heap().Tag("cache"));
+  const Address behind = heap().Allocate(64);
+  heap().Word(cache) = behind;
+  ScanFrom({cache + 2000});
+  EXPECT_EQ(process().KeptBytes({cache, cache + 4096}), 256u);
+  EXPECT_TRUE(process().Kept(cache));
+  EXPECT_FALSE(process().Kept(behind));
+  EXPECT_TRUE(process().Hole(cache + 256, HoleReason::kCut));
+  EXPECT_EQ(process().scan.tags[kTagCache].cut, 1u);
+  EXPECT_EQ(process().scan.tags[kTagCache].bytes_in, 256u);
+  EXPECT_EQ(process().scan.tags[kTagCache].bytes_out, 3840u);
+}
+
+TEST_F(AnchorScanTest, ASmallCacheIsWhole) {
+  const Address cache = heap().Allocate(64, heap().Tag("cache"));
+  ScanFrom({cache});
+  EXPECT_EQ(process().KeptBytes({cache, cache + 64}), 64u);
+  EXPECT_EQ(process().scan.tags[kTagCache].bytes_out, 0u);
+}
+
+TEST_F(AnchorScanTest, WhatIsTaggedKeepIsKeptThoughNobodyPointsToIt) {
+  const Address kept = heap().Allocate(64, heap().Tag("keep"));
+  const Address behind = heap().Allocate(64);
+  const Address other = heap().Allocate(64);
+  heap().Word(kept) = behind;
+  process().Scan();
+  EXPECT_TRUE(process().Kept(kept));
+  EXPECT_TRUE(process().Kept(behind));
+  EXPECT_FALSE(process().Kept(other));
+}
+
+TEST_F(AnchorScanTest, ALabelIsKeptWhenReachedOnly) {
+  const Address reached =
+      heap().Allocate(64, heap().Tag("session", Disposition::kKeep));
+  const Address other = heap().Allocate(64, heap().Tag("session"));
+  ScanFrom({reached});
+  EXPECT_TRUE(process().Kept(reached));
+  EXPECT_FALSE(process().Kept(other));
+  EXPECT_EQ(process().scan.tags[heap().Tag("session")].kept, 1u);
+}
+
+TEST_F(AnchorScanTest, ARuleChangesWhatATagDoes) {
+  heap().Tag("cache", Disposition::kKeepAlways);
+  heap().Tag("session", Disposition::kElide);
+  const Address cache = heap().Allocate(4096, kTagCache);
+  const Address session = heap().Allocate(64, heap().Tag("session"));
+  ScanFrom({session});
+  EXPECT_EQ(process().KeptBytes({cache, cache + 4096}), 4096u);
+  EXPECT_FALSE(process().Kept(session));
+}
+
+// A scribbled index: nobody knows what the tag was.
+TEST_F(AnchorScanTest, AnUnknownTagIsElided) {
+  const Address block =
+      heap().Allocate(64, heap().Tag("label", Disposition::kKeep));
+  const uint64_t granule = (block - heap().region().begin) >> kGranuleShift;
+  heap().index().tags[granule].store(200);
+  ScanFrom({block});
+  EXPECT_FALSE(process().Kept(block));
+}
+
+// Memory that is no heap
+
+TEST_F(AnchorScanTest, OtherWritableMemoryIsKeptInAWindow) {
+  const AddressRange other = Foreign(1 << 20);
+  const Address pointer = other.begin + 500'000;
+  ScanFrom({pointer});
+  EXPECT_TRUE(process().Kept(pointer));
+  EXPECT_TRUE(process().Kept(pointer + 1023));
+  const ByteCount kept = process().KeptBytes(other);
+  EXPECT_GE(kept, 1024u);
+  EXPECT_LE(kept, 4096u);
+}
+
+TEST_F(AnchorScanTest, AWindowEndsWithItsMapping) {
+  const AddressRange other = Foreign(kPageSize);
+  ScanFrom({other.end - 8, other.begin});
+  for (const Reached& reached : process().scan.reached) {
+    EXPECT_TRUE(other.Contains(reached.range));
+  }
+  EXPECT_TRUE(process().Kept(other.end - 1));
+}
+
+TEST_F(AnchorScanTest, PointersInWindowsAreFollowed) {
+  const AddressRange other = Foreign(kPageSize);
+  const Address block = heap().Allocate(64);
+  heap().Word(other.begin + 512) = block;
+  ScanFrom({other.begin + 512});
+  EXPECT_TRUE(process().Kept(block));
+}
+
+TEST_F(AnchorScanTest, ManyPointersIntoOneWindowAreOneWindow) {
+  const AddressRange other = Foreign(kPageSize);
+  std::vector<uint64_t> words;
+  for (Address at = other.begin; at < other.begin + 1024; at += 8)
+    words.push_back(at);
+  ScanFrom(words);
+  EXPECT_EQ(process().scan.reached.size(), 1u);
+}
+
+TEST_F(AnchorScanTest, MemoryThatCannotBeWrittenOrReadIsNoData) {
+  const AddressRange text = Foreign(kPageSize, "r-xp");
+  const AddressRange rodata = Foreign(kPageSize, "r--p");
+  const AddressRange guard = Foreign(kPageSize, "---p");
+  ScanFrom({text.begin, rodata.begin + 8, guard.begin + 16, 0x1234, 64 * 1024,
+            0x8000'0000'0000, ~0ull});
+  EXPECT_TRUE(process().scan.reached.empty());
+}
+
+// Reading a device's memory may do something.
+TEST_F(AnchorScanTest, DevicesAreNotRead) {
+  const AddressRange device = Foreign(kPageSize, "rw-s", "/dev/dri/card0");
+  const AddressRange shared = Foreign(kPageSize, "rw-s", "/dev/shm/mine");
+  ScanFrom({device.begin, shared.begin});
+  EXPECT_FALSE(process().Kept(device.begin));
+  EXPECT_TRUE(process().Kept(shared.begin));
+}
+
+TEST_F(AnchorScanTest, WhatTheRootsKeepAnywayIsNotKeptTwice) {
+  const AddressRange data = Foreign(8 * kPageSize);
+  ASSERT_TRUE(process().roots.pieces.Push({data, SegmentKind::kModuleData,
+                                           FileGroup::kModuleData,
+                                           Content::kMemory, 0}));
+  ScanFrom({data.begin, data.begin + 5000, data.end - 8});
+  EXPECT_TRUE(process().scan.reached.empty());
+}
+
+TEST_F(AnchorScanTest, TheDumpersOwnMemoryIsNotKept) {
+  const AddressRange arena = Foreign(8 * kPageSize);
+  process().runtime.arena_range = arena;
+  ScanFrom({arena.begin + 64});
+  EXPECT_TRUE(process().scan.reached.empty());
+}
+
+TEST_F(AnchorScanTest, ARangeTaggedKeepIsKept) {
+  const AddressRange other = Foreign(8 * kPageSize);
+  TagRange& range = heap().tags().ranges[0];
+  range.tag = heap().Tag("keep");
+  range.begin = other.begin + 100;
+  range.end = other.begin + 5000;
+  range.state = kRangeLive;
+  process().Scan();
+  EXPECT_GE(process().KeptBytes(other), 4900u);
+  EXPECT_TRUE(process().Kept(other.begin + 100));
+  EXPECT_TRUE(process().Kept(other.begin + 4999));
+}
+
+// Memory that is gone
+
+TEST_F(AnchorScanTest, AStackWithAHoleIsScannedOnBothSides) {
+  auto* const pages = static_cast<uint64_t*>(
+      mmap(nullptr, 3 * kPageSize, PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  const Address before = heap().Allocate(64);
+  const Address behind = heap().Allocate(64);
+  pages[511] = before;
+  pages[1024] = behind;
+  mprotect(pages + 512, kPageSize, PROT_NONE);
+  process().ScanAsStack(pages, 3 * 512);
+  process().Scan();
+  EXPECT_TRUE(process().Kept(before));
+  EXPECT_TRUE(process().Kept(behind));
+  munmap(pages, 3 * kPageSize);
+}
+
+TEST_F(AnchorScanTest, AnAllocationWithAHoleIsFollowedOnBothSides) {
+  const ByteCount size = 16 * kPageSize;
+  const Address block = heap().Allocate(size);
+  const Address before = heap().Allocate(64);
+  const Address behind = heap().Allocate(64);
+  heap().Word(block) = before;
+  heap().Word(block + size - 8) = behind;
+  void* const hole = reinterpret_cast<void*>(block + 4 * kPageSize);
+  mprotect(hole, kPageSize, PROT_NONE);
+  ScanFrom({block});
+  mprotect(hole, kPageSize, PROT_READ | PROT_WRITE);
+  EXPECT_TRUE(process().Kept(before));
+  EXPECT_TRUE(process().Kept(behind));
+}
+
+TEST_F(AnchorScanTest, ADeadlineEndsTheSearchAndKeepsWhatItHas) {
+  const auto nodes = List(100000, 64);
+  process().outcome.deadline_us = 0;
+  process().outcome.started_us -= 1000;
+  ScanFrom({nodes[0]});
+  EXPECT_LT(process().scan.reached.size(), nodes.size() / 2);
+  EXPECT_TRUE(process().outcome.past_deadline);
+}
+
+TEST_F(AnchorScanTest, WithoutAHeapThereIsNothingToFollow) {
+  IndexState none{};
+  process().runtime.index = &none;
+  const Address block = heap().Allocate(64);
+  ScanFrom({block, 0, ~0ull});
+  EXPECT_TRUE(process().scan.reached.empty());
+}
+
+TEST_F(AnchorScanTest, WithoutAnArenaNothingIsKeptAndNothingHangs) {
+  const Address block = heap().Allocate(64);
+  while (process().arena.Allocate(64) != nullptr) {
+  }
+  ScanFrom({block});
+  EXPECT_TRUE(process().scan.reached.empty());
+}
+
+// Metadata
+
+TEST_F(AnchorScanTest, WhatDebuggersNeedIsKeptOutsideTheBudget) {
+  policy().max_bytes = 64;
+  const Address link_map = heap().Allocate(1024);
+  const Address name = heap().Allocate(32);
+  heap().Word(link_map + 8) = name;
+  ASSERT_TRUE(process().roots.metadata.Push(link_map));
+  process().Scan();
+  EXPECT_TRUE(process().Kept(link_map));
+  EXPECT_TRUE(process().Kept(name));
+  for (const Reached& reached : process().scan.reached) {
+    EXPECT_EQ(reached.kind, SegmentKind::kThreadData);
+  }
+}
+
+TEST_F(AnchorScanTest, WhatDebuggersNeedHasABoundToo) {
+  const auto nodes =
+      List(5000, 4096);  // a list in a circle, or a DTV of garbage
+  for (Address node : nodes) {
+    if (!process().roots.metadata.Push(node)) break;
+  }
+  policy().max_bytes = 0;
+  process().Scan();
+  EXPECT_LE(process().KeptBytes(heap().region()), 8u << 20);
+}
+
+TEST_F(AnchorScanTest, ASecretIsElidedEvenWhereDebuggersLook) {
+  const Address secret = heap().Allocate(64, heap().Tag("secret"));
+  ASSERT_TRUE(process().roots.metadata.Push(secret));
+  process().Scan();
+  EXPECT_FALSE(process().Kept(secret));
+}
+
+// An index that was scribbled over: anything may be kept, but only within the
+// heap, and the search ends.
+TEST_F(AnchorScanTest, AScribbledIndexEndsTheSearchWithinTheHeap) {
+  for (int i = 0; i < 64; ++i) heap().Allocate(64);
+  const uint64_t granules = heap().region().size() >> kGranuleShift;
+  uint32_t state = 1;
+  for (uint64_t i = 0; i < granules; ++i) {
+    state = state * 1664525 + 1013904223;
+    heap().index().shadow[i].store(static_cast<uint8_t>(state >> 24));
+  }
+  std::vector<uint64_t> words;
+  for (Address at = heap().region().begin; at < heap().region().end;
+       at += 100'000) {
+    words.push_back(at + 3);
+  }
+  ScanFrom(words);
+  for (const Reached& reached : process().scan.reached) {
+    ASSERT_TRUE(heap().region().Contains(reached.range));
+  }
+}
+
+}  // namespace
+}  // namespace minicore
