@@ -133,6 +133,7 @@ def run(
     when_ready=None,
     before_exec=None,
     stdin=None,
+    pass_fds=(),
     timeout=_TIMEOUT_S,
 ):
     """Runs `victim` with `arguments` to its end.
@@ -143,6 +144,7 @@ def run(
     directory    where it runs; default: a new empty one
     when_ready   called with the Child (still running) once it announces itself ready
     before_exec  called in the child before the program starts
+    pass_fds     descriptors that it inherits
     """
     outside = pathlib.Path(tempfile.mkdtemp(prefix="child.", dir=os.environ["TEST_TMPDIR"]))
     if directory is None:
@@ -181,7 +183,7 @@ def run(
             stdin=stdin if stdin is not None else subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            pass_fds=[ready_write],
+            pass_fds=[ready_write, *pass_fds],
             preexec_fn=prepare,
         )
     os.close(ready_write)
