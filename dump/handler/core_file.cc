@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,8 +27,11 @@ bool IsDirectory(const char* path) {
 // The program's name as the kernel knows it, with '/' made harmless (fs/coredump.c,
 // cn_esc_printf()).
 void AppendName(const CrashContext& crash, safe::Text& text) {
-  char name[32];
-  TaskFile(crash.pid, "comm", name, sizeof(name));
+  char name[32] = {};
+  if (TaskFile(crash.pid, "comm", name, sizeof(name)) <= 0) {
+    // No /proc: this thread's name, which is the program's more often than not.
+    safe::Syscall(SYS_prctl, PR_GET_NAME, safe::Word(name));
+  }
   for (char* at = name; *at != '\0'; ++at) {
     if (*at == '/') *at = '!';
   }

@@ -158,14 +158,69 @@ void FillThread(int tid, ThreadSource source, const ucontext_t& context,
   }
 }
 
-// Sends the freeze signal to every thread that has not had it.
-// Returns: how many new ones there were; negative if the list can't be read.
-int SignalNewThreads(const CrashContext& crash, const Preopened& preopened,
-                     uint32_t number, uint64_t until_us, TidSet& signalled,
-                     safe::FixedVector<int>& sent) {
-  const int before = preopened.pid == crash.pid ? preopened.tasks : -1;
+class Signaller {
+ public:
+  Signaller(const CrashContext& crash, uint32_t number, uint64_t until_us,
+            safe::Arena& arena)
+      : crash_(crash), number_(number), until_us_(until_us), signalled_(arena) {
+    sent_.Reserve(arena, kMaxThreads);
+  }
+
+  // Sends the freeze signal to every thread that has not had it.
+  // Returns: how many new ones there were.
+  int SignalNewThreads(const Preopened& preopened);
+
+  // The threads that were signalled and of which nothing else is known yet.
+  safe::FixedVector<int>& sent() { return sent_; }
+
+ private:
+  bool Signal(int tid);
+  int GuessThreads();
+
+  const CrashContext& crash_;
+  const uint32_t number_;
+  const uint64_t until_us_;
+  TidSet signalled_;
+  safe::FixedVector<int> sent_;
+  bool guessed_ = false;
+};
+
+// Returns: whether there is such a thread, and it is new.
+bool Signaller::Signal(int tid) {
+  if (tid == crash_.tid || sent_.size() == sent_.capacity()) return false;
+  if (!signalled_.Insert(static_cast<uint32_t>(tid))) return false;
+  g_expected.fetch_add(1, std::memory_order_relaxed);
+  long error;
+  // EAGAIN: RLIMIT_SIGPENDING is used up, perhaps by signals that are on their way and
+  // leave the queue as threads park. What gets none is left to the helper.
+  while ((error = SendFreezeSignal(crash_.pid, tid, number_)) == -EAGAIN &&
+         safe::NowMicroseconds() < until_us_) {
+    const timespec pause{0, 100000};
+    if (safe::Syscall(SYS_nanosleep, safe::Word(&pause)) == -EPERM) break;
+  }
+  if (error == -ESRCH) {
+    g_expected.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
+  (void)sent_.Push(tid);
+  return true;
+}
+
+// Without a list, every number near the process's own is tried once: threads get the next
+// free ones.
+int Signaller::GuessThreads() {
+  constexpr int kReach = 32768;
+  if (guessed_) return 0;
+  guessed_ = true;
+  int fresh = 0;
+  for (int tid = crash_.pid; tid < crash_.pid + kReach; ++tid) fresh += Signal(tid);
+  return fresh;
+}
+
+int Signaller::SignalNewThreads(const Preopened& preopened) {
+  const int before = preopened.pid == crash_.pid ? preopened.tasks : -1;
   const int fd = OpenProc("/proc/self/task", O_RDONLY | O_DIRECTORY, before);
-  if (fd < 0) return fd;
+  if (fd < 0) return GuessThreads();
   int fresh = 0;
   alignas(8) char buffer[8192];
   // Bounded by the threads that can exist: each adds at most one entry to a pass.
@@ -176,18 +231,8 @@ int SignalNewThreads(const CrashContext& crash, const Preopened& preopened,
     for (long at = 0; at < bytes;) {
       const auto* entry = reinterpret_cast<const dirent64*>(buffer + at);
       at += entry->d_reclen;
-      const auto tid = static_cast<uint32_t>(ParseDecimal(entry->d_name));
-      if (tid == 0 || static_cast<int>(tid) == crash.tid) continue;
-      if (!signalled.Insert(tid) || !sent.Push(static_cast<int>(tid))) continue;
-      g_expected.fetch_add(1, std::memory_order_relaxed);
-      ++fresh;
-      // EAGAIN: RLIMIT_SIGPENDING is used up, perhaps by signals that are on their way
-      // and leave the queue as threads park. What gets none is left to the helper.
-      while (SendFreezeSignal(crash.pid, static_cast<int>(tid), number) == -EAGAIN &&
-             safe::NowMicroseconds() < until_us) {
-        const timespec pause{0, 100000};
-        if (safe::Syscall(SYS_nanosleep, safe::Word(&pause)) == -EPERM) break;
-      }
+      const auto tid = static_cast<int>(ParseDecimal(entry->d_name));
+      if (tid != 0) fresh += Signal(tid);
     }
   }
   CloseProc(fd, before);
@@ -321,23 +366,21 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
   threads.Reserve(arena, kMaxThreads);
   AddCrashedThread(crash, threads);
   RaiseSignalLimit();
-  TidSet signalled(arena);
-  safe::FixedVector<int> sent;
-  sent.Reserve(arena, kMaxThreads);
   const uint32_t number =
       NumberOf(g_freeze.fetch_add(uint64_t{1} << 32, std::memory_order_acq_rel)) + 1;
   const uint64_t until = safe::NowMicroseconds() + runtime.policy.freeze_us;
+  Signaller signaller(crash, number, until, arena);
+  safe::FixedVector<int>& sent = signaller.sent();
   // A thread can start others until it is parked, so the list is taken again until it
   // shows nobody new and everybody is parked. Bounded by freeze_us.
   for (;;) {
-    const int fresh = SignalNewThreads(crash, runtime.preopened, number, until,
-                                       signalled, sent);
+    const int fresh = signaller.SignalNewThreads(runtime.preopened);
     const bool all_ready = WaitForReady(until);
-    if (fresh <= 0 && all_ready) break;
+    if (fresh == 0 && all_ready) break;
     if (!all_ready) {
       ForgetEndedThreads(crash, sent);
       if (safe::NowMicroseconds() >= until) break;
-      if (fresh <= 0 && AllBlockFreezeSignal(sent)) break;
+      if (fresh == 0 && AllBlockFreezeSignal(sent)) break;
     }
   }
   AddParkedThreads(threads);

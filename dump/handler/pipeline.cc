@@ -10,6 +10,7 @@
 #include "dump/handler/dump_plan.h"
 #include "dump/handler/elf_core_writer.h"
 #include "dump/handler/freeze.h"
+#include "dump/handler/guessed_map.h"
 #include "dump/handler/images.h"
 #include "dump/handler/memory_copy.h"
 #include "dump/handler/memory_map.h"
@@ -107,6 +108,9 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   Guarded(kMap, d.outcome, [&] {
     const bool mine = runtime.preopened.pid == crash.pid;
     ReadMemoryMap(d.arena, mine ? runtime.preopened.maps : -1, d.map, d.outcome);
+    if (d.map.mappings().empty()) {
+      GuessMemoryMap(crash, runtime, d.threads, d.arena, d.map);
+    }
     FindImages(d.map, d.arena, d.images);
   });
   Guarded(kRoots, d.outcome, [&] {

@@ -99,7 +99,16 @@ unsigned FindStacks(const StackFinder& find, const Thread& thread, bool main,
       LiveStack(find, thread.stack_pointer(), thread.registers.fs_base);
   if (!current.empty()) stacks[count++] = current;
   const AddressRange home = HomeStack(find, thread, main);
-  if (!home.empty() && !current.empty() && !current.Overlaps(home)) {
+  if (current.empty()) {
+    // The stack pointer is wild. The frames are still there to be read by hand, the
+    // newest of them within reach of the oldest more often than not.
+    constexpr ByteCount kMost = 256 * 1024;
+    AddressRange tail = home;
+    if (tail.size() > kMost) tail.begin = AlignDown(tail.end - kMost, kPageSize);
+    if (!tail.empty()) stacks[count++] = tail;
+    return count;
+  }
+  if (!home.empty() && !current.Overlaps(home)) {
     const Address stack_pointer = InterruptedStackPointer(current, home);
     if (stack_pointer != 0) {
       const AddressRange rest =

@@ -1,0 +1,164 @@
+#include "dump/handler/guessed_map.h"
+
+#include <elf.h>
+#include <link.h>
+
+#include <algorithm>
+
+#include "dump/handler/images.h"
+#include "dump/handler/link_maps.h"
+#include "dump/safe/format.h"
+#include "dump/safe/guarded.h"
+
+namespace minicore {
+namespace {
+
+// A stack is followed upward from its pointer until reading fails, at most this far.
+constexpr ByteCount kMostStack = 8 * 1024 * 1024;
+
+// Lines of /proc/self/maps, made up: the parser is the one way into the map. They must
+// be sorted, so they are collected first.
+struct Line {
+  AddressRange range;
+  char flags[5];
+  uint64_t offset;
+  bool file;
+  const char* name;
+};
+
+class Guesser {
+ public:
+  explicit Guesser(safe::Arena& arena) { lines_.Reserve(arena, 4096); }
+
+  void AddImage(Address base, const char* name);
+  void AddReadable(Address address, const char* flags, const char* name);
+  void Write(MemoryMap& map);
+
+ private:
+  safe::FixedVector<Line> lines_;
+};
+
+// Every PT_LOAD of the image at `base`, with its flags.
+void Guesser::AddImage(Address base, const char* name) {
+  Elf64_Ehdr header;
+  Image image;
+  if (!ReadImage(base, &image) || !safe::GuardedRead(base, &header)) return;
+  for (unsigned i = 0; i < header.e_phnum && i < kMaxProgramHeaders; ++i) {
+    Elf64_Phdr load;
+    if (!safe::GuardedRead(base + header.e_phoff + i * sizeof(load), &load)) return;
+    if (load.p_type != PT_LOAD) continue;
+    Line line = {};
+    line.range.begin = AlignDown(image.bias + load.p_vaddr, kPageSize);
+    line.range.end = AlignUp(image.bias + load.p_vaddr + load.p_memsz, kPageSize);
+    const bool write = (load.p_flags & PF_W) != 0;
+    line.flags[0] = 'r';
+    line.flags[1] = write ? 'w' : '-';
+    line.flags[2] = (load.p_flags & PF_X) != 0 ? 'x' : '-';
+    line.flags[3] = 'p';
+    line.offset = AlignDown(load.p_offset, kPageSize);
+    line.file = true;
+    line.name = name;
+    (void)lines_.Push(line);
+  }
+}
+
+// The pages from `address` on that can be read, as one anonymous mapping.
+void Guesser::AddReadable(Address address, const char* flags, const char* name) {
+  Line line = {};
+  line.range.begin = line.range.end = AlignDown(address, kPageSize);
+  uint8_t byte;
+  while (line.range.size() < kMostStack && safe::GuardedRead(line.range.end, &byte)) {
+    line.range.end += kPageSize;
+  }
+  if (line.range.empty()) return;
+  __builtin_memcpy(line.flags, flags, 4);
+  line.name = name;
+  (void)lines_.Push(line);
+}
+
+void Guesser::Write(MemoryMap& map) {
+  std::sort(lines_.begin(), lines_.end(), [](const Line& a, const Line& b) {
+    return a.range.begin < b.range.begin;
+  });
+  Address end = 0;
+  for (Line& line : lines_) {
+    line.range.begin = std::max(line.range.begin, end);
+    if (line.range.empty()) continue;
+    end = line.range.end;
+    char buffer[4096 + 128];
+    safe::Text text(buffer, sizeof(buffer));
+    const auto hex = [&text](uint64_t value) {
+      for (int shift = 60; shift >= 0; shift -= 4) {
+        text.Char("0123456789abcdef"[value >> shift & 15]);
+      }
+    };
+    hex(line.range.begin);
+    text.Char('-');
+    hex(line.range.end);
+    text.Char(' ').String(line.flags).Char(' ');
+    hex(line.offset);
+    text.String(" 00:00 ").String(line.file ? "1" : "0").Char(' ');
+    text.String(line.name).Char('\n');
+    map.Parse(text.data(), text.length());
+  }
+}
+
+// Strings of the program's memory, copied.
+class Names {
+ public:
+  explicit Names(safe::Arena& arena) { characters_.Reserve(arena, 1024 * 1024); }
+
+  const char* Read(Address from) {
+    const size_t start = characters_.size();
+    char c;
+    while (safe::GuardedRead(from++, &c) && c != '\0' && characters_.Push(c)) {
+    }
+    if (!characters_.Push('\0')) {
+      characters_.Truncate(start);
+      return "";
+    }
+    return &characters_[start];
+  }
+
+ private:
+  safe::FixedVector<char> characters_;
+};
+
+uint64_t Auxv(const ProcessFacts& facts, uint64_t type) {
+  for (unsigned i = 0; i + 1 < facts.auxv_words; i += 2) {
+    if (facts.auxv[i] == type) return facts.auxv[i + 1];
+  }
+  return 0;
+}
+
+}  // namespace
+
+void GuessMemoryMap(const CrashContext& crash, const Runtime& runtime,
+                    const ThreadTable& threads, safe::Arena& arena, MemoryMap& map) {
+  const ProcessFacts& facts = runtime.facts;
+  Guesser guesser(arena);
+  Names names(arena);
+  // The program: its header is in the page of its program headers.
+  guesser.AddImage(AlignDown(Auxv(facts, AT_PHDR), kPageSize),
+                   names.Read(Auxv(facts, AT_EXECFN)));
+  safe::FixedVector<Address> addresses;
+  addresses.Reserve(arena, 2 * kMaxLinkMaps);
+  FindLinkMaps(facts.auxv, facts.auxv_words, addresses);
+  // r_debug, then a node and its name each. A module's bias is its header's address;
+  // the program's, which comes first, need not be.
+  for (size_t i = 3; i + 1 < addresses.size(); i += 2) {
+    link_map module;
+    if (safe::GuardedRead(addresses[i], &module)) {
+      guesser.AddImage(module.l_addr, names.Read(addresses[i + 1]));
+    }
+  }
+  guesser.AddReadable(Auxv(facts, AT_SYSINFO_EHDR), "r-xp", "[vdso]");
+  for (const Thread& thread : threads) {
+    guesser.AddReadable(thread.stack_pointer() - 128, "rw-p",
+                        thread.tid == crash.pid ? "[stack]" : "");
+    guesser.AddReadable(thread.registers.fs_base, "rw-p", "");
+  }
+  guesser.Write(map);
+}
+
+}  // namespace minicore
