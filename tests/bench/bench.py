@@ -51,6 +51,8 @@ def parse(arguments):
     parser.add_argument("--rounds", type=int, help="rounds of everything")
     parser.add_argument("--only", default=",".join(SECTIONS),
                         help="sections, of " + ",".join(SECTIONS))
+    parser.add_argument("--keep", action="store_true", help="with --only: keep the "
+                        "other sections of the run whose results are in --out")
     parser.add_argument("--ours", help="the library to measure, instead of "
                         "//:libminicore.so as it was just built")
     parser.add_argument("--docs", metavar="FILE", help="put the tables between the "
@@ -76,47 +78,75 @@ def index_figures(binary, options):
     return medians or found
 
 
-def measure(options, tools, directory):
-    """Runs the chosen sections; returns the raw figures."""
+class Bench:
+    """One run: what is compared, how often, and with which binaries."""
+
+    def __init__(self, options, tools, directory):
+        self.options = options
+        self.tools = tools
+        self.directory = directory
+        self.watch = stopwatch.Stopwatch(tools["measure"])
+        self.ours = options.ours or tools["ours"]
+        self.allocators = stopwatch.allocators(self.ours)
+        if stopwatch.STOCK not in self.allocators:
+            sys.exit("bench: libjemalloc2 is not installed: run tools/setup.sh")
+        if options.smoke:
+            for name in set(self.allocators) - {stopwatch.STOCK, stopwatch.OURS,
+                                                stopwatch.SYSTEM}:
+                del self.allocators[name]
+        default = 1 if options.smoke else 5 if options.quick else 11
+        self.rounds = options.rounds or default
+        self.scale = 0.001 if options.smoke else 0.4 if options.quick else 1
+
+    @staticmethod
     def say(text):
         print(text, file=sys.stderr, flush=True)
 
-    watch = stopwatch.Stopwatch(tools["measure"])
-    ours = options.ours or tools["ours"]
-    allocators = stopwatch.allocators(ours)
-    if stopwatch.STOCK not in allocators:
-        sys.exit("bench: libjemalloc2 is not installed: run tools/setup.sh")
-    if options.smoke:
-        allocators = {name: library for name, library in allocators.items()
-                      if name in (stopwatch.STOCK, stopwatch.OURS, stopwatch.SYSTEM)}
-    rounds = options.rounds or (1 if options.smoke else 5 if options.quick else 11)
-    scale = 0.001 if options.smoke else 0.4 if options.quick else 1
-    raw = {"machine": machine(), "rounds": rounds,
-           "command": "bazel run -c opt //tests/bench" + (
-               " -- " + " ".join(options.shown) if options.shown else "")}
-    if "malloc" in options.sections:
-        raw["malloc"] = malloc_bench.run(watch, tools["malloc_workloads"], allocators,
-                                         rounds, scale, say)
-    if ("instructions" in options.sections and not options.smoke and
-            instruction_bench.available()):
-        raw["instructions"] = instruction_bench.run(tools["malloc_workloads"],
-                                                    allocators, say)
-    if "programs" in options.sections:
+    def malloc(self, raw):
+        raw["malloc"] = malloc_bench.run(
+            self.watch, self.tools["malloc_workloads"], self.allocators, self.rounds,
+            self.scale, self.say)
+
+    def instructions(self, raw):
+        if not self.options.smoke and instruction_bench.available():
+            raw["instructions"] = instruction_bench.run(
+                self.tools["malloc_workloads"], self.allocators, self.say)
+
+    def programs(self, raw):
         raw["programs"], raw["absent"] = program_bench.run(
-            watch, tools["programs"], directory, allocators, rounds, scale, say)
-    if "startup" in options.sections:
+            self.watch, self.tools["programs"], self.directory, self.allocators,
+            self.rounds, self.scale, self.say)
+
+    def startup(self, raw):
         raw["startup"] = program_bench.run_startup(
-            watch, allocators, rounds, 2 if options.smoke else 100, say)
-    if "dump" in options.sections:
-        cases = (dump_bench.SMOKE if options.smoke else
-                 dump_bench.QUICK if options.quick else dump_bench.FULL)
-        raw["dump"] = dump_bench.run(watch, tools["dump_victim"],
-                                     allocators[stopwatch.STOCK], ours, directory,
-                                     cases, rounds, say)
-    if "index" in options.sections:
-        say("index")
-        raw["index"] = index_figures(tools["index_bench"], options)
-    return raw
+            self.watch, self.allocators, self.rounds, 2 if self.options.smoke else 100,
+            self.say)
+
+    def dump(self, raw):
+        cases = (dump_bench.SMOKE if self.options.smoke else
+                 dump_bench.QUICK if self.options.quick else dump_bench.FULL)
+        raw["dump"] = dump_bench.run(
+            self.watch, self.tools["dump_victim"], self.allocators[stopwatch.STOCK],
+            self.ours, self.directory, cases, self.rounds, self.say)
+
+    def index(self, raw):
+        self.say("index")
+        raw["index"] = index_figures(self.tools["index_bench"], self.options)
+
+    def run(self, folder):
+        """Runs the chosen sections, and writes after each what there is so far."""
+        raw = {}
+        if self.options.keep:
+            with open(os.path.join(folder, "results.json")) as file:
+                raw = json.load(file)
+        raw.update(machine=machine(), rounds=self.rounds,
+                   command=" ".join(["bazel run -c opt //tests/bench --"] +
+                                    self.options.shown))
+        for section in SECTIONS:
+            if section in self.options.sections:
+                getattr(self, section)(raw)
+                write(folder, raw)
+        return raw
 
 
 def write(folder, raw):
@@ -139,7 +169,7 @@ def main(arguments, tools):
     options = parse(arguments)
     options.shown = [name for name in ("--quick", "--smoke")
                      if getattr(options, name[2:])]
-    if options.only != ",".join(SECTIONS):
+    if options.only != ",".join(SECTIONS) and not options.keep:
         options.shown.append("--only=" + options.only)
     # `bazel run` starts programs in a folder of its own.
     os.chdir(os.environ.get("BUILD_WORKING_DIRECTORY", "."))
@@ -150,7 +180,7 @@ def main(arguments, tools):
             raw = json.load(file)
     else:
         with tempfile.TemporaryDirectory(prefix="minicore-bench-work-") as directory:
-            raw = measure(options, tools, directory)
+            raw = Bench(options, tools, directory).run(folder)
     write(folder, raw)
     print(report.markdown(raw))
     if options.docs:
