@@ -73,6 +73,12 @@ static_assert(kSmallClasses < kShadowLarge, "a class would read as a marker");
 // whether it lives.
 inline constexpr uint64_t kLargeGranuleMask = 0xff;
 
+// A large allocation that starts where none of its size did erases what earlier ones left
+// in its first bytes: shadow bytes up to here, words of `large` up to there. So a mark
+// inside of them is the younger one; further in, nobody knows.
+inline constexpr ByteCount kShadowErased = 64 * 1024;
+inline constexpr ByteCount kLargeErased = 16 * 1024 * 1024;
+
 // One chunk. `large_before` is the address of the large allocation that started in an
 // earlier chunk and covers the first byte of this one (or did: the shadow byte at that
 // address says whether it lives), so that an interior pointer of a 10 GiB allocation is

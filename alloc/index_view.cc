@@ -10,6 +10,14 @@ constexpr uint64_t kLookBack = kSmallMax >> kGranuleShift;
 constexpr uint64_t kGranulesPerPage = kPageSize >> kGranuleShift;
 constexpr uint64_t kNone = UINT64_MAX;
 
+// Freed allocations that are weighed against each other for one address. There are seldom
+// more than two; planes full of garbage have hundreds.
+constexpr int kMostCandidates = 16;
+
+// Slots on either side that are asked about each of them: as many as reach a page's
+// boundary for the sizes that have few neighbours in a page.
+constexpr int kMostNeighbours = 8;
+
 // Granules and pages are counted from the region. What lies below this has planes.
 ByteCount ReadableBytes(const IndexState& index) {
   // Acquire pairs with the release in region.cc: the planes are mapped up to here.
@@ -152,11 +160,12 @@ bool Covers(const Found& found, uint64_t offset) {
   return offset - (found.granule << kGranuleShift) < found.size;
 }
 
-// The large allocation that might cover `offset` from further back than a small one
-// reaches, by the words of its own chunk and then by the chunk's pointer. `at` judges a
-// start: LiveAt or FreedAt, as a template so that the live path stays one loop.
-template <typename At>
-Found LargeBefore(const IndexState& index, uint64_t offset, At at) {
+// Calls `consider(granule)` for the starts of large allocations, live or not, that might
+// cover `offset` from further back than a small one reaches: by the words of its own
+// chunk, the nearest first, then by the chunk's pointer. Until it returns false.
+template <typename Consider>
+void ForEachLargeBefore(const IndexState& index, uint64_t offset,
+                        Consider consider) {
   const uint64_t chunk = offset >> kChunkShift;
   const uint64_t first = chunk << (kChunkShift - kPageShift);
   for (uint64_t page = (offset >> kPageShift) + 1; page-- > first;) {
@@ -164,16 +173,15 @@ Found LargeBefore(const IndexState& index, uint64_t offset, At at) {
     if (word == 0) continue;
     const uint64_t granule =
         page * kGranulesPerPage + (word & kLargeGranuleMask);
-    if (granule > offset >> kGranuleShift) continue;
-    const Found found = at(granule);
-    if (found.size != 0) return found;
+    if (granule <= offset >> kGranuleShift && !consider(granule)) return;
   }
   const Address before =
       index.chunks[chunk].large_before.load(std::memory_order_relaxed);
   const uint64_t start = before - index.region;
   // Only from an earlier chunk; zero and any garbage fall out here.
-  if (start >= chunk << kChunkShift || start % kGranuleSize != 0) return {};
-  return at(start >> kGranuleShift);
+  if (start < chunk << kChunkShift && start % kGranuleSize == 0) {
+    consider(start >> kGranuleShift);
+  }
 }
 
 Found FindLive(const IndexState& index, uint64_t offset, ByteCount readable) {
@@ -190,9 +198,11 @@ Found FindLive(const IndexState& index, uint64_t offset, ByteCount readable) {
     if (start == lowest) break;
     granule = start - 1;
   }
-  const Found found = LargeBefore(index, offset, [&](uint64_t start) {
+  Found found;
+  ForEachLargeBefore(index, offset, [&](uint64_t start) {
     const uint8_t byte = ShadowAt(index, start);
-    return IsLarge(byte) ? LiveAt(index, start, byte, readable) : Found{};
+    if (IsLarge(byte)) found = LiveAt(index, start, byte, readable);
+    return found.size == 0;
   });
   return Covers(found, offset) ? found : Found{};
 }
@@ -217,40 +227,131 @@ Found LiveInPage(const IndexState& index, uint64_t offset, ByteCount readable) {
   return IsSmall(byte) ? LiveAt(index, start, byte, readable) : Found{};
 }
 
+// The slot around `offset` of a slab of which `neighbour` is a live allocation.
+uint64_t SlotOf(const Found& neighbour, uint64_t offset) {
+  const uint64_t known = neighbour.granule << kGranuleShift;
+  const uint64_t inside =
+      offset >= known
+          ? (offset - known) % neighbour.size
+          : (neighbour.size - (known - offset) % neighbour.size) %
+                neighbour.size;
+  return inside <= offset ? (offset - inside) >> kGranuleShift : kNone;
+}
+
+// True if a live allocation starts behind `offset` and before the end of `freed`: then its
+// memory has been used again, at least in part. Looks no further than a small allocation
+// is long.
+bool IsReused(const IndexState& index, const Found& freed, uint64_t offset,
+              ByteCount readable) {
+  const uint64_t granule = offset >> kGranuleShift;
+  uint64_t end = freed.granule + (freed.size >> kGranuleShift);
+  if (end > granule + kLookBack) end = granule + kLookBack;
+  if (end > readable >> kGranuleShift) end = readable >> kGranuleShift;
+  const uint64_t live =
+      SearchUp<LiveMask>(index, granule + 1, AlignUp(end, 16));
+  return live != kNone && live < end;
+}
+
+// What the place `offset` says of a slab with slots of `size`: 3 if one lives there, 1 if
+// one was freed there, -1 if something else began there, 0 if nothing did.
+int SlotEvidence(const IndexState& index, uint64_t offset, ByteCount size,
+                 ByteCount readable) {
+  if (offset >= readable) return 0;  // also below zero
+  const uint64_t granule = offset >> kGranuleShift;
+  const uint8_t byte = ShadowAt(index, granule);
+  const Found live = LiveAt(index, granule, byte, readable);
+  if (live.size != 0) return live.size == size ? 3 : -1;
+  const Found freed = FreedAt(index, granule, readable);
+  return freed.size == size ? 1 : freed.size != 0 ? -1 : 0;
+}
+
+// How much its neighbours speak for a freed allocation. A slab is a row of equals that
+// begins and ends on pages: next to a slot that does not begin on one lies another slot,
+// and when something else has begun there, this slab is no more. (Or that slot was never
+// used; slots are first used in order, so that is likelier for those behind.)
+int Evidence(const IndexState& index, const Found& freed, ByteCount readable) {
+  const ByteCount size = freed.size;
+  const uint64_t start = freed.granule << kGranuleShift;
+  int evidence = 0;
+  uint64_t slot = start;
+  for (int step = 0; step < kMostNeighbours; ++step) {
+    const bool certain = slot % kPageSize != 0;
+    slot -= size;
+    const int before = SlotEvidence(index, slot, size, readable);
+    if (before > 0) evidence += before;
+    if (before < 0 && certain) evidence -= 3 * kMostNeighbours;
+    if (before < 0 || !certain) break;
+  }
+  slot = start;
+  for (int step = 0; step < kMostNeighbours; ++step) {
+    slot += size;
+    const bool certain = slot % kPageSize != 0;
+    const int after = SlotEvidence(index, slot, size, readable);
+    if (after > 0) evidence += after;
+    if (after < 0 && certain) evidence -= kMostNeighbours;
+    if (after < 0 || !certain) break;
+  }
+  return evidence;
+}
+
+// What was freed at `offset`, by the marks within reach of a small allocation. Marks of
+// several allocations that were here at different times may cover the address; among
+// those with the same evidence the nearest is as good as any.
+Found FreedByMarks(const IndexState& index, uint64_t offset, uint64_t lowest,
+                   ByteCount readable) {
+  Found best;
+  int most = 0;
+  int candidates = 0;
+  for (uint64_t next = (offset >> kGranuleShift) + 1; next > lowest;) {
+    next = SearchDown<FreedMask>(index, next - 1, lowest);
+    if (next == kNone) break;
+    const Found found = FreedAt(index, next, readable);
+    if (!Covers(found, offset)) continue;
+    if (++candidates > kMostCandidates) break;
+    if (IsReused(index, found, offset, readable)) continue;
+    if (found.size > kSmallMax) {
+      // It has erased what was inside of it, so what starts here or above is younger.
+      return best.size != 0 ? best : found;
+    }
+    const int evidence = Evidence(index, found, readable);
+    if (best.size == 0 || evidence > most) {
+      most = evidence;
+      best = found;
+    }
+  }
+  return best;
+}
+
+// What was freed at `offset`. The slab of a live neighbour is certain; else marks decide.
+// Those inside of a large allocation are younger than it as far as it erases such marks;
+// farther in than that the large one wins, since its own marks are still whole.
 Found FindFreed(const IndexState& index, uint64_t offset, ByteCount readable) {
   const uint64_t granule = offset >> kGranuleShift;
   const Found neighbour = LiveInPage(index, offset, readable);
   if (neighbour.size != 0) {
-    const ByteCount known = neighbour.granule << kGranuleShift;
-    const ByteCount distance = offset >= known
-                                   ? (offset - known) % neighbour.size
-                                   : (neighbour.size -
-                                      (known - offset) % neighbour.size) %
-                                         neighbour.size;
-    const uint64_t slot = (offset - distance) >> kGranuleShift;
-    if (distance <= offset && ShadowAt(index, slot) == kShadowFreed) {
+    const uint64_t slot = SlotOf(neighbour, offset);
+    if (slot != kNone && ShadowAt(index, slot) == kShadowFreed) {
       return {slot, neighbour.size};
     }
   }
-  uint64_t lowest = granule >= kLookBack ? granule - kLookBack + 1 : 0;
   // What was freed below a live allocation has been reused by it.
+  uint64_t lowest = granule >= kLookBack ? granule - kLookBack + 1 : 0;
   const uint64_t live = SearchDown<LiveMask>(index, granule, lowest);
   if (live != kNone) lowest = live + 1;
-  uint64_t start = granule;
-  while (start >= lowest) {
-    start = SearchDown<FreedMask>(index, start, lowest);
-    if (start == kNone) break;
+  const Found near = FreedByMarks(index, offset, lowest, readable);
+  if (live != kNone) return near;
+  Found far;
+  ForEachLargeBefore(index, offset, [&](uint64_t start) {
     const Found found = FreedAt(index, start, readable);
-    if (Covers(found, offset)) return found;
-    if (start == 0) break;
-    --start;
-  }
-  if (live != kNone) return {};
-  const Found found = LargeBefore(index, offset, [&](uint64_t at) {
-    const Found freed = FreedAt(index, at, readable);
-    return freed.size > kSmallMax ? freed : Found{};
+    if (found.size > kSmallMax && Covers(found, offset) &&
+        !IsReused(index, found, offset, readable)) {
+      far = found;
+    }
+    return far.size == 0 && !IsLarge(ShadowAt(index, start));
   });
-  return Covers(found, offset) ? found : Found{};
+  const bool erased =
+      offset - (far.granule << kGranuleShift) < kShadowErased;
+  return far.size == 0 || (near.size != 0 && erased) ? near : far;
 }
 
 Allocation Describe(const IndexState& index, const Found& found,

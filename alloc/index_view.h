@@ -5,8 +5,9 @@
 // bytes. No lock, no allocation, no hand-over from the writers; terminates on any
 // contents of the planes.
 //
-// Bounds: one resolution looks at no more than 14 KiB / 16 shadow bytes, 512 words of
-// `large` and one ChunkEntry.
+// Bounds: to find what lives at an address takes no more than 14 KiB / 16 shadow bytes,
+// 512 words of `large` and one ChunkEntry; to find what was freed there some twenty times
+// as much, in planes full of garbage, and about twice as much in real ones.
 //
 // Why staleness is harmless: a single load decides whether a start is live. An
 // allocation whose shadow byte is not yet written has not left malloc; one whose byte is

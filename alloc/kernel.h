@@ -53,6 +53,12 @@ inline bool Advise(AddressRange range, int advice) {
          Call(SYS_madvise, range.begin, range.size(), advice) == 0;
 }
 
+// MADV_DONTNEED for pages that are locked in memory; Linux 5.18.
+inline bool DiscardLocked(AddressRange range) {
+  constexpr int kDontNeedLocked = 24;
+  return Advise(range, kDontNeedLocked);
+}
+
 // Shows `name` as [anon:name] in /proc/self/maps. Kernels before 5.17, or built without
 // CONFIG_ANON_VMA_NAME, answer EINVAL; nothing depends on it.
 inline void Name(AddressRange range, const char* name) {

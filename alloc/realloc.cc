@@ -24,10 +24,11 @@ struct Old {
   bool wipe = false;
 };
 
-Old Inspect(const void* pointer) {
+Old Inspect(const void* pointer, const char* function) {
   Old old;
   old.offset = OffsetOf(g_index_state, pointer);
   old.indexed = IsIndexed(old.offset);
+  if (MINICORE_UNLIKELY(!old.indexed)) CheckForeign(pointer, function);
   uint8_t byte = 0;
   if (MINICORE_LIKELY(old.indexed)) {
     byte = StartByte(g_index_state, old.offset);
@@ -104,8 +105,7 @@ bool IsAligned(const void* pointer, int flags) {
 
 void* Reallocate(void* pointer, size_t size, int flags, const char* function) {
   size = AtLeastGranule(size);
-  const Old old = Inspect(pointer);
-  if (MINICORE_UNLIKELY(!old.indexed)) CheckForeign(pointer, function);
+  const Old old = Inspect(pointer, function);
   if (old.extent_tag != kNoTag) {
     flags = (flags & (kAlignMask | MALLOCX_ZERO)) |
             TaggedExtentFlags(old.extent_tag);
@@ -131,8 +131,7 @@ void* Reallocate(void* pointer, size_t size, int flags, const char* function) {
 
 size_t ResizeInPlace(void* pointer, size_t size, size_t extra, int flags) {
   size = AtLeastGranule(size);
-  const Old old = Inspect(pointer);
-  if (!old.indexed) CheckForeign(pointer, "xallocx");
+  const Old old = Inspect(pointer, "xallocx");
   // Small ones keep their class, as in jemalloc. A secret that shrinks would leave its
   // tail behind unwiped: not in place, then.
   if (old.usable <= kSmallMax || old.wipe) return old.usable;

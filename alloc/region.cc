@@ -154,28 +154,13 @@ bool TakeAddressSpace(ByteCount size, ByteCount alignment, Taken* taken) {
   return true;
 }
 
-// Plain memory, outside the region: the index will call it unknown.
-void* MapOutsideRegion(size_t size, size_t alignment) {
-  if (size > SIZE_MAX - alignment) return nullptr;
-  const ByteCount mapped = size + alignment;
-  const Address base = kernel::Map(mapped, PROT_READ | PROT_WRITE);
-  if (base == 0) return nullptr;
-  const Address begin = AlignUp(base, alignment);
-  kernel::Unmap({base, begin});
-  kernel::Unmap({begin + size, base + mapped});
-  kernel::Name({begin, begin + size}, "minicore plain heap");
-  // Before the address leaves: free() believes a foreign pointer only with this flag.
-  g_index_state.flags.fetch_or(kIndexUnindexedHeap, std::memory_order_relaxed);
-  return reinterpret_cast<void*>(begin);
-}
-
 }  // namespace
 
 Address AllocateExtent(ByteCount size, ByteCount alignment, ExtentKind kind) {
   if (!RegionIsReady()) return 0;
-  if (kind == ExtentKind::kHidden) size = AlignUp(size, kChunkSize);
+  if (kind == ExtentKind::kApart) size = AlignUp(size, kChunkSize);
   if (size >= kChunkSize && alignment < kChunkSize) alignment = kChunkSize;
-  if (kind == ExtentKind::kHidden && alignment < kChunkSize) {
+  if (kind == ExtentKind::kApart && alignment < kChunkSize) {
     alignment = kChunkSize;
   }
   Taken taken;
@@ -184,7 +169,7 @@ Address AllocateExtent(ByteCount size, ByteCount alignment, ExtentKind kind) {
   // What alignment skipped is made accessible with ordinary extents, so that the heap
   // stays one mapping instead of two more for each gap.
   const AddressRange extent{
-      region + (kind == ExtentKind::kHidden ? taken.begin : taken.from),
+      region + (kind == ExtentKind::kApart ? taken.begin : taken.from),
       region + taken.end};
   if (!CommitPlanes(taken.end) || !kernel::MakeReadWrite(extent)) {
     // Give the address space back if nobody took more meanwhile: a program that tries
@@ -197,31 +182,15 @@ Address AllocateExtent(ByteCount size, ByteCount alignment, ExtentKind kind) {
   return region + taken.begin;
 }
 
-}  // namespace minicore
-
-// The three symbols of jemalloc's extent_mmap.c, whose object file the build removes from
-// the archive (rename_jemalloc.sh). Contracts: jemalloc 5.3.0 src/extent_mmap.c.
-extern "C" {
-
-// Never unmap; set here, since the member that defined it is gone, and fixed by
-// je_malloc_conf_2_conf_harder (jemalloc_config.cc).
-bool je_opt_retain = true;
-
-void* je_extent_alloc_mmap(void* new_addr, size_t size, size_t alignment,
-                           bool* zero, bool* commit) {
-  // A wish for an address is a try to grow in place; retained extents are never merged
-  // across mappings, so jemalloc 5.3.0 does not ask while `retain` is on.
-  if (new_addr != nullptr) return nullptr;
-  void* extent = reinterpret_cast<void*>(minicore::AllocateExtent(
-      size, alignment, minicore::ExtentKind::kOrdinary));
-  if (extent == nullptr) extent = minicore::MapOutsideRegion(size, alignment);
-  if (extent == nullptr) return nullptr;
-  *zero = true;
-  *commit = true;
-  return extent;
+bool InRegion(AddressRange range) {
+  const IndexState& index = g_index_state;
+  return AddressRange{index.region, index.region + index.region_bytes}.Contains(
+      range);
 }
 
-// True: "not done, keep it".
-bool je_extent_dalloc_mmap(void*, size_t) { return true; }
+bool RetireExtent(AddressRange range) {
+  kernel::Advise(range, MADV_DONTDUMP);
+  return kernel::Advise(range, MADV_DONTNEED) || kernel::DiscardLocked(range);
+}
 
-}  // extern "C"
+}  // namespace minicore

@@ -29,7 +29,7 @@ namespace minicore {
 
 enum class ExtentKind {
   kOrdinary,  // in core files of the kernel and of gcore, as any heap
-  kHidden,    // MADV_DONTDUMP stays; begins and ends on a chunk, alone in it
+  kApart,     // whole chunks of its own; MADV_DONTDUMP stays
 };
 
 // Memory for an extent: zeroed, readable and writable, `alignment` (a power of two, at
@@ -40,6 +40,17 @@ enum class ExtentKind {
 // Returns: an address of the region; 0 if it is used up, could not be reserved
 //          (RLIMIT_AS), or the kernel has no memory.
 Address AllocateExtent(ByteCount size, ByteCount alignment, ExtentKind kind);
+
+// True if the whole range lies in the region.
+//
+// Context: any.
+bool InRegion(AddressRange range);
+
+// Gives the memory of a whole extent back for good, not its address space.
+//
+// Context: ordinary or inside malloc.
+// Returns: false if the kernel refused.
+bool RetireExtent(AddressRange range);
 
 }  // namespace minicore
 

@@ -13,9 +13,40 @@ void CoverChunks(const IndexState& index, uint64_t offset, ByteCount size) {
   }
 }
 
+uint64_t SizeWord(uint64_t offset, ByteCount size) {
+  return size | (offset & (kPageSize - 1)) >> kGranuleShift;
+}
+
+template <typename T>
+void Erase(std::atomic<T>* begin, std::atomic<T>* end) {
+  // Looks before it writes: most of it is zero, and stays unallocated then.
+  for (; begin < end; ++begin) {
+    if (begin->load(std::memory_order_relaxed) != 0) {
+      begin->store(0, std::memory_order_relaxed);
+    }
+  }
+}
+
+// Erases what earlier allocations left inside of this one, as far as index_format.h says.
+// The memory is ours and not yet published: nobody else writes there.
+void EraseStale(const IndexState& index, uint64_t offset, ByteCount size) {
+  const ByteCount granules =
+      (size < kShadowErased ? size : kShadowErased) >> kGranuleShift;
+  // Eight shadow bytes at a time, between the first ones, which are written anyway, and
+  // the last few, which stay.
+  const uint64_t first = AlignUp((offset >> kGranuleShift) + 2, 8);
+  const uint64_t last =
+      AlignDown((offset >> kGranuleShift) + granules, 8);
+  auto* words = reinterpret_cast<std::atomic<uint64_t>*>(index.shadow);
+  Erase(words + first / 8, words + last / 8);
+  const ByteCount pages =
+      (size < kLargeErased ? size : kLargeErased) >> kPageShift;
+  std::atomic<uint64_t>* large = index.large + (offset >> kPageShift);
+  Erase(large + 1, large + pages);
+}
+
 void StoreSize(const IndexState& index, uint64_t offset, ByteCount size) {
-  const uint64_t granule = (offset & (kPageSize - 1)) >> kGranuleShift;
-  index.large[offset >> kPageShift].store(size | granule,
+  index.large[offset >> kPageShift].store(SizeWord(offset, size),
                                           std::memory_order_release);
 }
 
@@ -23,6 +54,11 @@ void StoreSize(const IndexState& index, uint64_t offset, ByteCount size) {
 
 void RecordLarge(const IndexState& index, uint64_t offset, ByteCount size,
                  uint8_t mark) {
+  // Memory that comes back from a thread's cache has its old word.
+  if (index.large[offset >> kPageShift].load(std::memory_order_relaxed) !=
+      SizeWord(offset, size)) {
+    EraseStale(index, offset, size);
+  }
   StoreSize(index, offset, size);
   CoverChunks(index, offset, size);
   std::atomic<uint8_t>* start = index.shadow + (offset >> kGranuleShift);

@@ -10,10 +10,6 @@
 namespace minicore {
 namespace {
 
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24  // Linux 5.18
-#endif
-
 // One tag with extents of its own. The hooks come first: jemalloc hands back their
 // address, and from it the hooks know their tag.
 struct TaggedArena {
@@ -41,7 +37,7 @@ void* AllocateHook(extent_hooks_t* hooks, void* new_addr, size_t size,
   // Whole chunks in any case: a chunk has one tag.
   const Address begin = AllocateExtent(
       size, alignment < kChunkSize ? kChunkSize : alignment,
-      ExtentKind::kHidden);
+      ExtentKind::kApart);
   if (begin == 0) return nullptr;
   const AddressRange extent{begin, begin + AlignUp(size, kChunkSize)};
   if (!arena->hidden) {
@@ -72,7 +68,7 @@ bool PurgeHook(extent_hooks_t*, void* address, size_t, size_t offset,
   const AddressRange range{begin, begin + length};
   // Locked pages refuse MADV_DONTNEED; they would stay, and not be zeros.
   return !kernel::Advise(range, MADV_DONTNEED) &&
-         !kernel::Advise(range, MADV_DONTNEED_LOCKED);
+         !kernel::DiscardLocked(range);
 }
 
 // Extents are metadata to us: any cut and any join is fine. Null would forbid them and

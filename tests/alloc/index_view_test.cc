@@ -289,6 +289,19 @@ TEST(IndexView, TheSlabOfALiveNeighbourWinsOverStaleBytes) {
   ExpectFreed(index, 0x9000 + 96 + 50, 0x9000 + 96, 96);
 }
 
+TEST(IndexView, AMarkInsideAFreedLargeAllocationIsYoungerWhereThoseAreErased) {
+  MadeUpIndex index;
+  const uint64_t begin = 0x9000;
+  MakeLarge(index, begin, 0x80000, kShadowFreed);
+  for (ByteCount inside : {kShadowErased - 0x1000, kShadowErased + 0x1000}) {
+    index.SetShadow(begin + inside, kShadowFreed);
+    index.SetShadow(begin + inside + 16, kShadowNotLive | 20);
+  }
+  ExpectFreed(index, begin + kShadowErased - 0x1000 + 50,
+              begin + kShadowErased - 0x1000, 1024);
+  ExpectFreed(index, begin + kShadowErased + 0x1000 + 50, begin, 0x80000);
+}
+
 TEST(IndexView, ALiveAllocationThatReachesIntoThePageIsANeighbour) {
   MadeUpIndex index;
   const uint64_t live = 0x9000 - 1280;  // ends in the middle of the page

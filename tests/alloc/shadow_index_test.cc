@@ -63,6 +63,30 @@ TEST(ShadowIndex, ALargeAllocationIsKnownUntilItIsRetired) {
   EXPECT_EQ(ResolveAt(index, at + size - 1).size, size);
 }
 
+TEST(ShadowIndex, ALargeAllocationErasesWhatWasFreedInside) {
+  MadeUpIndex index(4);
+  const uint64_t at = 0x10040;
+  const ByteCount size = 0x20000;
+  const uint64_t before = 0x10000 - 16, after = 0x33000;  // these stay
+  RecordSmall(index.state(), before, 1);
+  RecordSmall(index.state(), after, 4);
+  for (uint64_t inside = 0; inside < size; inside += 0x3000) {
+    RecordLarge(index.state(), at + inside, 0x4000);
+    Retire(index.state(), at + inside);
+    RecordSmall(index.state(), at + inside + 0x1c40, 20);
+    Retire(index.state(), at + inside + 0x1c40);
+  }
+  RecordLarge(index.state(), at, size);
+  Retire(index.state(), at);
+  for (uint64_t inside = 0; inside < size; inside += 16) {
+    const Allocation found = ResolveAt(index, at + inside);
+    ASSERT_EQ(found.begin, index.at(at)) << inside;
+    ASSERT_EQ(found.size, size) << inside;
+  }
+  EXPECT_EQ(ResolveAt(index, before).size, 16u);
+  EXPECT_EQ(ResolveAt(index, after).size, 64u);
+}
+
 TEST(ShadowIndex, AResizedLargeAllocationHasItsNewSizeInEveryChunk) {
   MadeUpIndex index(8);
   const uint64_t at = 0x1000;

@@ -1,0 +1,138 @@
+// jemalloc's own interface, under its public names, keeps the index right.
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <string.h>
+
+#undef JEMALLOC_NO_RENAME  // the names that programs use
+#include <jemalloc/jemalloc.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/alloc/heap_view.h"
+
+// As a program would; jemalloc reads it when the first malloc runs.
+const char* malloc_conf = "lg_tcache_max:14";
+
+namespace minicore {
+namespace {
+
+template <typename T>
+T Ctl(const std::string& name) {
+  T value{};
+  size_t size = sizeof(value);
+  EXPECT_EQ(mallctl(name.c_str(), &value, &size, nullptr, 0), 0) << name;
+  return value;
+}
+
+TEST(JemallocApi, MallocxAndFriendsAreKnown) {
+  for (int flags : {0, MALLOCX_ZERO, MALLOCX_ALIGN(64), MALLOCX_ALIGN(8192),
+                    MALLOCX_TCACHE_NONE, MALLOCX_ARENA(0)}) {
+    for (size_t size : {1, 8, 100, 5000, 14336, 20000, 3 << 20}) {
+      void* pointer = mallocx(size, flags);
+      EXPECT_EQ(sallocx(pointer, 0), nallocx(size, flags));
+      EXPECT_TRUE(IsKnownWhole(pointer, sallocx(pointer, 0)));
+      pointer = rallocx(pointer, size * 3, flags);
+      EXPECT_TRUE(IsKnownWhole(pointer, sallocx(pointer, 0)));
+      dallocx(pointer, flags & ~MALLOCX_ARENA(4094));
+      EXPECT_NE(Find(pointer).state, AllocationState::kLive);
+    }
+  }
+}
+
+TEST(JemallocApi, RallocxKeepsAlignmentAndZeroes) {
+  auto* bytes = static_cast<char*>(mallocx(100, MALLOCX_ALIGN(4096)));
+  memset(bytes, 1, sallocx(bytes, 0));
+  const size_t before = sallocx(bytes, 0);
+  bytes = static_cast<char*>(
+      rallocx(bytes, 70000, MALLOCX_ALIGN(4096) | MALLOCX_ZERO));
+  EXPECT_EQ(AddressOf(bytes) % 4096, 0u);
+  EXPECT_EQ(bytes[0], 1);
+  for (size_t i = before; i < sallocx(bytes, 0); ++i) ASSERT_EQ(bytes[i], 0);
+  dallocx(bytes, 0);
+}
+
+TEST(JemallocApi, XallocxChangesTheKnownSizeInPlace) {
+  void* pointer = mallocx(8 << 20, 0);
+  const size_t shrunk = xallocx(pointer, 1 << 20, 0, 0);
+  EXPECT_TRUE(IsKnownWhole(pointer, shrunk));
+  EXPECT_EQ(shrunk, sallocx(pointer, 0));
+  const size_t grown = xallocx(pointer, 2 << 20, 1 << 20, 0);
+  EXPECT_EQ(grown, sallocx(pointer, 0));
+  EXPECT_TRUE(IsKnownWhole(pointer, grown));
+  EXPECT_EQ(xallocx(pointer, SIZE_MAX / 2, 0, 0), grown);
+  EXPECT_TRUE(IsKnownWhole(pointer, grown));
+  sdallocx(pointer, 2 << 20, 0);
+  EXPECT_EQ(Find(pointer).state, AllocationState::kFreed);
+  pointer = mallocx(100, 0);
+  EXPECT_EQ(xallocx(pointer, 5000, 0, 0), 112u);
+  sdallocx(pointer, 5, 0);  // a wrong size does no harm
+  EXPECT_EQ(Find(pointer).state, AllocationState::kFreed);
+}
+
+TEST(JemallocApi, MallctlTalksToTheMallocThatServes) {
+  std::vector<void*> blocks;
+  const auto allocated = [] {
+    uint64_t epoch = 1;
+    size_t size = sizeof(epoch);
+    mallctl("epoch", &epoch, &size, &epoch, size);
+    return Ctl<size_t>("stats.allocated");
+  };
+  blocks.reserve(10);
+  const size_t before = allocated();
+  for (int i = 0; i < 10; ++i) blocks.push_back(malloc(1 << 20));
+  EXPECT_GE(allocated(), before + (9u << 20));  // thread caches move a little
+  for (void* block : blocks) free(block);
+  size_t mib[4];
+  size_t length = 4;
+  EXPECT_EQ(mallctlnametomib("arenas.narenas", mib, &length), 0);
+  unsigned arenas = 0;
+  size_t size = sizeof(arenas);
+  EXPECT_EQ(mallctlbymib(mib, length, &arenas, &size, nullptr, 0), 0);
+  EXPECT_GT(arenas, 0u);
+}
+
+TEST(JemallocApi, WhatTheIndexNeedsCannotBeTurnedOff) {
+  EXPECT_FALSE(Ctl<bool>("opt.hpa"));
+  EXPECT_TRUE(Ctl<bool>("opt.retain"));
+  EXPECT_STREQ(Ctl<const char*>("opt.dss"), "disabled");
+}
+
+TEST(JemallocApi, TheProgramsMallocConfIsRead) {
+  EXPECT_EQ(Ctl<size_t>("opt.tcache_max"), size_t{1} << 14);
+}
+
+TEST(JemallocApi, StatsGoToTheProgramsWriter) {
+  std::string output;
+  malloc_stats_print(
+      [](void* to, const char* text) {
+        static_cast<std::string*>(to)->append(text);
+      },
+      &output, "gblxemd");
+  EXPECT_NE(output.find("jemalloc"), std::string::npos);
+}
+
+// An arena that is reset or destroyed takes its allocations with it.
+TEST(JemallocApi, AnArenaThatIsResetOrDestroyedLeavesNothingLive) {
+  for (const char* end : {"reset", "destroy"}) {
+    const auto arena = Ctl<unsigned>("arenas.create");
+    const int flags = MALLOCX_ARENA(arena) | MALLOCX_TCACHE_NONE;
+    std::vector<void*> blocks;
+    for (size_t size : {16, 100, 5000, 20000, 3 << 20}) {
+      blocks.push_back(mallocx(size, flags));
+      ASSERT_EQ(Find(blocks.back()).state, AllocationState::kLive);
+    }
+    void* other = malloc(100);
+    const std::string name = "arena." + std::to_string(arena) + "." + end;
+    EXPECT_EQ(mallctl(name.c_str(), nullptr, nullptr, nullptr, 0), 0);
+    for (void* block : blocks) {
+      EXPECT_NE(Find(block).state, AllocationState::kLive) << end;
+    }
+    EXPECT_EQ(Find(other).state, AllocationState::kLive);
+    free(other);
+  }
+}
+
+}  // namespace
+}  // namespace minicore
