@@ -123,9 +123,9 @@ struct sigaction DefaultAction() {
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   // Ends up as kFatalMask: libc leaves its own two signals out, which is why the handler
   // sets the mask again.
-  sigfillset(&action.sa_mask);
-  sigdelset(&action.sa_mask, SIGSEGV);
-  sigdelset(&action.sa_mask, SIGBUS);
+  for (int signal = 1; signal <= 64; ++signal) {
+    if ((kFatalMask & SignalBit(signal)) != 0) sigaddset(&action.sa_mask, signal);
+  }
   return action;
 }
 

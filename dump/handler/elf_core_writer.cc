@@ -148,8 +148,6 @@ int ElfCoreWriter::WritePiece(AddressRange range) {
   return 0;
 }
 
-// The clock is read for every piece: it costs as much as copying a few of them, and no
-// piece is small enough to be worth the trouble of asking less often.
 int ElfCoreWriter::WriteSegment(const Segment& segment) {
   int error = PadTo(segment.file_offset);
   if (error != 0) return error;

@@ -149,9 +149,10 @@ void Tell(const DumpResult& result) {
 }
 
 // As they were, while a dump needs them: two for its guarded copies, SIGSYS for calls
-// that a seccomp filter answers with a signal.
-constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGSYS};
-constexpr int kFaultSignalCount = 3;
+// that a seccomp filter answers with a signal, the others for what else a scribbled
+// dumper may run into.
+constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGSYS, SIGILL, SIGFPE, SIGTRAP};
+constexpr int kFaultSignalCount = 6;
 safe::KernelSigaction g_old_faults[kFaultSignalCount];
 
 void TakeFaultSignals() {
@@ -169,6 +170,10 @@ void GoOn() {
   }
   g_thawed = ThawThreads();
 }
+
+// The signal that the process is to die of, if the dumper itself faults beyond repair.
+int g_first_signal = 0;
+siginfo_t g_first_info;
 
 struct Request {
   CrashContext crash;
@@ -337,6 +342,22 @@ void LearnFilter() {
   }
 }
 
+// Ends the process by the signal that began it all, though the dumper has run into
+// `signal`: it is pending when the handler returns, and taken before the faulting
+// instruction is tried again. Should that fail, the fault repeats, blocked, and kills.
+void DieOfFirst(int signal, ucontext_t* context) {
+  const int first = g_first_signal != 0 ? g_first_signal : signal;
+  const safe::KernelSigaction none = {nullptr, 0, nullptr, 0};
+  safe::SigAction(signal, &none, nullptr);
+  safe::SigAction(first, &none, nullptr);
+  const uint64_t all = ~uint64_t{0};
+  safe::SigProcMask(SIG_SETMASK, &all, nullptr);
+  safe::Syscall(SYS_rt_tgsigqueueinfo, OwnPid(), OwnTid(), first,
+                safe::Word(&g_first_info));
+  context->uc_sigmask.__val[0] |= 1ul << (signal - 1);
+  context->uc_sigmask.__val[0] &= ~(1ul << (first - 1));
+}
+
 // A fault of the dumper itself: in a guarded copy, in a phase, or of a system call that
 // a filter forbids.
 // Returns: whether it can go on.
@@ -346,7 +367,7 @@ bool FixupOwnFault(int signal, const siginfo_t* info, ucontext_t* context) {
     context->uc_mcontext.gregs[REG_RAX] = -EPERM;
     return true;
   }
-  return (signal == SIGSEGV || signal == SIGBUS) && safe::FixupFault(context);
+  return safe::FixupFault(context);
 }
 
 }  // namespace
@@ -358,10 +379,7 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
   const int pid = OwnPid();
   const int tid = OwnTid();
   if (g_dumper.load(std::memory_order_acquire) == Elector(pid, tid)) {
-    if (FixupOwnFault(signal, info, context)) return;
-    const safe::KernelSigaction none = {nullptr, 0, nullptr, 0};
-    safe::SigAction(signal, &none, nullptr);
-    context->uc_sigmask.__val[0] |= 1ul << (signal - 1);
+    if (!FixupOwnFault(signal, info, context)) DieOfFirst(signal, context);
     return;
   }
   // The kernel does not let a sent signal's default action reach a namespace's init
@@ -379,6 +397,8 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
   Request request{};
   request.crash = MakeContext(signal, info, context);
   request.runtime = &g_runtime;
+  g_first_signal = signal;
+  __builtin_memcpy(&g_first_info, info, sizeof(g_first_info));
   Run(request);
   DieAsBefore(request.crash);
 }

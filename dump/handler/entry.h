@@ -21,11 +21,14 @@
 
 namespace minicore {
 
-// Every signal but four: SIGSEGV and SIGBUS, which GuardedCopy() needs, SIGSYS, by which
-// a seccomp filter may answer, and the freeze signal, by which the watchdog ticks.
+constexpr uint64_t SignalBit(int signal) { return uint64_t{1} << (signal - 1); }
+
+// Every signal but those of faults (SIGSEGV and SIGBUS of guarded copies, SIGSYS of
+// seccomp filters, all of a dumper gone wrong) and the freeze signal, by which the
+// watchdog ticks.
 inline constexpr uint64_t kFatalMask =
-    ~(uint64_t{1} << (SIGSEGV - 1) | uint64_t{1} << (SIGBUS - 1) |
-      uint64_t{1} << (SIGSYS - 1) | uint64_t{1} << (kFreezeSignal - 1));
+    ~(SignalBit(SIGSEGV) | SignalBit(SIGBUS) | SignalBit(SIGSYS) | SignalBit(SIGILL) |
+      SignalBit(SIGFPE) | SignalBit(SIGTRAP) | SignalBit(kFreezeSignal));
 
 // Set by install before any handler is; constant-initialised to "off".
 extern Runtime g_runtime;

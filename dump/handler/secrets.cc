@@ -10,7 +10,6 @@ struct Search {
   const Runtime* runtime;
   Redactor* redactor;
   Outcome* outcome;
-  unsigned looks;
 };
 
 // The usable size of an allocation is more than what was asked for: of a short string in
@@ -34,7 +33,7 @@ bool AddAllocation(void* context, const Allocation& allocation) {
   search.redactor->AddSecret(allocation.range(), HoleReason::kSecret, allocation.tag,
                              true);
   AddShortString(allocation, *search.redactor);
-  return ++search.looks % 1024 != 0 || !search.outcome->Late();
+  return !search.outcome->Late();
 }
 
 }  // namespace
@@ -43,7 +42,7 @@ void FindSecrets(const Runtime& runtime, safe::Arena& arena, Redactor& redactor,
                  Outcome& outcome) {
   redactor.Reserve(arena);
   const IndexState& index = *runtime.index;
-  Search search = {&runtime, &redactor, &outcome, 0};
+  Search search = {&runtime, &redactor, &outcome};
   const ByteCount committed = index.committed.load(std::memory_order_acquire);
   for (ByteCount at = 0; at < committed && index.chunks != nullptr; at += kChunkSize) {
     const ChunkEntry& chunk = index.chunks[at >> kChunkShift];

@@ -183,8 +183,7 @@ void Walk::Keep(Reached reached, uint8_t tag, ByteCount whole) {
 bool Walk::ScanReached(Reached& reached) {
   if (reached.scanned) return true;
   if (runtime_.policy.hops != 0 && reached.hops >= runtime_.policy.hops) return true;
-  // Reads the clock once for many words: a call costs as much as following ten.
-  if (++looks_ % 64 == 0 && outcome_.Late()) return false;
+  if (outcome_.Late()) return false;
   uint64_t block[128];
   const AddressRange range = reached.range;
   const auto hops = static_cast<uint16_t>(reached.hops + (reached.hops < 0xffff));

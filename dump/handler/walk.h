@@ -63,7 +63,6 @@ class Walk {
   bool directly_ = false;
   bool full_ = false;
   bool metadata_ = false;    // outside the budget
-  unsigned looks_ = 0;       // since the clock was read
 };
 
 }  // namespace minicore
