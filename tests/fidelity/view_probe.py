@@ -14,8 +14,8 @@ _REGISTERS = (
 _MAX_FRAMES = 400
 # Scalars per frame that are followed to.
 _LEAVES = 3000
-# Of an array or a string; as many as any container of the victims has.
-_ELEMENTS = 2000
+# Of an array or a string; more than any container of the victims has.
+_ELEMENTS = 1000
 
 
 def execute(command):

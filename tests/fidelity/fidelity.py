@@ -1,0 +1,215 @@
+"""Does the small core answer what the full one answers? One table, victim by tool.
+
+    bazel run //tests/fidelity -- [--fast] [--only NAME,NAME] [--update] [--keep DIR]
+
+Every victim is crashed once; minicore's core and the kernel's core of that same crash go
+to every consumer of cores, and what these print is compared. A cell is the share of what
+is printed for the full core that is printed for the small one too, in percent; "!n" says
+that n of the others are wrong without saying so. Fails when a figure falls below the one
+in expected.json, or when anything is silently wrong.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+from tests.fidelity import bytes as memory_bytes
+from tests.fidelity import compare
+from tests.fidelity import crash
+from tests.fidelity import gdb_view
+from tests.fidelity import lldb_view
+from tests.fidelity import other_views
+from tests.fidelity import own_data
+from tests.fidelity import reference
+
+_BUILT = pathlib.Path.cwd() / "tests" / "fidelity"
+_PRELOAD = pathlib.Path.cwd() / "libminicore.so"
+_EXPECTED = pathlib.Path(__file__).resolve().parent / "expected.json"
+# A core is small if it is below this, or below this share of the full one.
+_SMALL_BYTES = 2 << 20
+_SMALL_SHARE = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Victim:
+    name: str
+    fast: bool = False  # part of the subset that `bazel test` runs
+    linked: bool = False
+    arguments: tuple = ()
+    # Threads whose variables gdb prints, besides all backtraces.
+    full_threads: int = 16
+    limits_size: bool = True
+
+    @property
+    def program(self):
+        return _BUILT / self.name
+
+
+VICTIMS = (
+    Victim("containers", fast=True),
+    Victim("containers_o2"),
+    Victim("containers_static", linked=True),
+    Victim("objects"),
+    Victim("objects_o2", fast=True),
+    Victim("objects_no_pie"),
+    Victim("threads", fast=True),
+    Victim("threads_o2"),
+    Victim("threads_linked", linked=True),
+    Victim("stacks", fast=True),
+    Victim("stacks_o2"),
+    Victim("plain_c", fast=True),
+    Victim("plain_c_o2"),
+    Victim("statics"),
+    Victim("statics_static_pie", fast=True, linked=True),
+)
+
+
+def measure(victim, directory, fast):
+    """Returns: {figure: Tally}, with "size" as the bytes of both cores."""
+    preload = None if victim.linked else _PRELOAD
+    both = crash.run(victim.program, directory, victim.arguments, preload)
+    scratch = directory / "scratch"
+    scratch.mkdir()
+    reference.put_threads_back(victim.program, both.full, scratch)
+    figures = {}
+
+    full = gdb_view.view(victim.program, both.full, scratch, victim.full_threads)
+    small = gdb_view.view(victim.program, both.small, scratch, victim.full_threads)
+    for name, tally in gdb_view.compare_views(full, small).items():
+        figures["gdb " + name] = tally
+
+    for name, command in lldb_view.versions().items():
+        if fast and name != max(lldb_view.versions()):
+            continue
+        views = [
+            lldb_view.view(command, victim.program, core, scratch, full["globals"])
+            for core in (both.full, both.small)
+        ]
+        total = compare.Tally()
+        for tally in lldb_view.compare_views(*views).values():
+            total.add(tally)
+        figures[name] = total
+
+    for name, function in other_views.ALL.items():
+        before = function(victim.program, both.full)
+        after = function(victim.program, both.small)
+        total = compare.Tally()
+        for section, text in before.items():
+            total.add(compare.lines(text, after.get(section, ""), section))
+        figures[name] = total
+
+    figures["bytes"] = _bytes(both, victim, preload)
+    return figures, both.full.stat().st_size, both.small.stat().st_size
+
+
+def _bytes(both, victim, preload):
+    ignored = own_data.ranges(both.full, victim.program, preload)
+    wrong, compared, _ = memory_bytes.wrong_ranges(both.full, both.small, ignored)
+    tally = compare.Tally(equal=compared // 8)
+    for address, size, full, small in wrong:
+        tally.equal -= size // 8
+        tally.wrong += size // 8
+        tally.examples.append(("wrong", hex(address), full[:64].hex(), small[:64].hex()))
+    return tally
+
+
+def problems_of(victim, figures, full_bytes, small_bytes, expected):
+    found = []
+    for name, tally in figures.items():
+        for kind, where, before, after in tally.examples:
+            if kind == "wrong":
+                found.append(f"{name} is wrong at {where}: {before!r} became {after!r}")
+        least = expected.get(name)
+        if least is None and not name.startswith("lldb"):
+            found.append(f"{name}: {tally.share:.2f} %, no figure is committed")
+        elif least is not None and tally.share < least:
+            found.append(f"{name}: {tally.share:.2f} % is below {least} %")
+            found += [f"  {example}" for example in tally.examples[:3]]
+    limit = max(_SMALL_BYTES, full_bytes * _SMALL_SHARE)
+    if victim.limits_size and small_bytes > limit:
+        found.append(f"the core has {small_bytes} bytes, and may have {limit:.0f}")
+    return found
+
+
+def cell(tally):
+    if tally is None:
+        return "-"
+    share = int(tally.share * 100) / 100  # never rounded up
+    text = "100" if tally.equal == tally.total else f"{share:.2f}"
+    return text + (f" !{tally.wrong}" if tally.wrong else "")
+
+
+def table(rows):
+    """rows: [(name, figures, full bytes, small bytes)]."""
+    names = []
+    for _, figures, _, _ in rows:
+        names += [name for name in figures if name not in names]
+    titles = ["victim", "full MB", "small MB"] + names
+    lines = [titles]
+    for name, figures, full_bytes, small_bytes in rows:
+        lines.append(
+            [name, f"{full_bytes / 1e6:.1f}", f"{small_bytes / 1e6:.2f}"]
+            + [cell(figures.get(column)) for column in names]
+        )
+    widths = [max(len(line[i]) for line in lines) for i in range(len(titles))]
+    text = []
+    for number, line in enumerate(lines):
+        text.append("| " + " | ".join(value.ljust(width) for value, width in zip(line, widths)) + " |")
+        if number == 0:
+            text.append("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(text)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fast", action="store_true", help="the subset of `bazel test`")
+    parser.add_argument("--only", default="", help="names of victims, with commas")
+    parser.add_argument("--update", action="store_true", help="commit what is measured")
+    parser.add_argument("--keep", help="leave cores and logs in this directory")
+    arguments = parser.parse_args()
+    problem = crash.kernel_core_problem()
+    if problem:
+        print(f"SKIPPED: {problem}, so there is nothing to compare with")
+        return 0
+    expected = json.loads(_EXPECTED.read_text()) if _EXPECTED.exists() else {}
+    only = [name for name in arguments.only.split(",") if name]
+    scratch = pathlib.Path(
+        arguments.keep or tempfile.mkdtemp(prefix="fidelity.", dir=os.environ.get("TEST_TMPDIR"))
+    )
+    rows = []
+    failed = False
+    for victim in VICTIMS:
+        if (only and victim.name not in only) or (arguments.fast and not victim.fast):
+            continue
+        directory = scratch / victim.name
+        shutil.rmtree(directory, ignore_errors=True)
+        figures, full_bytes, small_bytes = measure(victim, directory, arguments.fast)
+        rows.append((victim.name, figures, full_bytes, small_bytes))
+        found = problems_of(
+            victim, figures, full_bytes, small_bytes, expected.get(victim.name, {})
+        )
+        if arguments.update:
+            expected[victim.name] = {
+                name: int(tally.share * 10) / 10 for name, tally in figures.items()
+            }
+            found = [text for text in found if "is wrong at" in text or "may have" in text]
+        for text in found:
+            failed = True
+            print(f"{victim.name}: {text}", flush=True)
+        if not arguments.keep:
+            shutil.rmtree(directory, ignore_errors=True)
+    print(table(rows))
+    if arguments.update:
+        tree = os.environ.get("BUILD_WORKSPACE_DIRECTORY")
+        target = pathlib.Path(tree) / "tests/fidelity/expected.json" if tree else _EXPECTED
+        target.write_text(json.dumps(expected, indent=2, sort_keys=True) + "\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Where minicore's own variables are: they change after minicore has copied them."""
+
+import re
+import struct
+import subprocess
+
+from tests.fidelity import elf_core
+
+_NT_PRSTATUS = 1
+_NT_FILE = 0x46494C45
+_NT_AUXV = 6
+_AT_ENTRY = 9
+_PAGE = 4096
+_RED_ZONE = 128
+
+
+def ranges(full_core, program, preload):
+    """Ranges of memory that may differ between the cores, as (begin, end)."""
+    found = _of_library(full_core, preload) if preload else _of_program(full_core, program)
+    return found + _dead_stack(full_core)
+
+
+def _of_library(core, library):
+    """All writable segments of the preloaded library."""
+    begin = min(
+        (first for first, _, name in _files(core) if name.endswith("/" + library.name)),
+        default=None,
+    )
+    if begin is None:
+        return []
+    result = []
+    for segment in elf_core.segments(library):
+        if segment.kind == elf_core.PT_LOAD and segment.flags & 2:
+            low = begin + segment.address
+            end = low + segment.memory_bytes
+            result.append((low // _PAGE * _PAGE, -(-end // _PAGE) * _PAGE))
+    return result
+
+
+def _of_program(core, program):
+    """The variables of minicore and jemalloc in a program that links them."""
+    listing = subprocess.run(
+        ["nm", "-S", "--defined-only", str(program)], stdout=subprocess.PIPE, check=True, text=True
+    ).stdout
+    bias = _entry(core) - _entry_in_file(program)
+    result = []
+    for line in listing.splitlines():
+        found = re.match(r"([0-9a-f]+) ([0-9a-f]+) [bBdD] (.*)", line)
+        if found and re.search(r"minicore|^_?je_|jemalloc", found.group(3)):
+            begin = bias + int(found.group(1), 16)
+            result.append((begin // 8 * 8, begin + int(found.group(2), 16) + 7))
+    return result
+
+
+def _dead_stack(core):
+    """Below the red zone of each thread, in the page where its stack begins."""
+    result = []
+    for note in elf_core.notes(core):
+        if note.type == _NT_PRSTATUS:
+            (stack,) = struct.unpack_from("<Q", note.data, 112 + 19 * 8)
+            low = stack - _RED_ZONE
+            result.append((low // _PAGE * _PAGE, low))
+    return result
+
+
+def _files(core):
+    for note in elf_core.notes(core):
+        if note.type != _NT_FILE:
+            continue
+        count, _ = struct.unpack_from("<QQ", note.data)
+        names = note.data[16 + 24 * count :].split(b"\0")
+        for i in range(count):
+            begin, end, _ = struct.unpack_from("<3Q", note.data, 16 + 24 * i)
+            yield begin, end, names[i].decode(errors="replace")
+
+
+def _entry(core):
+    for note in elf_core.notes(core):
+        if note.type == _NT_AUXV:
+            pairs = struct.iter_unpack("<QQ", note.data[: len(note.data) // 16 * 16])
+            return dict(pairs).get(_AT_ENTRY, 0)
+    return 0
+
+
+def _entry_in_file(program):
+    with open(program, "rb") as file:
+        return struct.unpack_from("<Q", file.read(64), 24)[0]
