@@ -24,15 +24,45 @@ def words(contents):
 
 
 def found(data, needles):
-    """How many of the words of each needle are in `data`, at any alignment.
+    """Where 16 or more consecutive bytes of a needle are in `data`, at any alignment.
 
-    needles: {name: contents}. Returns {name: count} of those that were found.
+    needles: {name: contents}. Returns {name: [(offset in data, length), ...]}.
     """
-    names = {word: name for name, needle in needles.items() for word in words(needle)}
-    counts = {}
+    words_of = {}
+    for name, needle in needles.items():
+        for word in words(needle):
+            words_of[word] = name
+    runs = {}
     for offset in range(8):
         whole = (len(data) - offset) // 8 * 8
         view = memoryview(data)[offset : offset + whole].cast("Q")
-        for word in names.keys() & set(view):
-            counts[names[word]] = counts.get(names[word], 0) + 1
-    return counts
+        # Any 16 bytes of a needle hold one of its whole words.
+        for word in words_of.keys() & set(view):
+            name = words_of[word]
+            found_so_far = runs.setdefault(name, {})
+            _add_runs(struct.pack("<Q", word), data, needles[name], found_so_far)
+    return {name: sorted(where.items()) for name, where in runs.items() if where}
+
+
+def _add_runs(word, data, needle, runs):
+    """Adds to `runs` ({offset: length}) the stretches of `needle` that hold `word`."""
+    in_needle = needle.find(word)
+    at = -1
+    while (at := data.find(word, at + 1)) >= 0:
+        if any(begin <= at < begin + length for begin, length in runs.items()):
+            continue
+        before = 0
+        while (
+            before < min(at, in_needle)
+            and data[at - before - 1] == needle[in_needle - before - 1]
+        ):
+            before += 1
+        behind = 8
+        while (
+            at + behind < len(data)
+            and in_needle + behind < len(needle)
+            and data[at + behind] == needle[in_needle + behind]
+        ):
+            behind += 1
+        if before + behind >= min(16, len(needle)):
+            runs[at - before] = before + behind
