@@ -121,7 +121,7 @@ unsigned FindStacks(const StackFinder& find, const Thread& thread, bool main,
 
 unsigned SplitStack(AddressRange stack, ByteCount limit, AddressRange parts[2]) {
   parts[0] = stack;
-  if (stack.size() <= limit + kOldestBytes) return 1;
+  if (stack.size() <= kOldestBytes || stack.size() - kOldestBytes <= limit) return 1;
   parts[0].end = stack.begin + AlignUp(limit, kPageSize);
   parts[1] = {stack.end - kOldestBytes, stack.end};
   if (parts[0].Overlaps(parts[1])) {
