@@ -201,6 +201,7 @@ TEST_F(MemoryMapTest, MoreNamesThanItHasRoomForBecomeEmpty) {
 
 TEST_F(MemoryMapTest, WithoutAnArenaItIsEmpty) {
   TestArena small(4096);
+  ASSERT_NE(small.Allocate(4096), nullptr);
   MemoryMap map;
   map.Reserve(small);
   map.Parse(kRealMaps, sizeof(kRealMaps) - 1);

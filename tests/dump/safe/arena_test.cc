@@ -74,9 +74,24 @@ TEST(FixedVectorTest, OnlyEverGetsShorterByTruncate) {
   EXPECT_TRUE(vector.empty());
 }
 
+// In a small arena (RLIMIT_AS) every table is smaller, and none leaves the
+// others nothing.
+TEST(FixedVectorTest, TakesAnEighthOfWhatIsLeftAtMost) {
+  Arena arena;
+  arena.Reset(g_memory, sizeof(g_memory));
+  FixedVector<int> first;
+  first.Reserve(arena, 1'000'000);
+  EXPECT_EQ(first.capacity(), sizeof(g_memory) / 8 / sizeof(int));
+  FixedVector<int> second;
+  second.Reserve(arena, 1'000'000);
+  EXPECT_LT(second.capacity(), first.capacity());
+  EXPECT_GT(second.capacity(), 0u);
+}
+
 TEST(FixedVectorTest, WithoutRoomInTheArenaItIsFullAtOnce) {
   Arena arena;
   arena.Reset(g_memory, 64);
+  ASSERT_NE(arena.Allocate(64), nullptr);
   FixedVector<int> vector;
   vector.Reserve(arena, 1000);
   EXPECT_EQ(vector.capacity(), 0u);

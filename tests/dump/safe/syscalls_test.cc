@@ -60,7 +60,8 @@ TEST_F(SyscallsTest, ReadsAndWritesAtOffsets) {
 TEST_F(SyscallsTest, RenameNoReplaceNeverReplaces) {
   Close(Open(File("a").c_str(), O_WRONLY | O_CREAT, 0600));
   Close(Open(File("b").c_str(), O_WRONLY | O_CREAT, 0600));
-  EXPECT_EQ(RenameNoReplace(AT_FDCWD, File("a").c_str(), File("b").c_str()), -EEXIST);
+  EXPECT_EQ(RenameNoReplace(AT_FDCWD, File("a").c_str(), File("b").c_str()),
+            -EEXIST);
   EXPECT_EQ(RenameNoReplace(AT_FDCWD, File("a").c_str(), File("c").c_str()), 0);
   EXPECT_EQ(access(File("a").c_str(), F_OK), -1);
   EXPECT_EQ(access(File("c").c_str(), F_OK), 0);

@@ -1,0 +1,243 @@
+#include "dump/handler/core_file.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <string>
+
+#include "dump/safe/syscalls.h"
+
+namespace minicore {
+namespace {
+
+class CoreFileTest : public testing::Test {
+ protected:
+  CoreFileTest() {
+    char name[] = "/tmp/core_file_test.XXXXXX";
+    directory_ = mkdtemp(name);
+    crash_.pid = crash_.tid = getpid();
+    crash_.signal = 11;
+    strcpy(runtime_->facts.host, "box.example.org");
+    runtime_->policy.fd = -1;
+    prctl(PR_GET_NAME, comm_);
+  }
+  ~CoreFileTest() {
+    prctl(PR_SET_NAME, comm_);
+    (void)!system(("rm -r '" + directory_ + "'").c_str());
+  }
+
+  std::string Expand(const char* pattern, size_t size = kMaxPath) {
+    char path[kMaxPath];
+    if (!ExpandPath(pattern, crash_, runtime_->facts, path, size))
+      return "(no room)";
+    return path;
+  }
+
+  int Open(const std::string& path) {
+    strcpy(runtime_->policy.path, path.c_str());
+    return file_->Open(crash_, *runtime_, safe::NowMicroseconds() + 10'000'000);
+  }
+
+  std::string In(const std::string& name) { return directory_ + "/" + name; }
+  static bool Exists(const std::string& path) {
+    struct stat status;
+    return lstat(path.c_str(), &status) == 0;
+  }
+  static std::string Contents(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  std::string directory_;
+  char comm_[16] = {};
+  CrashContext crash_;
+  std::unique_ptr<Runtime> runtime_ = std::make_unique<Runtime>();
+  std::unique_ptr<CoreFile> file_ = std::make_unique<CoreFile>();
+};
+
+TEST_F(CoreFileTest, ExpandsWhatCore5Names) {
+  prctl(PR_SET_NAME, "worker");
+  EXPECT_EQ(Expand("core.%p"), "core." + std::to_string(getpid()));
+  EXPECT_EQ(Expand("%e-%s"), "worker-11");
+  EXPECT_EQ(Expand("/var/%h/c"), "/var/box.example.org/c");
+  EXPECT_EQ(Expand("100%%"), "100%");
+  EXPECT_EQ(Expand("plain"), "plain");
+  EXPECT_EQ(Expand(""), "");
+  const long before = time(nullptr);
+  const long named = atol(Expand("%t").c_str());
+  EXPECT_GE(named, before);
+  EXPECT_LE(named, time(nullptr));
+}
+
+TEST_F(CoreFileTest, DropsWhatItDoesNotKnowAsTheKernelDoes) {
+  EXPECT_EQ(Expand("a%qb"), "ab");
+  EXPECT_EQ(Expand("a%"), "a");
+  EXPECT_EQ(Expand("%"), "");
+}
+
+// A thread may name itself so that its core lands elsewhere.
+TEST_F(CoreFileTest, AProgramsNameIsOneNameWhateverItHolds) {
+  prctl(PR_SET_NAME, "../../etc/x");
+  EXPECT_EQ(Expand("core.%e"), "core...!..!etc!x");
+  prctl(PR_SET_NAME, "..");
+  EXPECT_EQ(Expand("/var/crash/%e"), "/var/crash/!");
+  prctl(PR_SET_NAME, ".");
+  EXPECT_EQ(Expand("/var/crash/%e"), "/var/crash/!");
+}
+
+TEST_F(CoreFileTest, ANameThatDoesNotFitIsRefusedNotCut) {
+  EXPECT_EQ(Expand("123456789", 10), "123456789");
+  EXPECT_EQ(Expand("1234567890", 10), "(no room)");
+  EXPECT_EQ(Expand("%h", 10), "(no room)");
+}
+
+TEST_F(CoreFileTest, HasItsNameOnlyWhenItIsWhole) {
+  ASSERT_EQ(Open(In("c")), 0);
+  EXPECT_EQ(file_->Append("12345", 5), 0);
+  EXPECT_FALSE(Exists(In("c")));
+  EXPECT_TRUE(Exists(In("c.part")));
+  ASSERT_EQ(file_->Commit(), 0);
+  EXPECT_FALSE(Exists(In("c.part")));
+  EXPECT_EQ(Contents(In("c")), "12345");
+  EXPECT_EQ(file_->path(), In("c"));
+}
+
+TEST_F(CoreFileTest, IsItsOwnersOnly) {
+  const mode_t mask = umask(0);
+  ASSERT_EQ(Open(In("c")), 0);
+  umask(mask);
+  ASSERT_EQ(file_->Commit(), 0);
+  struct stat status;
+  ASSERT_EQ(stat(In("c").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0600u);
+}
+
+TEST_F(CoreFileTest, ADirectoryGetsTheDefaultName) {
+  prctl(PR_SET_NAME, "worker");
+  ASSERT_EQ(Open(directory_), 0);
+  ASSERT_EQ(file_->Commit(), 0);
+  EXPECT_TRUE(Exists(In("core.worker." + std::to_string(getpid()))));
+}
+
+TEST_F(CoreFileTest, ACoreThatIsThereIsNeverReplaced) {
+  std::ofstream(In("c")) << "the first";
+  if (Open(In("c")) == 0) {
+    EXPECT_EQ(file_->Append("the second", 10), 0);
+    EXPECT_LT(file_->Commit(), 0);
+  }
+  EXPECT_EQ(Contents(In("c")), "the first");
+  EXPECT_FALSE(Exists(In("c.part")));
+}
+
+// In a directory that others can write to.
+TEST_F(CoreFileTest, ALinkThatWaitsForTheCoreIsNotFollowed) {
+  std::ofstream(In("victim")) << "precious";
+  ASSERT_EQ(symlink(In("victim").c_str(), In("c.part").c_str()), 0);
+  EXPECT_LT(Open(In("c")), 0);
+  EXPECT_EQ(Contents(In("victim")), "precious");
+}
+
+TEST_F(CoreFileTest, AnAbandonedFileLeavesNothing) {
+  ASSERT_EQ(Open(In("c")), 0);
+  EXPECT_EQ(file_->Append("123", 3), 0);
+  file_->Abandon();
+  EXPECT_FALSE(Exists(In("c")));
+  EXPECT_FALSE(Exists(In("c.part")));
+}
+
+TEST_F(CoreFileTest, SaysWhyItCannotBeOpened) {
+  EXPECT_EQ(Open(In("no/such/directory/c")), -ENOENT);
+  EXPECT_EQ(Open(In(std::string(300, 'n'))), -ENAMETOOLONG);
+}
+
+TEST_F(CoreFileTest, OverwritesAndShortens) {
+  ASSERT_EQ(Open(In("c")), 0);
+  EXPECT_TRUE(file_->seekable());
+  EXPECT_EQ(file_->Append("0123456789", 10), 0);
+  EXPECT_EQ(file_->written(), 10u);
+  EXPECT_EQ(file_->WriteAt(2, "ab", 2), 0);
+  EXPECT_EQ(file_->Truncate(6), 0);
+  ASSERT_EQ(file_->Commit(), 0);
+  EXPECT_EQ(Contents(In("c")), "01ab45");
+}
+
+// fd= may stand behind something that is there already.
+TEST_F(CoreFileTest, WritesToADescriptorFromWhereItStands) {
+  const int fd = open(In("log").c_str(), O_RDWR | O_CREAT, 0600);
+  ASSERT_EQ(write(fd, "header", 6), 6);
+  runtime_->policy.fd = fd;
+  ASSERT_EQ(Open("ignored"), 0);
+  EXPECT_EQ(file_->Append("0123456789", 10), 0);
+  EXPECT_EQ(file_->WriteAt(0, "X", 1), 0);
+  EXPECT_EQ(file_->Truncate(4), 0);
+  EXPECT_EQ(file_->Commit(), 0);
+  EXPECT_EQ(Contents(In("log")), "headerX123");
+  EXPECT_EQ(fcntl(fd, F_GETFD), 0) << "not ours to close";
+  close(fd);
+  EXPECT_FALSE(Exists("ignored"));
+}
+
+TEST_F(CoreFileTest, AnAbandonedDescriptorStaysItsOwners) {
+  const int fd = open(In("log").c_str(), O_RDWR | O_CREAT, 0600);
+  runtime_->policy.fd = fd;
+  ASSERT_EQ(Open("ignored"), 0);
+  file_->Abandon();
+  EXPECT_GE(fcntl(fd, F_GETFD), 0);
+  EXPECT_TRUE(Exists(In("log")));
+  close(fd);
+}
+
+TEST_F(CoreFileTest, APipeIsNotSeekable) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  runtime_->policy.fd = ends[1];
+  ASSERT_EQ(Open("ignored"), 0);
+  EXPECT_FALSE(file_->seekable());
+  EXPECT_EQ(file_->Append("12345", 5), 0);
+  char text[8] = {};
+  EXPECT_EQ(read(ends[0], text, sizeof(text)), 5);
+  EXPECT_STREQ(text, "12345");
+  close(ends[0]);
+  close(ends[1]);
+}
+
+TEST_F(CoreFileTest, AFullPipeThatNobodyReadsEndsInTime) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  runtime_->policy.fd = ends[1];
+  ASSERT_EQ(file_->Open(crash_, *runtime_, safe::NowMicroseconds() + 50'000),
+            0);
+  const std::string much(1 << 20, 'x');
+  EXPECT_LT(file_->Append(much.data(), much.size()), 0);
+  EXPECT_LT(file_->written(), much.size());
+  close(ends[0]);
+  close(ends[1]);
+}
+
+TEST_F(CoreFileTest, AFullDiskSaysHowFarItCame) {
+  const int fd = open("/dev/full", O_WRONLY);
+  if (fd < 0) GTEST_SKIP() << "no /dev/full here";
+  runtime_->policy.fd = fd;
+  ASSERT_EQ(Open("ignored"), 0);
+  EXPECT_EQ(file_->Append("12345", 5), -ENOSPC);
+  EXPECT_EQ(file_->written(), 0u);
+  close(fd);
+}
+
+TEST_F(CoreFileTest, AClosedDescriptorIsAnErrorNotAFile) {
+  runtime_->policy.fd = 987;
+  const int error = Open("ignored");
+  EXPECT_TRUE(error < 0 || file_->Append("x", 1) < 0);
+}
+
+}  // namespace
+}  // namespace minicore
