@@ -2,7 +2,8 @@
 // or undo, that minicore stands where the kernel's default action stood.
 //
 // Asking for SIG_DFL installs ours; asking what is installed answers SIG_DFL. The kernel
-// holds the only state, so that this is as atomic as the system call.
+// holds the only state, so that this is as atomic as the system call; one_shot.h has the
+// exception.
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include "dump/alt_stack.h"
 #include "dump/handler/entry.h"
 #include "dump/install.h"
+#include "dump/one_shot.h"
 #include "minicore/minicore.h"
 
 extern "C" int __sigaction(int, const struct sigaction*, struct sigaction*);
@@ -31,16 +33,23 @@ bool IsOurHandler(const struct sigaction& action) {
 }
 
 int SetAction(int signal, const struct sigaction* wanted, struct sigaction* old) {
+  if (!IsOurs(signal)) return __sigaction(signal, wanted, old);
   struct sigaction ours;
-  if (wanted != nullptr && IsOurs(signal) && wanted->sa_handler == SIG_DFL) {
+  void* one_shot = OneShotHandler(signal);
+  const bool is_one_shot = wanted != nullptr && IsOneShot(*wanted);
+  if (is_one_shot) {
+    ours = OneShotAction(signal, *wanted, &one_shot);
+    wanted = &ours;
+  } else if (wanted != nullptr && wanted->sa_handler == SIG_DFL) {
     ours = DefaultAction();
     wanted = &ours;
   }
   const int result = __sigaction(signal, wanted, old);
-  if (result == 0 && old != nullptr && IsOurHandler(*old)) {
-    memset(old, 0, sizeof(*old));
-  }
-  return result;
+  if (result != 0 && is_one_shot) SetOneShotHandler(signal, one_shot);
+  if (result != 0 || old == nullptr) return result;
+  if (IsOurHandler(*old)) memset(old, 0, sizeof(*old));
+  HideOneShot(one_shot, old);
+  return 0;
 }
 
 sighandler_t SetHandler(int signal, sighandler_t handler, int flags) {
