@@ -162,6 +162,25 @@ void Dispositions(bool) {
   Fact("signal_returns_default", signal(SIGSEGV, SIG_IGN) == SIG_DFL);
   Fact("signal_returns_ignore", signal(SIGSEGV, SIG_DFL) == SIG_IGN);
 
+  const struct sigaction once = Action(JustReturn, static_cast<int>(SA_RESETHAND));
+  sigaction(SIGBUS, &once, nullptr);
+  sigaction(SIGBUS, nullptr, &old);
+  Fact("once_is_shown",
+       old.sa_sigaction == JustReturn &&
+           (old.sa_flags & static_cast<int>(SA_RESETHAND)) != 0);
+  raise(SIGBUS);
+  sigaction(SIGBUS, nullptr, &old);
+  Fact("once_is_gone_after_it_ran", old.sa_handler == SIG_DFL);
+  struct sigaction plain {};
+  plain.sa_handler = [](int) {};
+  plain.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGBUS, &plain, nullptr);
+  sigaction(SIGBUS, &mine, &old);
+  Fact("plain_once_is_shown",
+       old.sa_handler == plain.sa_handler && (old.sa_flags & SA_SIGINFO) == 0);
+  sigaction(SIGBUS, nullptr, &old);
+  Fact("once_can_be_replaced", old.sa_sigaction == Exit);
+
   signal(SIGQUIT, SIG_IGN);
   raise(SIGQUIT);
   Fact("ignored_quit_is_ignored", true);

@@ -101,6 +101,14 @@ class Handlers(unittest.TestCase):
         self.assertTrue(child.fact("signal_returns_ignore"))
 
     @cores.each_build
+    def test_sigaction_shows_handlers_for_one_time_until_they_have_run(self, build):
+        child = self.run_child(build, "dispositions")
+        self.assertTrue(child.fact("once_is_shown"))
+        self.assertTrue(child.fact("once_is_gone_after_it_ran"))
+        self.assertTrue(child.fact("plain_once_is_shown"))
+        self.assertTrue(child.fact("once_can_be_replaced"))
+
+    @cores.each_build
     def test_an_ignored_signal_stays_ignored(self, build):
         child = self.expect_exit(build, "dispositions", 0)
         self.assertTrue(child.fact("ignored_quit_is_ignored"))
