@@ -20,6 +20,7 @@ packages=(
   nlohmann-json3-dev    # its --json
   git                   # version control; also a program under test
   python3               # test drivers, demo; also a program under test
+  libpython3.11-testsuite  # of python3's own tests, some run under the preload
   python3-pyelftools    # another reader of cores
   gdb                   # the debuggers that must read our cores,
   libc6-dbg             # gdb lists threads by names that libc.so.6 itself lacks

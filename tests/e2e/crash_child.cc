@@ -2,12 +2,13 @@
 //
 //   crash_child SCENARIO [--worker]
 //
-// Environment: VICTIM_FACTS, the file in which it states what it knows before it
-// crashes; VICTIM_READY_FD, where it says that it waits for the parent; VICTIM_PLUGIN,
-// the library to open with dlopen.
+// Environment: VICTIM_FACTS, the file in which it states what it knows before
+// it crashes; VICTIM_READY_FD, where it says that it waits for the parent;
+// VICTIM_PLUGIN, the library to open with dlopen.
 //
-// Built with minicore linked in, and once without: that one shows what the kernel does
-// by itself, and is the unmodified program that the library is preloaded into.
+// Built with minicore linked in, and once without: that one shows what the
+// kernel does by itself, and is the unmodified program that the library is
+// preloaded into.
 
 #include <stdio.h>
 #include <stdlib.h>

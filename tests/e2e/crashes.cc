@@ -1,5 +1,6 @@
-// The ways in which programs die. Each runs in main or in a worker, with three more
-// threads standing by, from a function of its own that the backtrace must show.
+// The ways in which programs die. Each runs in main or in a worker, with three
+// more threads standing by, from a function of its own that the backtrace must
+// show.
 
 #include <assert.h>
 #include <fcntl.h>
@@ -64,16 +65,14 @@ void ParkWithSignalsBlocked() {
 
 }  // namespace
 
-// The functions that the backtraces must show: outside the unnamed namespace, so that
-// their names are the same in every build.
+// The functions that the backtraces must show: outside the unnamed namespace,
+// so that their names are the same in every build.
 
 __attribute__((noinline)) void WriteToNull() {
   *static_cast<volatile int*>(nullptr) = 1;
 }
 
-__attribute__((noinline)) void CallAbort() {
-  abort();
-}
+__attribute__((noinline)) void CallAbort() { abort(); }
 
 __attribute__((noinline)) void ThrowUncaught() {
   throw std::runtime_error("nobody catches this");
@@ -121,8 +120,8 @@ __attribute__((noinline)) void MakeForbiddenSystemCall() {
 
 __attribute__((noinline)) void RaiseQuit() { raise(SIGQUIT); }
 
-// Every frame is written to from its top down, so that the guard page is hit and not
-// jumped over.
+// Every frame is written to from its top down, so that the guard page is hit
+// and not jumped over.
 __attribute__((noinline)) int OverflowTheStack(int depth) {
   volatile char frame[16384];
   for (size_t i = sizeof(frame); i > 0; --i) {

@@ -34,7 +34,8 @@ void WriteFact(const char* kind, const char* function, const std::string& name,
   }
 }
 
-// Bytes above 0x7e become the code points of Latin-1: the reader decodes memory so.
+// Bytes above 0x7e become the code points of Latin-1: the reader decodes memory
+// so.
 std::string ToJson(const std::string& text) {
   std::string json = "\"";
   for (const char character : text) {

@@ -1,9 +1,11 @@
-// What the child knows just before it crashes, written to a file as JSON, one object a
-// line: {"kind": "local", "thread": 17, "function": "victim::F", "name": "x", "value": 3}.
-// The test asks a debugger the same of the core and compares.
+// What the child knows just before it crashes, written to a file as JSON, one
+// object a line: {"kind": "local", "thread": 17, "function": "victim::F",
+// "name": "x", "value": 3}. The test asks a debugger the same of the core and
+// compares.
 //
-// Kinds: "fact" (only the test's business), "local" (a variable of the innermost frame
-// of `function` in `thread`), "tls" (a thread-local of `thread`), "global".
+// Kinds: "fact" (only the test's business), "local" (a variable of the
+// innermost frame of `function` in `thread`), "tls" (a thread-local of
+// `thread`), "global".
 
 #ifndef MINICORE_TESTS_E2E_FACTS_H_
 #define MINICORE_TESTS_E2E_FACTS_H_
@@ -41,9 +43,9 @@ inline std::string ToJson(unsigned long number) {
   return std::to_string(number);
 }
 
-// Containers call each other: all are declared before the first is defined. Maps are
-// lists of pairs in iteration order, which is the order in which gdb prints them; smart
-// pointers are what they point to, or null.
+// Containers call each other: all are declared before the first is defined.
+// Maps are lists of pairs in iteration order, which is the order in which gdb
+// prints them; smart pointers are what they point to, or null.
 template <class A, class B>
 std::string ToJson(const std::pair<A, B>& pair);
 template <class T>
@@ -117,11 +119,10 @@ void Fact(const std::string& name, const T& value) {
 
 }  // namespace victim
 
-// States the value of a local variable of the calling function, which must be in
-// namespace victim and must still be on the stack at the crash.
-#define LOCAL_FACT(variable)                                         \
-  ::victim::WriteFact("local",                                       \
-                      (std::string("victim::") + __func__).c_str(), \
+// States the value of a local variable of the calling function, which must be
+// in namespace victim and must still be on the stack at the crash.
+#define LOCAL_FACT(variable)                                                 \
+  ::victim::WriteFact("local", (std::string("victim::") + __func__).c_str(), \
                       #variable, ::victim::ToJson(variable))
 #define TLS_FACT(variable) \
   ::victim::WriteFact("tls", "", #variable, ::victim::ToJson(variable))

@@ -109,8 +109,9 @@ void HandlerIsForOneTime(bool in_worker) {
 
 // The program's own alternate stack is the one its handler runs on.
 void HandlerOnAlternateStack(bool) {
-  static char* stack = static_cast<char*>(mmap(nullptr, 65536, PROT_READ | PROT_WRITE,
-                                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  static char* stack =
+      static_cast<char*>(mmap(nullptr, 65536, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   stack_t mine{};
   mine.ss_sp = stack;
   mine.ss_size = 65536;
@@ -162,7 +163,8 @@ void Dispositions(bool) {
   Fact("signal_returns_default", signal(SIGSEGV, SIG_IGN) == SIG_DFL);
   Fact("signal_returns_ignore", signal(SIGSEGV, SIG_DFL) == SIG_IGN);
 
-  const struct sigaction once = Action(JustReturn, static_cast<int>(SA_RESETHAND));
+  const struct sigaction once =
+      Action(JustReturn, static_cast<int>(SA_RESETHAND));
   sigaction(SIGBUS, &once, nullptr);
   sigaction(SIGBUS, nullptr, &old);
   Fact("once_is_shown",

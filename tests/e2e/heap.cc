@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 #include "tests/e2e/facts.h"
 
 namespace victim {

@@ -1,5 +1,5 @@
-// Crashes that find the heap in a bad state: its locks held, or its contents scribbled
-// over.
+// Crashes that find the heap in a bad state: its locks held, or its contents
+// scribbled over.
 
 #include <fcntl.h>
 #include <jemalloc/jemalloc.h>
@@ -42,10 +42,13 @@ char StateOf(int tid) {
 }  // namespace
 
 // jemalloc calls the hook of an arena with that arena's grow lock held (5.3.0,
-// src/extent.c, extent_alloc_retained). Crashes as soon as another thread waits for it.
-__attribute__((noinline)) void* CrashInExtentHook(
-    extent_hooks_t*, void* address, size_t size, size_t alignment, bool* zero,
-    bool* commit, unsigned arena) {
+// src/extent.c, extent_alloc_retained). Crashes as soon as another thread waits
+// for it.
+__attribute__((noinline)) void* CrashInExtentHook(extent_hooks_t*,
+                                                  void* address, size_t size,
+                                                  size_t alignment, bool* zero,
+                                                  bool* commit,
+                                                  unsigned arena) {
   if (!g_armed) {
     return g_default_hooks->alloc(g_default_hooks, address, size, alignment,
                                   zero, commit, arena);
@@ -148,7 +151,8 @@ void WildFree(bool) {
 
 namespace {
 
-// The writable mapping that holds `pointer`, by a reader that does not allocate.
+// The writable mapping that holds `pointer`, by a reader that does not
+// allocate.
 bool FindMapping(const void* pointer, char** begin, char** end) {
   static char maps[1 << 20];
   const int fd = open("/proc/self/maps", O_RDONLY);

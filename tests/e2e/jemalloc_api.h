@@ -1,5 +1,5 @@
-// jemalloc's own interface, which minicore re-exports; absent from a victim that runs
-// without minicore.
+// jemalloc's own interface, which minicore re-exports; absent from a victim
+// that runs without minicore.
 
 #ifndef MINICORE_TESTS_E2E_JEMALLOC_API_H_
 #define MINICORE_TESTS_E2E_JEMALLOC_API_H_

@@ -1,5 +1,5 @@
-// Heap objects that nothing but a register or a stack word points to, and that only
-// into their middle, at their last byte, or just behind them.
+// Heap objects that nothing but a register or a stack word points to, and that
+// only into their middle, at their last byte, or just behind them.
 
 #include <malloc.h>
 #include <stdlib.h>
@@ -23,8 +23,8 @@ struct Size {
   unsigned pointer_register;  // index in RegisterPattern::general
 };
 
-// One small size of one granule and a half, one of a page's fraction, the largest small
-// sizes, the smallest large ones, and one of many chunks.
+// One small size of one granule and a half, one of a page's fraction, the
+// largest small sizes, the smallest large ones, and one of many chunks.
 constexpr Size kSizes[] = {{"24", 24, 1},
                            {"1K", 1024, 2},
                            {"13K", 13 * 1024, 3},
@@ -35,7 +35,8 @@ constexpr size_t kCount = sizeof(kSizes) / sizeof(kSizes[0]);
 HiddenPointer g_objects[kCount];
 RegisterPattern g_pattern;
 
-// Neighbours on both sides, so that the byte behind an object belongs to another one.
+// Neighbours on both sides, so that the byte behind an object belongs to
+// another one.
 __attribute__((noinline)) void MakeObjects() {
   for (size_t i = 0; i < kCount; ++i) {
     const std::string name = kSizes[i].name;
@@ -84,7 +85,8 @@ void ObjectsFreed(bool) {
   LoadRegistersAndFault(&g_pattern);
 }
 
-// A chain of objects, each of which only the one before points to, from a stack word.
+// A chain of objects, each of which only the one before points to, from a stack
+// word.
 __attribute__((noinline)) void HoldChain(int links) {
   struct Link {
     Link* next;

@@ -1,11 +1,11 @@
-// The library that the service opens with dlopen: functions, a global and thread-local
-// data that exist only since then.
+// The library that the service opens with dlopen: functions, a global and
+// thread-local data that exist only since then.
+
+#include "tests/e2e/plugin.h"
 
 #include <stdint.h>
 
 #include <string>
-
-#include "tests/e2e/plugin.h"
 
 thread_local int64_t plugin_tls = 0;
 int64_t plugin_global = 0;

@@ -5,7 +5,8 @@
 
 #include <stdint.h>
 
-// Sets plugin_tls = seed and plugin_global = seed + 1, and calls `wait` two frames down.
+// Sets plugin_tls = seed and plugin_global = seed + 1, and calls `wait` two
+// frames down.
 extern "C" __attribute__((visibility("default"))) int64_t PluginRun(
     int64_t seed, void (*wait)());
 

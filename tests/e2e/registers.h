@@ -1,5 +1,5 @@
-// Registers parked with known values, so that "were the registers captured" has an
-// exact answer.
+// Registers parked with known values, so that "were the registers captured" has
+// an exact answer.
 
 #ifndef MINICORE_TESTS_E2E_REGISTERS_H_
 #define MINICORE_TESTS_E2E_REGISTERS_H_
@@ -11,7 +11,8 @@ namespace victim {
 
 // registers.S knows the offsets by number.
 struct RegisterPattern {
-  // rax rbx rcx rdx rsi rdi rbp rsp r8..r15; rsp is written, the others are read.
+  // rax rbx rcx rdx rsi rdi rbp rsp r8..r15; rsp is written, the others are
+  // read.
   uint64_t general[16];
   uint8_t vectors[16][32];  // ymm0..15, or xmm0..15 with the upper half unused
   uint64_t flags;
@@ -25,8 +26,8 @@ static_assert(offsetof(RegisterPattern, mxcsr) == 648);
 static_assert(offsetof(RegisterPattern, has_avx) == 652);
 static_assert(offsetof(RegisterPattern, st0) == 656);
 
-// Fills every register with a value of its own, derived from `seed`; rax becomes
-// `address`, an address that is not mapped.
+// Fills every register with a value of its own, derived from `seed`; rax
+// becomes `address`, an address that is not mapped.
 void MakeRegisterPattern(uint64_t seed, uint64_t address,
                          RegisterPattern* pattern);
 
@@ -38,7 +39,8 @@ extern "C" {
 // Loads `pattern` into the registers and reads from the address in rax.
 void LoadRegistersAndFault(RegisterPattern* pattern);
 
-// Loads `pattern`, sets registers_are_loaded, and spins without touching a register.
+// Loads `pattern`, sets registers_are_loaded, and spins without touching a
+// register.
 void LoadRegistersAndSpin(RegisterPattern* pattern);
 
 extern volatile int registers_are_loaded;

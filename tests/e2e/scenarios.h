@@ -1,4 +1,5 @@
-// Every scenario, by theme. `in_worker` says whether a worker thread crashes or main.
+// Every scenario, by theme. `in_worker` says whether a worker thread crashes or
+// main.
 
 #ifndef MINICORE_TESTS_E2E_SCENARIOS_H_
 #define MINICORE_TESTS_E2E_SCENARIOS_H_

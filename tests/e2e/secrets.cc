@@ -1,5 +1,6 @@
-// Memory with every tag, and copies of secrets in every place that a program leaves them
-// in. The contents come from seeds (heap.h); they are stated nowhere.
+// Memory with every tag, and copies of secrets in every place that a program
+// leaves them in. The contents come from seeds (heap.h); they are stated
+// nowhere.
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +51,8 @@ __attribute__((noinline)) void FreeASecret(uint64_t seed) {
   FillWith(seed, memory, 200);
   Tag(memory, "secret");
   free(memory);
-  // The next of this size reuses the memory; it is kept, and must not bring it back.
+  // The next of this size reuses the memory; it is kept, and must not bring it
+  // back.
   static void* next = Allocate(200);
   Keep(next);
 }
@@ -64,8 +66,9 @@ __attribute__((noinline)) void CopyThroughTheStack(const char* secret) {
   }
 }
 
-// Secrets in registers, as memcpy and string functions leave them: 32 bytes in a vector
-// register, 8 in a general one. The other registers hold what everybody may see.
+// Secrets in registers, as memcpy and string functions leave them: 32 bytes in
+// a vector register, 8 in a general one. The other registers hold what
+// everybody may see.
 __attribute__((noinline)) void HoldRegisters(const char* secret) {
   MakeRegisterPattern(9, kUnmapped, &g_pattern);
   RegisterFacts("crash", g_pattern);

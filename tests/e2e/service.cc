@@ -1,6 +1,7 @@
-// A program as it looks in production: threads in different states, values on every
-// stack, in thread-local storage and in globals, one of them inside a library opened
-// with dlopen. Every value is stated as a fact, then one thread faults.
+// A program as it looks in production: threads in different states, values on
+// every stack, in thread-local storage and in globals, one of them inside a
+// library opened with dlopen. Every value is stated as a fact, then one thread
+// faults.
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -38,8 +39,8 @@ std::string ToJson(const Account& account) {
 
 thread_local long t_request = -1;
 thread_local std::string t_user = "nobody";
-long g_requests = 41;                            // .data
-long g_errors;                                   // .bss
+long g_requests = 41;  // .data
+long g_errors;         // .bss
 std::vector<std::string> g_hosts = {"a.example", "b.example"};
 std::map<std::string, Account> g_accounts;
 RegisterPattern g_crash_registers;
@@ -52,8 +53,7 @@ constexpr uint64_t kUnmapped = 0x00000badadd50000;
 
 }  // namespace
 
-__attribute__((noinline)) void SetThreadLocals(long request,
-                                               const char* user) {
+__attribute__((noinline)) void SetThreadLocals(long request, const char* user) {
   t_request = request;
   t_user = user;
   TLS_FACT(t_request);

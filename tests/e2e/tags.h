@@ -1,6 +1,6 @@
-// minicore as a victim sees it: linked in; or, where it is not, perhaps preloaded, and
-// then its functions are found by name. Without either these do nothing, so that the
-// same victim shows what the kernel does by itself.
+// minicore as a victim sees it: linked in; or, where it is not, perhaps
+// preloaded, and then its functions are found by name. Without either these do
+// nothing, so that the same victim shows what the kernel does by itself.
 
 #ifndef MINICORE_TESTS_E2E_TAGS_H_
 #define MINICORE_TESTS_E2E_TAGS_H_
@@ -9,7 +9,8 @@
 
 namespace victim {
 
-// Ends the process with a sentence if minicore is linked in and cannot be installed.
+// Ends the process with a sentence if minicore is linked in and cannot be
+// installed.
 void InstallMinicore();
 
 // As in minicore.h; they end the process with a sentence when minicore refuses.

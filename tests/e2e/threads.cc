@@ -38,8 +38,8 @@ void NameThisThread(const char* name) {
 
 pthread_t StartThread(const char* name, std::function<void()> body) {
   pthread_t thread;
-  const int error = pthread_create(&thread, nullptr, Run,
-                                   new Start{name, std::move(body)});
+  const int error =
+      pthread_create(&thread, nullptr, Run, new Start{name, std::move(body)});
   if (error != 0) {
     fprintf(stderr, "pthread_create: %s\n", strerror(error));
     exit(2);

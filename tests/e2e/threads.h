@@ -15,8 +15,8 @@ pthread_t StartThread(const char* name, std::function<void()> body);
 // The same for the calling thread.
 void NameThisThread(const char* name);
 
-// Counts the caller as parked and sleeps for ever (as far as the compiler can tell, it
-// might return: what the callers hold stays alive).
+// Counts the caller as parked and sleeps for ever (as far as the compiler can
+// tell, it might return: what the callers hold stays alive).
 void Park();
 
 // Counts the caller as parked; the caller sees to it that it stays where it is.
