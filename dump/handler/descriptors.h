@@ -11,7 +11,8 @@ namespace minicore {
 
 // If none can be opened: raises the soft limit; else gives this thread a table of its own
 // (other threads and processes keep theirs) and closes two of its copies.
-void MakeRoomForDescriptors(const Runtime& runtime);
+// Returns: whether it had to.
+bool MakeRoomForDescriptors(const Runtime& runtime);
 
 }  // namespace minicore
 

@@ -42,6 +42,7 @@ struct Dump {
   NoteBuffer notes;
   Report report;
   CoreFile file;
+  bool took_descriptors = false;
 };
 alignas(Dump) char g_dump[sizeof(Dump)];
 
@@ -65,7 +66,7 @@ bool Failed(const Outcome& outcome, Phase phase) {
 
 DumpResult Finish(const Dump& d, int error, const char* failed) {
   return {error, failed, d.file.path(), d.plan.file_bytes, d.outcome.Elapsed(),
-          d.outcome.thawed_us, d.outcome.truncated};
+          d.outcome.thawed_us, d.outcome.truncated, d.took_descriptors};
 }
 
 // Contents, then the report: into `to`, which is the file or, of a live dump, memory.
@@ -99,7 +100,7 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   if (live) {
     copy.Prepare(runtime.policy.max_bytes);
   } else {
-    MakeRoomForDescriptors(runtime);
+    d.took_descriptors = MakeRoomForDescriptors(runtime);
   }
 
   Guarded(kFreeze, d.outcome,

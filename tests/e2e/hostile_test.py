@@ -82,10 +82,13 @@ class Hostile(unittest.TestCase):
 
     @cores.each_build
     def test_no_file_descriptor_is_left(self, build):
-        child = self.expect_no_core(
-            build, "no_descriptors", limits=[(resource.RLIMIT_NOFILE, 64)]
-        )
+        limits = [(resource.RLIMIT_NOFILE, 64)]
+        control = self.crash(victim.PLAIN, "no_descriptors", limits=limits)
+        child = self.crash(build, "no_descriptors", limits=limits)
         self.assertTrue(child.fact("errno_is_emfile"))
+        self.assertEqual(child.status, control.status)
+        self.check_one_line(child)
+        cores.verify(child.core)
 
     @cores.each_build
     def test_what_has_the_name_already_is_neither_replaced_nor_followed(self, build):
