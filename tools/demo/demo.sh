@@ -85,7 +85,7 @@ title "The small core is whole: minicore verify"
 "$minicore" verify small.core | indent
 
 title "gdb opens it: the crash, and an order on the heap, by a local pointer of that frame"
-gdb -batch -nx -ex 'set print pretty on' -ex 'set print frame-arguments scalars' \
+gdb -batch -nx -ex "directory $root" -ex 'set print pretty on' -ex 'set print frame-arguments scalars' \
   -ex 'echo (gdb) bt\n' -ex bt -ex 'frame function shop::PriceOf' \
   -ex 'echo (gdb) print *order\n' -ex 'print *order' \
   -ex 'echo (gdb) print pieces_by_article\n' -ex 'print pieces_by_article' \
