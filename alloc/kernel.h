@@ -59,6 +59,8 @@ inline bool DiscardLocked(AddressRange range) {
   return Advise(range, kDontNeedLocked);
 }
 
+inline void Yield() { Call(SYS_sched_yield, 0, 0, 0); }
+
 // Shows `name` as [anon:name] in /proc/self/maps. Kernels before 5.17, or built without
 // CONFIG_ANON_VMA_NAME, answer EINVAL; nothing depends on it.
 inline void Name(AddressRange range, const char* name) {

@@ -23,9 +23,15 @@ struct TaggedArena {
 TaggedArena g_arenas[kMaxTaggedArenas];
 std::atomic<uint32_t> g_arenas_taken;
 
-// By tag: jemalloc's arena index plus one; 0 as long as there is none. Written once, with
-// release, when the arena is complete.
+// By tag: jemalloc's arena index plus one, written with release when the arena is complete;
+// before, kNoArena, or kBeingMade while one thread makes it.
 std::atomic<uint32_t> g_arena_of_tag[kMaxTags + 1];
+constexpr uint32_t kNoArena = 0;
+constexpr uint32_t kBeingMade = UINT32_MAX;
+
+// How often to let another thread run that is making an arena. It takes microseconds;
+// only in a child that was forked meanwhile nobody ever finishes, and it makes its own.
+constexpr int kPatience = 10'000;
 
 // What follows runs inside jemalloc with its locks held: no allocation, no lock, no
 // mallctl. Contracts: jemalloc(3), arena.<i>.extent_hooks.
@@ -91,11 +97,10 @@ TaggedArena* TakeSlot() {
   return &g_arenas[taken];
 }
 
-// Returns jemalloc's arena index plus one, 0 if no arena can be made. Two threads that
-// ask for the same new tag at once each make one, and the second stays unused.
+// Returns jemalloc's arena index plus one; kNoArena if no arena can be made.
 uint32_t MakeArena(uint8_t tag) {
   TaggedArena* arena = TakeSlot();
-  if (arena == nullptr) return 0;
+  if (arena == nullptr) return kNoArena;
   arena->hooks.alloc = AllocateHook;
   arena->hooks.commit = CommitHook;
   arena->hooks.purge_forced = PurgeHook;
@@ -115,15 +120,33 @@ uint32_t MakeArena(uint8_t tag) {
   size_t size = sizeof(index);
   if (je_mallctl("experimental.arenas_create_ext", &index, &size, &config,
                  sizeof(config)) != 0) {
-    return 0;
+    return kNoArena;
   }
-  uint32_t made = 0;
+  return index + 1;
+}
+
+// The arena of a tag; one thread makes it, the others wait.
+uint32_t ArenaOf(uint8_t tag) {
+  std::atomic<uint32_t>& entry = g_arena_of_tag[tag];
+  uint32_t arena = entry.load(std::memory_order_acquire);
+  for (int i = 0; arena == kBeingMade && i < kPatience; ++i) {
+    kernel::Yield();
+    arena = entry.load(std::memory_order_acquire);
+  }
+  if (arena != kNoArena && arena != kBeingMade) return arena;
+  if (arena == kNoArena &&
+      !entry.compare_exchange_strong(arena, kBeingMade,
+                                     std::memory_order_acquire)) {
+    return ArenaOf(tag);  // somebody else was first: wait for him
+  }
+  arena = MakeArena(tag);
   // Release: whoever sees the arena sees its slot.
-  if (g_arena_of_tag[tag].compare_exchange_strong(made, index + 1,
-                                                  std::memory_order_acq_rel)) {
-    made = index + 1;
-  }
-  return made;
+  entry.store(arena, std::memory_order_release);
+  return arena;
+}
+
+int FlagsOf(uint32_t arena) {
+  return static_cast<int>(MALLOCX_ARENA(arena - 1)) | MALLOCX_TCACHE_NONE;
 }
 
 }  // namespace
@@ -132,17 +155,16 @@ int TaggedExtentFlags(uint8_t tag) {
   if (tag > kMaxTags) return 0;
   const uint32_t arena =
       g_arena_of_tag[tag].load(std::memory_order_acquire);
-  if (arena == 0) return 0;
-  return static_cast<int>(MALLOCX_ARENA(arena - 1)) | MALLOCX_TCACHE_NONE;
+  return arena == kNoArena || arena == kBeingMade ? 0 : FlagsOf(arena);
 }
 
 void* AllocateInTaggedExtents(size_t size, uint8_t tag) {
   size = AtLeastGranule(size);
-  if (TaggedExtentFlags(tag) == 0 && MakeArena(tag) == 0) return nullptr;
-  const int flags = TaggedExtentFlags(tag);
-  void* pointer = je_mallocx(size, flags);
+  const uint32_t arena = ArenaOf(tag);
+  if (arena == kNoArena) return nullptr;
+  void* pointer = je_mallocx(size, FlagsOf(arena));
   if (pointer == nullptr) return nullptr;
-  return RecordUsable(pointer, je_nallocx(size, flags));
+  return RecordUsable(pointer, je_nallocx(size, FlagsOf(arena)));
 }
 
 }  // namespace minicore

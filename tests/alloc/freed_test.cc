@@ -14,12 +14,6 @@
 namespace minicore {
 namespace {
 
-template <typename T>
-T Opaque(T value) {
-  __asm__ volatile("" : "+r"(value));
-  return value;
-}
-
 bool IsKnownAsFreed(const Allocation& was, ByteCount inside) {
   const Allocation now = Resolve(g_index_state, was.begin + inside);
   return now.state == AllocationState::kFreed && now.begin == was.begin &&

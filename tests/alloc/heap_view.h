@@ -8,6 +8,13 @@
 
 namespace minicore {
 
+// Keeps the compiler from reasoning about where a value came from.
+template <typename T>
+T Opaque(T value) {
+  __asm__ volatile("" : "+r"(value));
+  return value;
+}
+
 inline Address AddressOf(const void* pointer) {
   return reinterpret_cast<Address>(pointer);
 }

@@ -20,13 +20,6 @@ void free_aligned_sized(void* pointer, size_t alignment, size_t size);
 namespace minicore {
 namespace {
 
-// Keeps the compiler from reasoning about what malloc returns.
-template <typename T>
-T Opaque(T value) {
-  __asm__ volatile("" : "+r"(value));
-  return value;
-}
-
 constexpr size_t kSizes[] = {
     0,     1,     15,     16,     17,     24,     48,    100,   1000,
     1024,  4095,  4096,   4097,   9000,   13 * 1024,     14336, 14337,
