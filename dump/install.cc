@@ -19,6 +19,7 @@
 #include "dump/handler/freeze.h"
 #include "dump/preopen.h"
 #include "dump/safe/arena.h"
+#include "dump/signal_mask.h"
 
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
@@ -147,6 +148,7 @@ int Install(const Policy& policy, const TagRules& rules) {
     LearnFacts();
     g_runtime.index = &g_index_state;
     g_runtime.tags = &g_tag_state;
+    g_runtime.believes_blocked = &BelievesBlocked;
   }
   for (unsigned i = 0; i < rules.count; ++i) {
     SetTagRule(g_tag_state, rules.rules[i].name, rules.rules[i].disposition);
@@ -187,6 +189,7 @@ int Install(const Policy& policy, const TagRules& rules) {
     LearnRestorer(policy.dump_signal);
   }
   ProtectRuntime(PROT_READ);
+  AdoptMask(CurrentBelief());
   return 0;
 }
 

@@ -16,6 +16,7 @@
 #include "dump/handler/entry.h"
 #include "dump/install.h"
 #include "dump/one_shot.h"
+#include "dump/signal_mask.h"
 #include "minicore/minicore.h"
 
 extern "C" int __sigaction(int, const struct sigaction*, struct sigaction*);
@@ -33,8 +34,14 @@ bool IsOurHandler(const struct sigaction& action) {
 }
 
 int SetAction(int signal, const struct sigaction* wanted, struct sigaction* old) {
-  if (!IsOurs(signal)) return __sigaction(signal, wanted, old);
   struct sigaction ours;
+  if (wanted != nullptr && wanted->sa_handler != SIG_DFL &&
+      wanted->sa_handler != SIG_IGN) {
+    ours = *wanted;
+    StripFaults(&ours.sa_mask);
+    wanted = &ours;
+  }
+  if (!IsOurs(signal)) return __sigaction(signal, wanted, old);
   void* one_shot = OneShotHandler(signal);
   const bool is_one_shot = wanted != nullptr && IsOneShot(*wanted);
   if (is_one_shot) {
@@ -65,12 +72,14 @@ sighandler_t SetHandler(int signal, sighandler_t handler, int flags) {
 struct ThreadStart {
   void* (*routine)(void*);
   void* argument;
+  MaskBelief belief;
 };
 
 void* StartThread(void* pointer) {
   const ThreadStart start = *static_cast<ThreadStart*>(pointer);
   free(pointer);
   EnsureAltStack();
+  AdoptMask(start.belief);
   return start.routine(start.argument);
 }
 
@@ -126,7 +135,7 @@ MINICORE_API int pthread_create(pthread_t* thread, const pthread_attr_t* attribu
   auto* start =
       static_cast<minicore::ThreadStart*>(malloc(sizeof(minicore::ThreadStart)));
   if (start == nullptr) return EAGAIN;
-  *start = {routine, argument};
+  *start = {routine, argument, minicore::CurrentBelief()};
   const int error = real(thread, attributes, &minicore::StartThread, start);
   if (error != 0) free(start);
   return error;

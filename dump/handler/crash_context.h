@@ -60,6 +60,8 @@ struct alignas(kPageSize) Runtime {
   ByteCount arena_bytes;
   void* dump_stack_end;
   void* restorer;  // libc's sa_restorer
+  // BelievesBlocked() of dump/signal_mask.h, which is no code of the handler's.
+  bool (*believes_blocked)(int signal, uint64_t kernel_mask);
   Preopened preopened;
   AddressRange arena_range;
 };

@@ -129,7 +129,9 @@ void TakeFreezeSignal(unsigned long flags) {
 }
 
 void Tell(const DumpResult& result) {
-  if (result.failed == nullptr && g_runtime.policy.verbose == 0) return;
+  const bool ordinary =
+      result.failed == nullptr && !result.truncated && !result.took_descriptors;
+  if (ordinary && g_runtime.policy.verbose == 0) return;
   char line[kLineBytes];
   safe::Text text(line, sizeof(line));
   if (result.failed != nullptr) {
@@ -142,6 +144,7 @@ void Tell(const DumpResult& result) {
     text.Decimal(result.microseconds / 1000).Char('.');
     text.Decimal(result.microseconds / 100 % 10).String(" ms");
     if (result.truncated) text.String(", cut short: no more room");
+    if (result.took_descriptors) text.String(", no file descriptor was left");
     text.Char(')');
   }
   text.Char('\n');
@@ -183,7 +186,7 @@ struct Request {
 };
 
 // A live dump's: the policy with another place for the file.
-Runtime g_live_runtime;
+Runtime g_live_runtime = {};
 
 void DumpOnOwnStack(void* argument) {
   Request& request = *static_cast<Request*>(argument);
@@ -370,6 +373,24 @@ bool FixupOwnFault(int signal, const siginfo_t* info, ucontext_t* context) {
   return safe::FixupFault(context);
 }
 
+// A signal that the program believes blocked (dump/signal_mask.h) was sent: from here on
+// it is blocked in this thread, and pending, for it or for the process.
+void Postpone(const CrashContext& crash, ucontext_t* context) {
+  const uint64_t bit = SignalBit(crash.signal);
+  safe::SigProcMask(SIG_BLOCK, &bit, nullptr);
+  context->uc_sigmask.__val[0] |= bit;
+  const int code = crash.info->si_code;
+  const long info = safe::Word(crash.info);
+  if (code == SI_TKILL) {
+    safe::Syscall(SYS_rt_tgsigqueueinfo, crash.pid, crash.tid, crash.signal, info);
+  } else if (code == SI_USER ||
+             safe::Syscall(SYS_rt_sigqueueinfo, crash.pid, crash.signal, info) != 0) {
+    // Who else sent it is lost: only the main thread may pass that on (kernel/signal.c,
+    // do_rt_sigqueueinfo()).
+    safe::Syscall(SYS_kill, crash.pid, crash.signal);
+  }
+}
+
 }  // namespace
 
 void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
@@ -385,6 +406,11 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
   // The kernel does not let a sent signal's default action reach a namespace's init
   // (kernel/signal.c, sig_task_ignored(), SIGNAL_UNKILLABLE).
   if (pid == 1 && !IsFault(info)) return;
+  if (!IsFault(info) && g_runtime.believes_blocked != nullptr &&
+      g_runtime.believes_blocked(signal, context->uc_sigmask.__val[0])) {
+    Postpone(MakeContext(signal, info, context), context);
+    return;
+  }
   // Behind a fatal dump there is nothing to wait for: the process ends. Behind a live
   // one, this crash is the next to be dumped.
   while (!WinElection(pid, tid)) {

@@ -1,0 +1,124 @@
+#include "dump/signal_mask.h"
+
+#include <errno.h>
+
+#include "dump/handler/entry.h"
+#include "dump/safe/syscalls.h"
+#include "minicore/minicore.h"
+
+namespace minicore {
+namespace {
+
+constexpr uint64_t kFaults = SignalBit(SIGSEGV) | SignalBit(SIGBUS) | SignalBit(SIGILL) |
+                             SignalBit(SIGFPE) | SignalBit(SIGTRAP) | SignalBit(SIGSYS);
+// glibc's own, which it lets nobody block (glibc 2.36, sysdeps/unix/sysv/linux/
+// internal-signals.h, clear_internal_signals).
+constexpr uint64_t kInternal = SignalBit(32) | SignalBit(33);
+
+thread_local MaskBelief t_belief = {0, 0};
+
+// Those that minicore stands for.
+uint64_t OurFaults() { return g_runtime.policy.signals & kFaults; }
+
+// The kernel's sigset_t is the first word of libc's.
+uint64_t BitsOf(const sigset_t& set) { return set.__val[0]; }
+
+// The part of `belief` that holds if `mask` is the thread's.
+uint64_t BelievedWith(const MaskBelief& belief, uint64_t mask) {
+  return belief.kernel == (mask & ~kFaults) ? belief.faults : 0;
+}
+
+// As rt_sigprocmask(2), for libc's sets. Returns: 0 or an error number.
+int ChangeMask(int how, const sigset_t* set, sigset_t* old) {
+  const uint64_t faults = OurFaults();
+  uint64_t wanted = set == nullptr ? 0 : BitsOf(*set) & ~kInternal;
+  const uint64_t told = how == SIG_UNBLOCK ? wanted : wanted & ~faults;
+  uint64_t before = 0;
+  const long error =
+      safe::SigProcMask(how, set == nullptr ? nullptr : &told, &before);
+  if (error != 0) return static_cast<int>(-error);
+  const uint64_t believed = BelievedWith(t_belief, before);
+  if (set != nullptr) {
+    MaskBelief now = {wanted & faults, told};
+    if (how == SIG_BLOCK) now = {believed | (wanted & faults), before | told};
+    if (how == SIG_UNBLOCK) now = {believed & ~wanted, before & ~told};
+    now.kernel &= ~(kFaults | SignalBit(SIGKILL) | SignalBit(SIGSTOP));
+    t_belief = now;
+  }
+  if (old != nullptr) old->__val[0] = before | believed;
+  return 0;
+}
+
+int ChangeMaskOrErrno(int how, const sigset_t* set, sigset_t* old) {
+  const int error = ChangeMask(how, set, old);
+  if (error == 0) return 0;
+  errno = error;
+  return -1;
+}
+
+// The masks of 4.2BSD: 32 signals in an int.
+int ChangeOldMask(int how, int mask) {
+  sigset_t set;
+  sigset_t old;
+  sigemptyset(&set);
+  sigemptyset(&old);
+  set.__val[0] = static_cast<unsigned>(mask);
+  ChangeMask(how, &set, &old);
+  return static_cast<int>(BitsOf(old));
+}
+
+int ChangeOne(int how, int signal) {
+  sigset_t set;
+  sigemptyset(&set);
+  if (sigaddset(&set, signal) != 0) return -1;
+  return ChangeMaskOrErrno(how, &set, nullptr);
+}
+
+}  // namespace
+
+MaskBelief CurrentBelief() { return t_belief; }
+
+void AdoptMask(MaskBelief inherited) {
+  uint64_t mask = 0;
+  if (safe::SigProcMask(SIG_BLOCK, nullptr, &mask) != 0) return;
+  const uint64_t blocked = mask & OurFaults();
+  t_belief = {BelievedWith(inherited, mask) | blocked, mask & ~kFaults};
+  // The belief first: what is pending now comes at once.
+  if (blocked != 0) safe::SigProcMask(SIG_UNBLOCK, &blocked, nullptr);
+}
+
+void StripFaults(sigset_t* mask) { mask->__val[0] &= ~OurFaults(); }
+
+bool BelievesBlocked(int signal, uint64_t kernel_mask) {
+  return (BelievedWith(t_belief, kernel_mask) & SignalBit(signal)) != 0;
+}
+
+}  // namespace minicore
+
+extern "C" {
+
+MINICORE_API int pthread_sigmask(int how, const sigset_t* set, sigset_t* old) noexcept {
+  return minicore::ChangeMask(how, set, old);
+}
+
+MINICORE_API int sigprocmask(int how, const sigset_t* set, sigset_t* old) noexcept {
+  return minicore::ChangeMaskOrErrno(how, set, old);
+}
+
+MINICORE_API int sigblock(int mask) noexcept {
+  return minicore::ChangeOldMask(SIG_BLOCK, mask);
+}
+
+MINICORE_API int sigsetmask(int mask) noexcept {
+  return minicore::ChangeOldMask(SIG_SETMASK, mask);
+}
+
+MINICORE_API int sighold(int signal) noexcept {
+  return minicore::ChangeOne(SIG_BLOCK, signal);
+}
+
+MINICORE_API int sigrelse(int signal) noexcept {
+  return minicore::ChangeOne(SIG_UNBLOCK, signal);
+}
+
+}  // extern "C"

@@ -1,0 +1,236 @@
+// Blocking the signals of faults means to a program what it always meant, and yet a fault
+// is dumped.
+
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "minicore/minicore.h"
+
+namespace {
+
+bool Blocked(int signal) {
+  sigset_t mask;
+  sigemptyset(&mask);
+  pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+  return sigismember(&mask, signal) == 1;
+}
+
+bool Pending(int signal) {
+  sigset_t pending;
+  sigpending(&pending);
+  return sigismember(&pending, signal) == 1;
+}
+
+sigset_t Full() {
+  sigset_t set;
+  sigfillset(&set);
+  return set;
+}
+
+sigset_t Only(int signal) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  return set;
+}
+
+void BlockAll() {
+  const sigset_t all = Full();
+  pthread_sigmask(SIG_SETMASK, &all, nullptr);
+}
+
+void Fault() { *static_cast<volatile int*>(nullptr) = 1; }
+
+// Runs `body` in a child in an empty directory. Its wait status, and whether it left a
+// core. `body` exits with 0 if all is as it should be.
+struct Ended {
+  int status;
+  bool core;
+};
+
+Ended RunChild(void (*body)()) {
+  std::string directory = testing::TempDir() + "/child.XXXXXX";
+  EXPECT_NE(mkdtemp(directory.data()), nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (chdir(directory.c_str()) != 0) _exit(100);
+    minicore_config config = MINICORE_CONFIG_INIT;
+    config.path = "core.made";
+    if (minicore_install(&config) != 0) _exit(101);
+    body();
+    _exit(0);
+  }
+  Ended ended{};
+  EXPECT_EQ(waitpid(child, &ended.status, 0), child);
+  const std::string core = directory + "/core.made";
+  ended.core = access(core.c_str(), F_OK) == 0;
+  unlink(core.c_str());
+  rmdir(directory.c_str());
+  return ended;
+}
+
+void Require(bool truth) {
+  if (!truth) _exit(1);
+}
+
+void ExpectDump(const Ended& ended, int signal) {
+  EXPECT_TRUE(WIFSIGNALED(ended.status));
+  EXPECT_EQ(WTERMSIG(ended.status), signal);
+  EXPECT_TRUE(ended.core);
+}
+
+void ExpectNoDump(const Ended& ended) {
+  EXPECT_TRUE(WIFEXITED(ended.status));
+  EXPECT_EQ(WEXITSTATUS(ended.status), 0);
+  EXPECT_FALSE(ended.core);
+}
+
+TEST(SignalMask, AnswersWhatTheProgramHasSet) {
+  ExpectNoDump(RunChild([] {
+    Require(!Blocked(SIGSEGV) && !Blocked(SIGUSR1));
+    BlockAll();
+    Require(Blocked(SIGSEGV) && Blocked(SIGFPE) && Blocked(SIGUSR1));
+    const sigset_t segv = Only(SIGSEGV);
+    sigset_t old;
+    sigprocmask(SIG_UNBLOCK, &segv, &old);
+    Require(sigismember(&old, SIGSEGV) == 1);
+    Require(!Blocked(SIGSEGV) && Blocked(SIGFPE) && Blocked(SIGUSR1));
+    sigprocmask(SIG_SETMASK, &segv, nullptr);
+    Require(Blocked(SIGSEGV) && !Blocked(SIGFPE) && !Blocked(SIGUSR1));
+  }));
+}
+
+TEST(SignalMask, DumpsAFaultWithEverythingBlocked) {
+  ExpectDump(RunChild([] {
+               BlockAll();
+               Fault();
+             }),
+             SIGSEGV);
+}
+
+TEST(SignalMask, DumpsAFaultInAHandlerWhoseMaskIsFull) {
+  ExpectDump(RunChild([] {
+               struct sigaction action = {};
+               action.sa_handler = [](int) { Fault(); };
+               action.sa_mask = Full();
+               sigaction(SIGUSR1, &action, nullptr);
+               raise(SIGUSR1);
+             }),
+             SIGSEGV);
+}
+
+TEST(SignalMask, DumpsAFaultOfAThreadThatWasStartedWithAFullMask) {
+  ExpectDump(RunChild([] {
+               pthread_attr_t attributes;
+               pthread_attr_init(&attributes);
+               const sigset_t all = Full();
+               pthread_attr_setsigmask_np(&attributes, &all);
+               pthread_t thread;
+               pthread_create(
+                   &thread, &attributes,
+                   [](void*) -> void* {
+                     Require(Blocked(SIGSEGV) && Blocked(SIGUSR1));
+                     Fault();
+                     return nullptr;
+                   },
+                   nullptr);
+               pthread_join(thread, nullptr);
+             }),
+             SIGSEGV);
+}
+
+TEST(SignalMask, IsInheritedByThreads) {
+  ExpectNoDump(RunChild([] {
+    BlockAll();
+    pthread_t thread;
+    pthread_create(
+        &thread, nullptr,
+        [](void*) -> void* {
+          Require(Blocked(SIGSEGV));
+          raise(SIGSEGV);
+          Require(Pending(SIGSEGV));
+          return nullptr;
+        },
+        nullptr);
+    pthread_join(thread, nullptr);
+  }));
+}
+
+TEST(SignalMask, KeepsASentSignalPendingUntilItIsUnblocked) {
+  ExpectNoDump(RunChild([] {
+    BlockAll();
+    raise(SIGSEGV);
+    kill(getpid(), SIGFPE);
+    Require(Pending(SIGSEGV) && Pending(SIGFPE));
+    BlockAll();
+    Require(Pending(SIGSEGV) && Pending(SIGFPE));
+  }));
+  ExpectDump(RunChild([] {
+               BlockAll();
+               raise(SIGSEGV);
+               const sigset_t none = {};
+               pthread_sigmask(SIG_SETMASK, &none, nullptr);
+             }),
+             SIGSEGV);
+}
+
+TEST(SignalMask, LeavesASentSignalToSigwait) {
+  ExpectNoDump(RunChild([] {
+    BlockAll();
+    kill(getpid(), SIGTRAP);
+    const sigset_t trap = Only(SIGTRAP);
+    int number = 0;
+    Require(sigwait(&trap, &number) == 0 && number == SIGTRAP);
+  }));
+}
+
+TEST(SignalMask, LeavesAQueuedSignalWithItsValueToSignalfd) {
+  ExpectNoDump(RunChild([] {
+    BlockAll();
+    const sigset_t trap = Only(SIGTRAP);
+    const int fd = signalfd(-1, &trap, 0);
+    sigval value;
+    value.sival_int = 4711;
+    sigqueue(getpid(), SIGTRAP, value);
+    signalfd_siginfo info;
+    Require(read(fd, &info, sizeof(info)) == sizeof(info));
+    Require(info.ssi_signo == SIGTRAP && info.ssi_int == 4711);
+  }));
+}
+
+TEST(SignalMask, IsRestoredBySiglongjmp) {
+  ExpectDump(RunChild([] {
+               sigjmp_buf back;
+               if (sigsetjmp(back, 1) == 0) {
+                 BlockAll();
+                 siglongjmp(back, 1);
+               }
+               Require(!Blocked(SIGSEGV));
+               raise(SIGSEGV);
+             }),
+             SIGSEGV);
+}
+
+TEST(SignalMask, OfTheOldFunctionsIsTheSame) {
+  ExpectNoDump(RunChild([] {
+    sighold(SIGSEGV);
+    Require(Blocked(SIGSEGV));
+    sigrelse(SIGSEGV);
+    Require(!Blocked(SIGSEGV));
+    sigblock(1 << (SIGBUS - 1));
+    Require(Blocked(SIGBUS));
+    Require(sigsetmask(0) == 1 << (SIGBUS - 1));
+    Require(!Blocked(SIGBUS));
+  }));
+}
+
+}  // namespace
