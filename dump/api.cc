@@ -45,14 +45,8 @@ int minicore_install(const minicore_config* given) {
   }
   // A program that runs with more rights than its user must not obey him in this.
   const char* text = getauxval(AT_SECURE) != 0 ? nullptr : getenv("MINICORE_OPTIONS");
-  const minicore_config without_environment = config;
   if (text != nullptr) ParseOptions(text, storage, &config, &rules, &ReportOption);
-  if (!MakePolicy(config, &policy, &rules, &error)) {
-    // A value of the environment that reads well and makes no sense.
-    ReportOption(error);
-    rules.count = 0;
-    if (!MakePolicy(without_environment, &policy, &rules, &error)) result = -EINVAL;
-  }
+  if (!MakePolicy(config, &policy, &rules, &error)) result = -EINVAL;
   if (result == 0) result = Install(policy, rules);
   errno = saved_errno;
   return result;

@@ -244,8 +244,17 @@ int ParseOptions(const char* text, char storage[kMaxOptionText],
     if (value == nullptr) {
       snprintf(error.text, sizeof(error.text), "option '%.80s' has no value: key=value is wanted",
                start);
-    } else if (SetOption(start, value, config, rules, &error)) {
-      continue;
+    } else {
+      // A value that reads well may still make no sense: it is tried at once, so that it
+      // costs itself and none of the others.
+      const minicore_config before = *config;
+      Policy policy;
+      TagRules ignored = {};
+      if (SetOption(start, value, config, rules, &error) &&
+          MakePolicy(*config, &policy, &ignored, &error)) {
+        continue;
+      }
+      *config = before;
     }
     ++bad;
     report(error);

@@ -255,13 +255,19 @@ void FillReport(const CrashContext& crash, const Runtime& runtime,
   to = report.holes;
   rows = 0;
   for (const HoleRow& hole : outcome.holes) {
+    uint64_t missing = 0;
+    const auto reason = static_cast<unsigned>(hole.reason);
     ForEachMissing(plan, hole, [&](const HoleRow& row) {
+      missing += row.end - row.begin;
       if (rows++ < report.hole_rows) {
         put(to, row);
       } else {
         ++outcome.holes_dropped;
       }
     });
+    // The report's sums are of what is missing, too.
+    outcome.hole_bytes[reason] -= (hole.end - hole.begin) - missing;
+    if (missing == 0) outcome.hole_count[reason] -= hole.count;
   }
   SetDropped(report.holes, outcome.holes_dropped);
   if (report.text == nullptr) return;

@@ -107,12 +107,18 @@ void Collector::AddThreadData(const ThreadTable& threads) {
     const Address pointer = thread.registers.fs_base;
     const Mapping* mapping = map_.Find(pointer);
     if (mapping == nullptr || !mapping->readable) continue;
-    const AddressRange window =
+    AddressRange window =
         AddressRange{AlignDown(pointer - static_tls, 16),
                      AlignUp(pointer + runtime_.facts.pthread_bytes, 16)}
             .Clip(mapping->range);
-    Add(window, SegmentKind::kThreadData, FileGroup::kMetadata, Content::kMemory,
-        thread.tid);
+    if (thread.stack.Contains(pointer)) {
+      // On its stack, where glibc puts it: below the live part there is nothing.
+      window = window.Clip(thread.stack);
+      Add(window, SegmentKind::kStack, FileGroup::kStacks, Content::kMemory, thread.tid);
+    } else {
+      Add(window, SegmentKind::kThreadData, FileGroup::kMetadata, Content::kMemory,
+          thread.tid);
+    }
     (void)roots_.thread_data.Push(window);
     // The first thread's control block is ld.so's; the others' are on their stacks.
     if (thread.tid == crash_.pid) KeepIfSmall(pointer);
