@@ -18,6 +18,14 @@ namespace {
 
 constexpr char kDefaultName[] = "core.%e.%p";
 
+// Cores of one name: NAME, NAME.1, and so on. With more of them somebody is not looking.
+constexpr unsigned kMostOfOneName = 100;
+
+void AppendNumbered(const char* name, unsigned number, safe::Text& text) {
+  text.String(name);
+  if (number != 0) text.Char('.').Decimal(number);
+}
+
 bool IsDirectory(const char* path) {
   struct stat status;
   return safe::Syscall(SYS_stat, safe::Word(path), safe::Word(&status)) == 0 &&
@@ -138,15 +146,19 @@ int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime) {
     }
   }
   safe::Text(name_, sizeof(name_)).String(path_);
-  safe::Text part(part_, sizeof(part_));
-  part.String(path_).String(".part");
-  if (part.truncated()) return -ENAMETOOLONG;
   constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
-  fd_ = safe::Open(part_, kFlags, 0600);
+  for (unsigned number = 0; number < kMostOfOneName; ++number) {
+    safe::Text part(part_, sizeof(part_));
+    AppendNumbered(path_, number, part);
+    part.String(".part");
+    if (part.truncated()) return -ENAMETOOLONG;
+    // Taken: by another process that dumps to the same path, or by one that died doing it.
+    fd_ = safe::Open(part_, kFlags, 0600);
+    if (fd_ != -EEXIST) break;
+  }
   if (fd_ < 0) {
-    const int error = fd_;
     part_[0] = '\0';
-    return error;
+    return fd_;
   }
   own_ = seekable_ = true;
   return 0;
@@ -210,17 +222,35 @@ int CoreFile::Truncate(uint64_t size) {
   return static_cast<int>(safe::Truncate(fd_, start_ + size));
 }
 
-int CoreFile::Commit() {
-  if (!own_) return 0;
-  long error = safe::RenameNoReplace(directory_, part_, name_);
+// Gives the part file the name `name`, unless that is taken.
+long CoreFile::Name(const char* name) {
+  const long error = safe::RenameNoReplace(directory_, part_, name);
   // A file system without the flag: rename() would replace a core that is there, a link
   // never does.
-  if (error == -EINVAL || error == -ENOSYS) {
-    error = safe::LinkAt(directory_, part_, name_);
-    if (error == 0) safe::UnlinkAt(directory_, part_);
+  if (error != -EINVAL && error != -ENOSYS) return error;
+  const long link_error = safe::LinkAt(directory_, part_, name);
+  if (link_error == 0) safe::UnlinkAt(directory_, part_);
+  return link_error;
+}
+
+int CoreFile::Commit() {
+  if (!own_) return 0;
+  long error = -EEXIST;
+  char name[kMaxPath];
+  for (unsigned number = 0; number < kMostOfOneName && error == -EEXIST; ++number) {
+    safe::Text text(name, sizeof(name));
+    AppendNumbered(name_, number, text);
+    if (text.truncated()) break;
+    error = Name(name);
+    if (error == 0 && number != 0) {
+      renumbered_ = true;
+      safe::Text(name, sizeof(name)).String(path_);
+      safe::Text path(path_, sizeof(path_));
+      AppendNumbered(name, number, path);
+    }
   }
   if (error == -EPERM && safe::g_basic_calls_only) {
-    // Whole, but nobody may rename it: the report on standard error says where it is.
+    // Whole, but nobody may rename it: the line on standard error says where it is.
     safe::Text(path_, sizeof(path_)).String(part_);
     return 0;
   }

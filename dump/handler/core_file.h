@@ -40,7 +40,8 @@ class CoreFile {
   int WriteAt(uint64_t offset, const void* data, size_t size);
   int Truncate(uint64_t size);
 
-  // Gives the file its final name.
+  // Gives the file its final name, or if that is taken NAME.1, NAME.2 and so on: path()
+  // then says which.
   int Commit();
   // Removes what was written, if it is a file of ours.
   void Abandon();
@@ -48,11 +49,13 @@ class CoreFile {
   bool seekable() const { return seekable_; }
   uint64_t written() const { return written_; }
   const char* path() const { return path_; }
+  bool renumbered() const { return renumbered_; }  // path() is not the one asked for
 
  private:
   int OpenPath(const CrashContext& crash, const Runtime& runtime);
   bool TakePreopened(const CrashContext& crash, const Preopened& preopened);
 
+  long Name(const char* name);
   long WriteSome(const char* data, size_t size);
 
   int fd_ = -1;
@@ -60,6 +63,7 @@ class CoreFile {
   bool own_ = false;       // we opened it
   int directory_ = AT_FDCWD;  // of name_ and part_
   bool seekable_ = false;
+  bool renumbered_ = false;
   uint64_t start_ = 0;     // offset of the core in the descriptor
   uint64_t written_ = 0;
   char path_[kMaxPath] = {};  // for the user

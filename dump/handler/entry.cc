@@ -129,8 +129,7 @@ void TakeFreezeSignal(unsigned long flags) {
 }
 
 void Tell(const DumpResult& result) {
-  const bool ordinary =
-      result.failed == nullptr && !result.truncated && !result.took_descriptors;
+  const bool ordinary = result.failed == nullptr && result.remark == nullptr;
   if (ordinary && g_runtime.policy.verbose == 0) return;
   char line[kLineBytes];
   safe::Text text(line, sizeof(line));
@@ -143,8 +142,7 @@ void Tell(const DumpResult& result) {
     text.Decimal(result.file_bytes).String(" bytes, ");
     text.Decimal(result.microseconds / 1000).Char('.');
     text.Decimal(result.microseconds / 100 % 10).String(" ms");
-    if (result.truncated) text.String(", cut short: no more room");
-    if (result.took_descriptors) text.String(", no file descriptor was left");
+    if (result.remark != nullptr) text.String(", ").String(result.remark);
     text.Char(')');
   }
   text.Char('\n');

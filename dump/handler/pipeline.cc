@@ -65,8 +65,12 @@ bool Failed(const Outcome& outcome, Phase phase) {
 }
 
 DumpResult Finish(const Dump& d, int error, const char* failed) {
+  const char* remark = d.outcome.truncated   ? "cut short: no more room"
+                       : d.took_descriptors  ? "no file descriptor was left"
+                       : d.file.renumbered() ? "the name was taken"
+                                             : nullptr;
   return {error, failed, d.file.path(), d.plan.file_bytes, d.outcome.Elapsed(),
-          d.outcome.thawed_us, d.outcome.truncated, d.took_descriptors};
+          d.outcome.thawed_us, remark};
 }
 
 // Contents, then the report: into `to`, which is the file or, of a live dump, memory.

@@ -16,8 +16,7 @@ struct DumpResult {
   uint64_t file_bytes;
   uint64_t microseconds;        // from the signal to the end
   uint64_t frozen_microseconds;  // of these the other threads stood still
-  bool truncated;
-  bool took_descriptors;  // the process had none left
+  const char* remark;  // worth a line though all went well; null if nothing is
 };
 
 // `go_on`: of a live dump; called once the memory is copied, before the threads go on

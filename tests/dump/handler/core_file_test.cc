@@ -128,13 +128,15 @@ TEST_F(CoreFileTest, ADirectoryGetsTheDefaultName) {
   EXPECT_TRUE(Exists(In("core.worker." + std::to_string(getpid()))));
 }
 
-TEST_F(CoreFileTest, ACoreThatIsThereIsNeverReplaced) {
+TEST_F(CoreFileTest, ACoreThatIsThereStaysAndTheNextGetsANumber) {
   std::ofstream(In("c")) << "the first";
-  if (Open(In("c")) == 0) {
-    EXPECT_EQ(file_->Append("the second", 10), 0);
-    EXPECT_LT(file_->Commit(), 0);
-  }
+  ASSERT_EQ(Open(In("c")), 0);
+  EXPECT_EQ(file_->Append("the second", 10), 0);
+  ASSERT_EQ(file_->Commit(), 0);
+  EXPECT_TRUE(file_->renumbered());
+  EXPECT_EQ(file_->path(), In("c.1"));
   EXPECT_EQ(Contents(In("c")), "the first");
+  EXPECT_EQ(Contents(In("c.1")), "the second");
   EXPECT_FALSE(Exists(In("c.part")));
 }
 
@@ -142,8 +144,11 @@ TEST_F(CoreFileTest, ACoreThatIsThereIsNeverReplaced) {
 TEST_F(CoreFileTest, ALinkThatWaitsForTheCoreIsNotFollowed) {
   std::ofstream(In("victim")) << "precious";
   ASSERT_EQ(symlink(In("victim").c_str(), In("c.part").c_str()), 0);
-  EXPECT_LT(Open(In("c")), 0);
+  ASSERT_EQ(Open(In("c")), 0);
+  EXPECT_EQ(file_->Append("core", 4), 0);
+  ASSERT_EQ(file_->Commit(), 0);
   EXPECT_EQ(Contents(In("victim")), "precious");
+  EXPECT_EQ(Contents(In("c")), "core");
 }
 
 TEST_F(CoreFileTest, AnAbandonedFileLeavesNothing) {
