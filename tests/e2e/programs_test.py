@@ -159,7 +159,9 @@ raise SystemExit(3)
         if found.returncode != 0:
             self.skipTest("SKIPPED: python3 comes without its own tests here")
         python = victim.Victim("python3", "/usr/bin/python3", preload=True)
-        child = victim.run(python, "-B", "-m", "test", *tests, timeout=_TIMEOUT_S)
+        child = victim.run(
+            python, "-B", "-m", "test", "--tempdir", str(self.scratch), *tests, timeout=_TIMEOUT_S
+        )
         self.assertEqual(child.status, 0, child.stdout.decode() + child.stderr)
 
 
