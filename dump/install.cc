@@ -89,6 +89,7 @@ void ProtectRuntime(int protection) {
 
 void LearnFacts() {
   ProcessFacts& facts = g_runtime.facts;
+  facts.pid = getpid();
   const int fd = open("/proc/self/auxv", O_RDONLY | O_CLOEXEC);
   if (fd >= 0) {
     const ssize_t bytes = read(fd, facts.auxv, sizeof(facts.auxv));

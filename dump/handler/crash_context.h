@@ -28,6 +28,7 @@ inline constexpr unsigned kMaxAuxv = 64;
 struct ProcessFacts {
   uint64_t auxv[2 * kMaxAuxv];  // /proc/self/auxv, AT_NULL included
   uint32_t auxv_words;
+  int pid;  // of the process that installed; for one whose getpid() is refused
   uint32_t pthread_bytes;  // sizeof(struct pthread), from libthread_db's descriptor
   char host[64];
 };

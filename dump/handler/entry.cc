@@ -120,7 +120,7 @@ safe::KernelSigaction OurAction(void (*handler)(int, siginfo_t*, void*),
 // Without SA_RESTART, a tick of the watchdog ends a write that blocks.
 void TakeFreezeSignal(unsigned long flags) {
   safe::KernelSigaction action = OurAction(&OnFreezeSignal, flags);
-  action.mask = ~uint64_t{0};
+  action.mask = ~SignalBit(SIGSYS);  // a filter may refuse a call of the parked
   safe::KernelSigaction old;
   if (safe::SigAction(kFreezeSignal, &action, &old) == 0 &&
       old.handler != action.handler) {
@@ -186,6 +186,11 @@ struct Request {
 // A live dump's: the policy with another place for the file.
 Runtime g_live_runtime = {};
 
+void Dump(Request& request) {
+  request.result = RunDump(request.crash, *request.runtime, request.live ? &GoOn : nullptr);
+  if (!request.live || g_runtime.policy.verbose != 0) Tell(request.result);
+}
+
 void DumpOnOwnStack(void* argument) {
   Request& request = *static_cast<Request*>(argument);
   // A nested fault (GuardedCopy) must push its frame here: with SA_ONSTACK the kernel
@@ -193,8 +198,14 @@ void DumpOnOwnStack(void* argument) {
   // (arch/x86/kernel/signal.c, get_sigframe()). The return from our handler restores it.
   const stack_t none = {nullptr, SS_DISABLE, 0};
   safe::Syscall(SYS_sigaltstack, safe::Word(&none), 0);
-  request.result = RunDump(request.crash, *request.runtime, request.live ? &GoOn : nullptr);
-  if (!request.live || g_runtime.policy.verbose != 0) Tell(request.result);
+  Dump(request);
+}
+
+// Whether a filter forbids DumpOnOwnStack(), so that all must happen on the signal stack.
+bool MustKeepStack(const ucontext_t& context) {
+  stack_t current;
+  return (context.uc_stack.ss_flags & SS_DISABLE) == 0 &&
+         safe::Syscall(SYS_sigaltstack, 0, safe::Word(&current)) != 0;
 }
 
 bool IsFault(const siginfo_t* info) { return info->si_code > 0; }
@@ -223,14 +234,14 @@ void DieAsBefore(const CrashContext& crash) {
   }
 }
 
-// Who we are; with basic calls only, the one thread that can be known.
+// Who we are; where a filter does not let us ask, the one thread that can be known.
 int OwnPid() {
   const int pid = safe::GetPid();
-  return pid > 0 ? pid : g_runtime.preopened.pid;
+  return pid > 0 ? pid : g_runtime.facts.pid;
 }
 int OwnTid() {
   const int tid = safe::GetTid();
-  return tid > 0 ? tid : g_runtime.preopened.pid;
+  return tid > 0 ? tid : g_runtime.facts.pid;
 }
 
 CrashContext MakeContext(int signal, const siginfo_t* info, const void* context) {
@@ -252,7 +263,11 @@ void Run(Request& request) {
   const uint64_t mask = kFatalMask;
   safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
   StartWatchdog(kFreezeSignal, g_runtime.policy.deadline_us);
-  safe::RunOnStack(g_runtime.dump_stack_end, &DumpOnOwnStack, &request);
+  if (MustKeepStack(*request.crash.context)) {
+    Dump(request);
+  } else {
+    safe::RunOnStack(g_runtime.dump_stack_end, &DumpOnOwnStack, &request);
+  }
   StopWatchdog();
 }
 
@@ -353,22 +368,23 @@ void DieOfFirst(int signal, ucontext_t* context) {
   safe::SigAction(first, &none, nullptr);
   const uint64_t all = ~uint64_t{0};
   safe::SigProcMask(SIG_SETMASK, &all, nullptr);
-  safe::Syscall(SYS_rt_tgsigqueueinfo, OwnPid(), OwnTid(), first,
-                safe::Word(&g_first_info));
-  context->uc_sigmask.__val[0] |= 1ul << (signal - 1);
-  context->uc_sigmask.__val[0] &= ~(1ul << (first - 1));
+  const long error = safe::Syscall(SYS_rt_tgsigqueueinfo, OwnPid(), OwnTid(), first,
+                                   safe::Word(&g_first_info));
+  context->uc_sigmask.__val[0] |= SignalBit(signal);
+  if (error == 0) context->uc_sigmask.__val[0] &= ~SignalBit(first);
 }
 
-// A fault of the dumper itself: in a guarded copy, in a phase, or of a system call that
-// a filter forbids.
-// Returns: whether it can go on.
-bool FixupOwnFault(int signal, const siginfo_t* info, ucontext_t* context) {
+// A system call of ours that a filter answers with a signal: from then on, that it is
+// not permitted.
+bool FixupRefusedCall(int signal, const siginfo_t* info, ucontext_t* context) {
   constexpr int kSysSeccomp = 1;  // SYS_SECCOMP
-  if (signal == SIGSYS && info->si_code == kSysSeccomp) {
-    context->uc_mcontext.gregs[REG_RAX] = -EPERM;
-    return true;
+  greg_t* registers = context->uc_mcontext.gregs;
+  if (signal != SIGSYS || info->si_code != kSysSeccomp ||
+      registers[REG_R12] != safe::kCallMark) {
+    return false;
   }
-  return safe::FixupFault(context);
+  registers[REG_RAX] = -EPERM;
+  return true;
 }
 
 // A signal that the program believes blocked (dump/signal_mask.h) was sent: from here on
@@ -394,11 +410,13 @@ void Postpone(const CrashContext& crash, ucontext_t* context) {
 void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
   ClearAlignmentCheck();
   auto* context = static_cast<ucontext_t*>(context_pointer);
+  if (FixupRefusedCall(signal, info, context)) return;
   LearnFilter();
   const int pid = OwnPid();
   const int tid = OwnTid();
   if (g_dumper.load(std::memory_order_acquire) == Elector(pid, tid)) {
-    if (!FixupOwnFault(signal, info, context)) DieOfFirst(signal, context);
+    // In a guarded copy, in a phase, or else beyond repair.
+    if (!safe::FixupFault(context)) DieOfFirst(signal, context);
     return;
   }
   // The kernel does not let a sent signal's default action reach a namespace's init
