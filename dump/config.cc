@@ -317,6 +317,14 @@ bool MakePolicy(const minicore_config& caller, Policy* policy, TagRules* rules,
   if (strcmp(config.argv, "elide") != 0 && strcmp(config.argv, "keep") != 0) {
     return Fail(error, "argv", config.argv, "keep or elide is wanted");
   }
+  policy->secret_bytes = config.secret_bytes;
+  if (config.secret_bytes > kMaxSecretBytes) {
+    return Fail(error, "secret_bytes", "?", "at most 8M are possible");
+  }
+  if (strcmp(config.sanitize, "words") != 0 && strcmp(config.sanitize, "none") != 0) {
+    return Fail(error, "sanitize", config.sanitize, "none or words is wanted");
+  }
+  policy->sanitize_words = strcmp(config.sanitize, "words") == 0;
   policy->elide_argv = strcmp(config.argv, "elide") == 0;
   policy->freeze_us = Microseconds(config.freeze_ms);
   policy->deadline_us = Microseconds(config.deadline);

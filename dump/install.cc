@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -87,6 +88,34 @@ void ProtectRuntime(int protection) {
   mprotect(&g_runtime, AlignUp(sizeof(g_runtime), kPageSize), protection);
 }
 
+// Where execve() put the strings: fields 48 to 51 of /proc/self/stat, counted from 1
+// (Linux, fs/proc/array.c, do_task_stat()). The second one is the program's name, in
+// parentheses, which may hold anything.
+void LearnStrings(ProcessFacts& facts) {
+  char text[2048];
+  const int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  const ssize_t bytes = read(fd, text, sizeof(text) - 1);
+  close(fd);
+  if (bytes <= 0) return;
+  text[bytes] = '\0';
+  const char* at = strrchr(text, ')');
+  if (at == nullptr) return;
+  ++at;
+  Address words[52] = {};
+  for (unsigned field = 3; field < 52; ++field) {
+    char* end;
+    while (*at == ' ') ++at;
+    words[field] = strtoull(at, &end, 10);
+    at = end;
+    while (*at != ' ' && *at != '\0') ++at;  // the state is a letter
+  }
+  facts.arguments_begin = words[48];
+  facts.arguments_end = words[49];
+  facts.environment_begin = words[50];
+  facts.environment_end = words[51];
+}
+
 void LearnFacts() {
   ProcessFacts& facts = g_runtime.facts;
   facts.pid = getpid();
@@ -96,6 +125,9 @@ void LearnFacts() {
     facts.auxv_words = bytes < 0 ? 0 : static_cast<uint32_t>(bytes) / 8;
     close(fd);
   }
+  LearnStrings(facts);
+  facts.environ_address = reinterpret_cast<Address>(&environ);
+  facts.dumpable = prctl(PR_GET_DUMPABLE) != 0;
   gethostname(facts.host, sizeof(facts.host) - 1);
   facts.pthread_bytes = kDefaultPthreadBytes;
   // libthread_db's descriptor of struct pthread (glibc, nptl_db/structs.def).

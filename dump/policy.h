@@ -12,6 +12,8 @@ namespace minicore {
 
 inline constexpr unsigned kMaxPathPattern = 1024;
 inline constexpr unsigned kMaxNameList = 1024;
+// The tables of the search take 40 bytes for each of these.
+inline constexpr ByteCount kMaxSecretBytes = 8 * 1024 * 1024;
 inline constexpr uint64_t kMaxSegments = 65534;  // PN_XNUM - 1: see docs/FORMAT.md
 
 enum class TextPolicy : uint8_t { kNone, kProgramCounter, kAll };
@@ -29,6 +31,8 @@ struct Policy {
   uint64_t segments;
   TextPolicy text;
   bool elide_argv;
+  ByteCount secret_bytes;
+  bool sanitize_words;
   char env_allowed[kMaxNameList];  // names, each followed by '\0'; ends with an empty one
   uint64_t freeze_us;
   uint64_t deadline_us;

@@ -25,12 +25,13 @@ void ScanRegisters(const Thread& thread, Walk& walk) {
   }
 }
 
-void ScanRange(AddressRange range, Walk& walk) {
+void ScanRange(AddressRange range, const Redactor& redactor, Walk& walk) {
   uint64_t block[kTurn / 8];
   for (Address at = AlignUp(range.begin, 8); at + 8 <= range.end;) {
     ByteCount size = range.end - at;
     if (size > sizeof(block)) size = sizeof(block);
     const size_t read = safe::GuardedCopy(block, at, size);
+    redactor.Blank(at, block, read / 8);
     for (size_t i = 0; i < read / 8; ++i) walk.AddRoot(block[i]);
     if (walk.Exhausted()) return;
     // Behind a page that can't be read the next one may be readable.
@@ -39,13 +40,14 @@ void ScanRange(AddressRange range, Walk& walk) {
 }
 
 // The crashed thread's stack first and whole, the others' round robin.
-void ScanStacks(const Roots& roots, const ThreadTable& threads, Walk& walk) {
+void ScanStacks(const Roots& roots, const ThreadTable& threads,
+                const Redactor& redactor, Walk& walk) {
   if (roots.stacks.empty()) return;
   size_t first = 0;
   // The crashed thread's parts stand first: its current stack and, if any, more.
   while (first < roots.stacks.size() &&
          threads[0].stack.Overlaps(roots.stacks[first])) {
-    ScanRange(roots.stacks[first++], walk);
+    ScanRange(roots.stacks[first++], redactor, walk);
   }
   bool more = true;
   for (ByteCount offset = 0; more && !walk.Exhausted(); offset += kTurn) {
@@ -56,7 +58,7 @@ void ScanStacks(const Roots& roots, const ThreadTable& threads, Walk& walk) {
       if (turn.empty()) continue;
       more = true;
       if (turn.size() > kTurn) turn.end = turn.begin + kTurn;
-      ScanRange(turn, walk);
+      ScanRange(turn, redactor, walk);
     }
   }
 }
@@ -126,27 +128,27 @@ void DescribeAnchors(const CrashContext& crash, const Runtime& runtime,
 
 void ScanAnchors(const CrashContext& crash, const Runtime& runtime,
                  const MemoryMap& map, const ThreadTable& threads,
-                 const Roots& roots, safe::Arena& arena, ScanResult& result,
-                 Outcome& outcome) {
+                 const Roots& roots, const Redactor& redactor, safe::Arena& arena,
+                 ScanResult& result, Outcome& outcome) {
   result.anchors.Reserve(arena, 64);
   result.reached.Reserve(arena, kMaxReached);
   DescribeAnchors(crash, runtime, threads[0], result);
-  Walk walk(runtime, map, roots, arena, result, outcome);
+  Walk walk(runtime, map, roots, redactor, arena, result, outcome);
   for (size_t i = 0; i < roots.metadata.size(); ++i) {
     walk.KeepMetadata(roots.metadata[i]);
   }
   walk.SetDirect(true);
   ScanRegisters(threads[0], walk);
   for (size_t i = 1; i < threads.size(); ++i) ScanRegisters(threads[i], walk);
-  ScanStacks(roots, threads, walk);
+  ScanStacks(roots, threads, redactor, walk);
   walk.SetDirect(false);
   ScanKept(*runtime.index, walk);
   ScanKeptRanges(*runtime.tags, walk);
   for (size_t i = 0; i < roots.thread_data.size(); ++i) {
-    ScanRange(roots.thread_data[i], walk);
+    ScanRange(roots.thread_data[i], redactor, walk);
   }
   for (size_t i = 0; i < roots.static_data.size(); ++i) {
-    ScanRange(roots.static_data[i], walk);
+    ScanRange(roots.static_data[i], redactor, walk);
   }
   walk.Drain();
 }

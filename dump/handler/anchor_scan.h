@@ -18,6 +18,7 @@
 #include "dump/handler/images.h"
 #include "dump/handler/memory_map.h"
 #include "dump/handler/outcome.h"
+#include "dump/handler/redactor.h"
 #include "dump/handler/roots.h"
 #include "dump/handler/thread_table.h"
 
@@ -53,8 +54,8 @@ struct ScanResult {
 
 void ScanAnchors(const CrashContext& crash, const Runtime& runtime,
                  const MemoryMap& map, const ThreadTable& threads,
-                 const Roots& roots, safe::Arena& arena, ScanResult& result,
-                 Outcome& outcome);
+                 const Roots& roots, const Redactor& redactor, safe::Arena& arena,
+                 ScanResult& result, Outcome& outcome);
 
 }  // namespace minicore
 

@@ -31,6 +31,12 @@ struct ProcessFacts {
   int pid;  // of the process that installed; for one whose getpid() is refused
   uint32_t pthread_bytes;  // sizeof(struct pthread), from libthread_db's descriptor
   char host[64];
+  Address arguments_begin;  // strings at the top of the main stack
+  Address arguments_end;
+  Address environment_begin;  // likewise, "NAME=VALUE" each
+  Address environment_end;
+  Address environ_address;   // of the variable environ
+  bool dumpable;             // PR_GET_DUMPABLE was not 0
 };
 
 // What preopen=1 opened, at high numbers; -1: not there. Belongs to one process: a child

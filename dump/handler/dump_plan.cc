@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "alloc/index_view.h"
+
 namespace minicore {
 namespace {
 
@@ -169,10 +171,16 @@ void Builder::MakeSegments(uint64_t most, ByteCount widest_gap) {
   plan_.pieces.Truncate(kept);
 }
 
-// With secrets that could not be taken in, only what debuggers need is written of the
-// memory that may hold copies of them.
+bool Elided(const Runtime& runtime, Address address) {
+  if (!InHeap(*runtime.index, address)) return false;
+  const Allocation allocation = Resolve(*runtime.index, address);
+  return DispositionOf(*runtime.tags, allocation.tag) == Disposition::kElide;
+}
+
+// With secrets that are not all known, only what debuggers need is written of the memory
+// that may hold copies of them, and that sanitised.
 bool MayBeWritten(const Reached& reached, const Redactor& redactor) {
-  return !redactor.overflowed() || reached.kind == SegmentKind::kThreadData;
+  return !redactor.uncertain() || reached.kind == SegmentKind::kThreadData;
 }
 
 void AddReached(const Reached& reached, Pieces& solid) {
@@ -198,6 +206,10 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
   absent.Reserve(arena, roots.pieces.size());
   for (const Piece& piece : roots.pieces) {
     if (piece.content == Content::kAbsent) (void)absent.Push(piece);
+    // A stack may lie in the heap, in an allocation that is secret as a whole.
+    if (Elided(runtime, piece.range.begin)) {
+      outcome.AddHole(piece.range.begin, piece.range.end, HoleReason::kSecret);
+    }
   }
   std::sort(absent.begin(), absent.end(), Before);
   MakeDisjoint(absent);
@@ -210,7 +222,9 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
     solid.Clear();
     plan.pieces.Clear();
     for (const Piece& piece : roots.pieces) {
-      if (piece.content != Content::kAbsent) (void)solid.Push(piece);
+      if (piece.content != Content::kAbsent && !Elided(runtime, piece.range.begin)) {
+        (void)solid.Push(piece);
+      }
     }
     for (size_t i = 0; i < reached; ++i) {
       if (MayBeWritten(scan.reached[i], redactor)) AddReached(scan.reached[i], solid);

@@ -13,10 +13,7 @@ namespace {
 constexpr size_t kBufferBytes = 256 * 1024;
 constexpr size_t kBlockBytes = 64 * 1024;
 // Neighbouring blocks overlap by this, so that no copy of a secret hides at their seam.
-constexpr size_t kOverlap = kWindowBytes;
-
-// The bytes of a block with the overlap before and behind it.
-uint8_t g_block[kBlockBytes + 2 * kOverlap];
+constexpr size_t kOverlap = ElfCoreWriter::kOverlap;
 
 void FillHeaders(const DumpPlan& plan, uint8_t* to) {
   Elf64_Ehdr header{};
@@ -60,6 +57,25 @@ void FillHeaders(const DumpPlan& plan, uint8_t* to) {
   put(notes);
 }
 
+Place PlaceOf(SegmentKind kind) {
+  switch (kind) {
+    case SegmentKind::kHeaders:
+    case SegmentKind::kText:
+    case SegmentKind::kVdso:
+      return Place::kCode;
+    case SegmentKind::kModuleData:
+      return Place::kStatic;
+    case SegmentKind::kThreadData:
+      return Place::kThreadData;
+    case SegmentKind::kStack:
+      return Place::kStack;
+    case SegmentKind::kHeap:
+      return Place::kHeap;
+    default:
+      return Place::kForeign;
+  }
+}
+
 void FillMarkers(Address address, uint8_t* to, size_t size) {
   for (size_t i = 0; i < size; ++i) {
     to[i] = static_cast<uint8_t>(kElidedMarker[(address + i) % 8]);
@@ -77,6 +93,10 @@ int ElfCoreWriter::Flush() {
 
 int ElfCoreWriter::Put(const uint8_t* data, size_t size) {
   offset_ += size;
+  for (size_t i = size < kOverlap ? 0 : size - kOverlap; i < size; ++i) {
+    __builtin_memmove(tail_, tail_ + 1, kOverlap - 1);
+    tail_[kOverlap - 1] = data[i];
+  }
   while (size != 0) {
     const size_t part = std::min(size, kBufferBytes - buffered_);
     __builtin_memcpy(buffer_ + buffered_, data, part);
@@ -119,29 +139,32 @@ int ElfCoreWriter::WriteMarkers(AddressRange range) {
 
 // Block by block: read, redact, write. Past the deadline only markers are written, so
 // that the file ends where the headers say.
-int ElfCoreWriter::WritePiece(AddressRange range) {
+int ElfCoreWriter::WritePiece(AddressRange range, Place place) {
   for (Address at = range.begin; at < range.end;) {
     const size_t size = std::min<ByteCount>(range.end - at, kBlockBytes);
     if (outcome_.Late()) {
       outcome_.AddHole(at, range.end, HoleReason::kDeadline);
       return WriteMarkers({at, range.end});
     }
-    const size_t before = at == range.begin ? 0 : kOverlap;
+    const size_t before = kOverlap;
     const size_t behind = std::min<ByteCount>(range.end - at - size, kOverlap);
     const Address begin = at - before;
     const size_t total = before + size + behind;
+    // Of the bytes before the piece only those matter that stand before it in the file.
+    const size_t known = at == range.begin ? before : 0;
+    __builtin_memcpy(block_, tail_, known);
     // Pages that can't be read become markers, and reading goes on behind each.
-    for (size_t done = 0; done < total;) {
-      done += safe::GuardedCopy(g_block + done, begin + done, total - done);
+    for (size_t done = known; done < total;) {
+      done += safe::GuardedCopy(block_ + done, begin + done, total - done);
       if (done == total) break;
       const Address hole = begin + done;
       const Address next = std::min(AlignDown(hole, kPageSize) + kPageSize, begin + total);
-      FillMarkers(hole, g_block + done, next - hole);
+      FillMarkers(hole, block_ + done, next - hole);
       outcome_.AddHole(hole, next, HoleReason::kUnreadable);
       done = next - begin;
     }
-    redactor_.Redact(begin, g_block, total, {at, at + size}, outcome_);
-    const int error = Put(g_block + before, size);
+    redactor_.Redact(begin, block_, total, {at, at + size}, place, outcome_);
+    const int error = Put(block_ + before, size);
     if (error != 0) return error;
     at += size;
   }
@@ -165,7 +188,7 @@ int ElfCoreWriter::WriteSegment(const Segment& segment) {
       ++i;
     }
     if (run.begin > at && (error = WriteMarkers({at, run.begin})) != 0) return error;
-    if ((error = WritePiece(run)) != 0) return error;
+    if ((error = WritePiece(run, PlaceOf(piece.kind))) != 0) return error;
     at = run.end;
   }
   return 0;
@@ -176,7 +199,8 @@ int ElfCoreWriter::WriteContents(const NoteBuffer& notes, safe::Arena& arena) {
       sizeof(Elf64_Ehdr) + (plan_.segments.size() + 2) * sizeof(Elf64_Phdr);
   headers_ = arena.AllocateArray<uint8_t>(header_bytes_);
   buffer_ = arena.AllocateArray<uint8_t>(kBufferBytes);
-  if (headers_ == nullptr || buffer_ == nullptr) return -ENOMEM;
+  block_ = arena.AllocateArray<uint8_t>(kBlockBytes + 2 * kOverlap);
+  if (headers_ == nullptr || buffer_ == nullptr || block_ == nullptr) return -ENOMEM;
   int error = WriteHeaders();
   if (error == 0) error = PadTo(plan_.notes_offset);
   if (error == 0) error = Put(notes.bytes(), notes.size());

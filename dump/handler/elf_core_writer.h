@@ -21,6 +21,9 @@ namespace minicore {
 
 class ElfCoreWriter {
  public:
+  // Blocks overlap by this, so that no copy of a secret hides at a seam.
+  static constexpr size_t kOverlap = kWindowBytes;
+
   // Writes to `copy` instead of the file, if it is not null.
   ElfCoreWriter(DumpPlan& plan, const Redactor& redactor, CoreFile& file,
                 MemoryCopy* copy, Outcome& outcome)
@@ -41,7 +44,7 @@ class ElfCoreWriter {
  private:
   int WriteHeaders();
   int WriteSegment(const Segment& segment);
-  int WritePiece(AddressRange range);
+  int WritePiece(AddressRange range, Place place);
   int WriteMarkers(AddressRange range);
   int PadTo(uint64_t offset);
   // Buffered: pieces are small, and a write() each would cost more than they do.
@@ -56,6 +59,8 @@ class ElfCoreWriter {
   uint8_t* headers_ = nullptr;
   size_t header_bytes_ = 0;
   uint8_t* buffer_ = nullptr;
+  uint8_t* block_ = nullptr;  // a block of memory with the overlap before and behind it
+  uint8_t tail_[kOverlap] = {};  // the last bytes that were put
   size_t buffered_ = 0;
   uint64_t offset_ = 0;  // of the next byte, buffered ones included
   bool shortened_ = false;

@@ -14,32 +14,36 @@ constexpr size_t kAvxStateBytes = 832;  // legacy area, header, upper halves of 
 constexpr size_t kMostStateBytes = 2696;
 constexpr size_t kXcr0Offset = 464;     // in the legacy area, where gdb looks for it
 constexpr size_t kHeaderOffset = 512;   // XSTATE_BV
+constexpr size_t kExtendedOffset = 576;  // the upper halves of ymm, and what follows
 
 static_assert(sizeof(elf_prstatus) == 336 && sizeof(elf_prpsinfo) == 136,
               "consumers match these by size");
 
 class Builder {
  public:
-  Builder(const CrashContext& crash, const Runtime& runtime,
+  Builder(const CrashContext& crash, const Runtime& runtime, const MemoryMap& map,
           const Redactor& redactor, NoteBuffer& notes, Outcome& outcome)
-      : crash_(crash), runtime_(runtime), redactor_(redactor), notes_(notes),
-        outcome_(outcome) {}
+      : crash_(crash), runtime_(runtime), map_(map), redactor_(redactor),
+        notes_(notes), outcome_(outcome) {}
 
   void AddStatus(const Thread& thread);
   void AddProcess();
   void AddSignal();
   void AddAuxv();
-  void AddFiles(const MemoryMap& map);
+  void AddFiles();
   void AddFloatingPoint(const Thread& thread);
   void AddExtendedState(const Thread& thread);
 
  private:
   void Redact(uint8_t* bytes, size_t size) {
-    redactor_.Redact(0, bytes, size, {0, size}, outcome_);
+    redactor_.RedactBytes(bytes, size, Place::kNotes, outcome_);
   }
+  void RedactName(char* name, size_t size);
+  void RedactVectors(uint8_t* bytes, size_t size, bool legacy);
 
   const CrashContext& crash_;
   const Runtime& runtime_;
+  const MemoryMap& map_;
   const Redactor& redactor_;
   NoteBuffer& notes_;
   Outcome& outcome_;
@@ -47,6 +51,32 @@ class Builder {
 
 int Process(long number, int which) {
   return static_cast<int>(safe::Syscall(number, which));
+}
+
+// Names of threads and programs: text of their own choice.
+void Builder::RedactName(char* name, size_t size) {
+  if (redactor_.uncertain()) {
+    for (size_t i = 0; name[i] != '\0' && i < size; ++i) name[i] = kElidedMarker[i % 8];
+    return;
+  }
+  Redact(reinterpret_cast<uint8_t*>(name), size);
+}
+
+// Extended state: copies of windows first, then the halves of each register. Its control
+// words say nothing of the program, and without them the rest can't be read.
+void Builder::RedactVectors(uint8_t* bytes, size_t size, bool legacy) {
+  constexpr size_t kControlBytes = 32;
+  uint8_t control[kControlBytes];
+  __builtin_memcpy(control, bytes, kControlBytes);
+  redactor_.RedactBytes(bytes, size, Place::kRegisters, outcome_);
+  for (size_t at = 0; at + 8 <= size; at += 8) {
+    uint64_t word;
+    __builtin_memcpy(&word, bytes + at, sizeof(word));
+    if (word == 0 || word == kElidedMarkerWord) continue;
+    redactor_.RedactWords(&word, 1, outcome_);
+    __builtin_memcpy(bytes + at, &word, sizeof(word));
+  }
+  if (legacy) __builtin_memcpy(bytes, control, kControlBytes);
 }
 
 void Builder::AddStatus(const Thread& thread) {
@@ -64,11 +94,7 @@ void Builder::AddStatus(const Thread& thread) {
   status.pr_sid = Process(SYS_getsid, 0);
   status.pr_fpvalid = 1;
   user_regs_struct registers = thread.registers;
-  auto* words = reinterpret_cast<uint64_t*>(&registers);
-  redactor_.RedactWords(words, sizeof(registers) / 8, outcome_);
-  // Without these two there is no backtrace; what they hold is in the program headers.
-  registers.rip = thread.registers.rip;
-  registers.rsp = thread.registers.rsp;
+  redactor_.RedactRegisters(map_, &registers, outcome_);
   __builtin_memcpy(&status.pr_reg, &registers, sizeof(status.pr_reg));
   uint8_t* to = notes_.Add("CORE", NT_PRSTATUS, sizeof(status));
   if (to != nullptr) __builtin_memcpy(to, &status, sizeof(status));
@@ -84,7 +110,10 @@ void Builder::AddProcess() {
   info.pr_pgrp = Process(SYS_getpgid, 0);
   info.pr_sid = Process(SYS_getsid, 0);
   TaskFile(crash_.pid, "comm", info.pr_fname, sizeof(info.pr_fname));
-  if (!runtime_.policy.elide_argv) {
+  RedactName(info.pr_fname, sizeof(info.pr_fname));
+  if (runtime_.policy.elide_argv || redactor_.uncertain()) {
+    safe::Text(info.pr_psargs, sizeof(info.pr_psargs)).String(kElidedMarker);
+  } else {
     const long length =
         ReadFile("/proc/self/cmdline", info.pr_psargs, sizeof(info.pr_psargs));
     for (long i = 0; i + 1 < length; ++i) {
@@ -98,7 +127,12 @@ void Builder::AddProcess() {
 
 void Builder::AddSignal() {
   uint8_t* to = notes_.Add("CORE", NT_SIGINFO, sizeof(siginfo_t));
-  if (to != nullptr) __builtin_memcpy(to, crash_.info, sizeof(siginfo_t));
+  if (to == nullptr) return;
+  // The fault address, or the value that came with the signal, may be anything.
+  uint64_t words[sizeof(siginfo_t) / 8];
+  __builtin_memcpy(words, crash_.info, sizeof(words));
+  redactor_.RedactWords(words + 2, sizeof(words) / 8 - 2, outcome_);
+  __builtin_memcpy(to, words, sizeof(words));
 }
 
 void Builder::AddAuxv() {
@@ -110,13 +144,13 @@ void Builder::AddAuxv() {
 
 // fs/binfmt_elf.c, fill_files_note(): count, page size, (begin, end, offset in pages)
 // each, then the names.
-void Builder::AddFiles(const MemoryMap& map) {
+void Builder::AddFiles() {
   size_t count = 0;
   size_t name_bytes = 0;
-  for (const Mapping& mapping : map.mappings()) {
+  for (const Mapping& mapping : map_.mappings()) {
     if (mapping.inode == 0) continue;
     ++count;
-    name_bytes += safe::Length(map.NameOf(mapping)) + 1;
+    name_bytes += safe::Length(map_.NameOf(mapping)) + 1;
   }
   const size_t size = (2 + 3 * count) * sizeof(uint64_t) + name_bytes;
   uint8_t* to = notes_.Add("CORE", NT_FILE, size);
@@ -129,12 +163,12 @@ void Builder::AddFiles(const MemoryMap& map) {
   put(count);
   put(kPageSize);
   uint8_t* const first_name = names;
-  for (const Mapping& mapping : map.mappings()) {
+  for (const Mapping& mapping : map_.mappings()) {
     if (mapping.inode == 0) continue;
     put(mapping.range.begin);
     put(mapping.range.end);
     put(mapping.file_offset / kPageSize);
-    const char* name = map.NameOf(mapping);
+    const char* name = map_.NameOf(mapping);
     const size_t length = safe::Length(name) + 1;
     __builtin_memcpy(names, name, length);
     names += length;
@@ -154,7 +188,7 @@ void Builder::AddFloatingPoint(const Thread& thread) {
     to[24] = 0x80;
     to[25] = 0x1f;
   }
-  Redact(to, kFpregsetBytes);
+  RedactVectors(to, kXcr0Offset, true);
 }
 
 // gdb 13 rejects a state whose size is not the one it derives from XCR0, and then shows
@@ -190,8 +224,8 @@ void Builder::AddExtendedState(const Thread& thread) {
   __builtin_memset(to + kXcr0Offset, 0, 48);
   __builtin_memcpy(to + kXcr0Offset, &xcr0, sizeof(xcr0));
   __builtin_memcpy(to + kHeaderOffset, &present, sizeof(present));
-  Redact(to, kHeaderOffset - 48);
-  Redact(to + 576, size - 576);
+  RedactVectors(to, kXcr0Offset, true);
+  RedactVectors(to + kExtendedOffset, size - kExtendedOffset, false);
 }
 
 }  // namespace
@@ -225,7 +259,7 @@ void BuildNotes(const CrashContext& crash, const Runtime& runtime,
   }
   notes.Reserve(arena, kProcessNotes + file_bytes +
                            threads.size() * (336 + 512 + kMostStateBytes + 3 * 24));
-  Builder builder(crash, runtime, redactor, notes, outcome);
+  Builder builder(crash, runtime, map, redactor, notes, outcome);
   for (const Thread& thread : threads) {
     const bool crashed = thread.source == ThreadSource::kCrashed;
     // A thread of which nothing is known has no registers to show.
@@ -235,7 +269,7 @@ void BuildNotes(const CrashContext& crash, const Runtime& runtime,
       builder.AddProcess();
       builder.AddSignal();
       builder.AddAuxv();
-      builder.AddFiles(map);
+      builder.AddFiles();
     }
     builder.AddFloatingPoint(thread);
     builder.AddExtendedState(thread);

@@ -16,6 +16,19 @@ namespace minicore {
 
 inline constexpr unsigned kHoleReasons = 16;
 
+// Where elided bytes stood.
+enum class Place : uint8_t {
+  kRegisters,
+  kStack,
+  kThreadData,
+  kStatic,
+  kHeap,
+  kForeign,
+  kNotes,
+  kCode,  // and ELF headers
+};
+inline constexpr unsigned kPlaces = 8;
+
 struct Outcome {
   // Times, in microseconds since the fault reached us.
   uint64_t started_us = 0;  // on the monotonic clock
@@ -34,6 +47,9 @@ struct Outcome {
   uint64_t heap_bytes = 0;
   uint64_t hole_bytes[kHoleReasons] = {};
   uint32_t hole_count[kHoleReasons] = {};
+  uint64_t elided_bytes[kPlaces] = {};
+  uint32_t elided_count[kPlaces] = {};
+  bool uncertain = false;     // not all secrets are known, see redactor.h
   uint32_t failed_stages = 0;  // bit per stage that faulted, see pipeline.cc
   bool past_deadline = false;
   uint32_t looks = 0;
@@ -52,6 +68,12 @@ struct Outcome {
       past_deadline = true;
     }
     return past_deadline;
+  }
+
+  // Counts bytes that stand as the marker.
+  void AddElided(Place place, uint64_t bytes) {
+    elided_bytes[static_cast<unsigned>(place)] += bytes;
+    ++elided_count[static_cast<unsigned>(place)];
   }
 
   // Notes that [begin, end) is not in the file, or stands there as the marker.

@@ -48,7 +48,7 @@ alignas(Dump) char g_dump[sizeof(Dump)];
 
 // The phases, as bits of Outcome::failed_stages.
 enum Phase : unsigned {
-  kFreeze, kMap, kRoots, kScan, kSecrets, kPlan, kWrite,
+  kFreeze, kMap, kRoots, kScan, kSecrets, kPlan, kWrite, kGiveUp,
 };
 
 // Runs one phase. A fault in it (a bug, or memory of ours that was overwritten) ends
@@ -82,7 +82,7 @@ int WriteAll(const CrashContext& crash, const Runtime& runtime, Dump& d,
     error = writer.WriteContents(d.notes, d.arena);
     if (error != 0 && writer.Shorten()) error = 0;
     if (error != 0) return;
-    FillReport(crash, runtime, d.threads, d.scan, d.plan, d.redactor, d.report,
+    FillReport(crash, runtime, d.map, d.threads, d.scan, d.plan, d.redactor, d.report,
                d.outcome);
     error = writer.WriteReport(d.report.notes);
   });
@@ -123,11 +123,20 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
                  d.outcome);
   });
   d.outcome.mapped_us = d.outcome.Elapsed();
-  Guarded(kScan, d.outcome, [&] {
-    ScanAnchors(crash, runtime, d.map, d.threads, d.roots, d.arena, d.scan, d.outcome);
+  // Before the scan, which follows no pointer out of a secret.
+  Guarded(kSecrets, d.outcome, [&] {
+    FindSecrets(runtime, d.map, d.images, d.threads, d.roots, d.arena, d.redactor,
+                d.outcome);
   });
-  Guarded(kSecrets, d.outcome,
-          [&] { FindSecrets(runtime, d.arena, d.redactor, d.outcome); });
+  // Then anything may be one.
+  if (Failed(d.outcome, kSecrets)) {
+    Guarded(kGiveUp, d.outcome, [&] { d.redactor.GiveUp(); });
+  }
+  d.outcome.uncertain = d.redactor.uncertain();
+  Guarded(kScan, d.outcome, [&] {
+    ScanAnchors(crash, runtime, d.map, d.threads, d.roots, d.redactor, d.arena, d.scan,
+                d.outcome);
+  });
   d.outcome.scanned_us = d.outcome.Elapsed();
   Guarded(kPlan, d.outcome, [&] {
     BuildNotes(crash, runtime, d.map, d.threads, d.redactor, d.arena, d.notes,
@@ -142,7 +151,7 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   const char* failed = nullptr;
   // Without the secrets nothing can be told to be none, without the plan there is
   // nothing to write.
-  if (Failed(d.outcome, kSecrets) || Failed(d.outcome, kPlan)) {
+  if (Failed(d.outcome, kGiveUp) || Failed(d.outcome, kPlan)) {
     error = -EFAULT;
     failed = "find out what to write to";
   }

@@ -2,270 +2,289 @@
 
 #include <algorithm>
 
+#include "alloc/index_format.h"
 #include "dump/safe/guarded.h"
 
 namespace minicore {
 namespace {
 
-constexpr unsigned kFilterLog2 = 23;  // bits: 8 for each byte of kMaxSecretBytes
-constexpr unsigned kWindowLog2 = 21;  // slots: 2 for each byte of kMaxSecretBytes
+// Blocks of zeros are no secret: this much of a secret at once is looked at, and the rest
+// of a large, mostly empty one costs nothing.
+constexpr size_t kBlockBytes = 4096;
+// Beyond this much memory of secrets, zeros and holes included, reading takes too long.
+constexpr ByteCount kMostRead = 64 * 1024 * 1024;
+// The smallest size class: what was asked for may be 1 to 16 bytes.
+constexpr size_t kSmallestAllocation = 16;
+// An allocation up to this that begins with a short string is taken for that string.
+constexpr size_t kStringAllocation = 64;
 
-uint64_t LoadWord(const uint8_t* at) {
-  uint64_t word;
-  __builtin_memcpy(&word, at, sizeof(word));
-  return word;
+// The reason of a copy of what is elided for `reason`.
+HoleReason ReasonOfCopy(HoleReason reason) {
+  return reason == HoleReason::kSecret ? HoleReason::kSecretCopy : reason;
 }
 
-// All 8 bytes alike.
-bool Uniform(uint64_t word) { return word == (word & 0xff) * 0x0101010101010101; }
-
-bool UniformWindow(const uint8_t* at) {
-  const uint64_t word = LoadWord(at);
-  return Uniform(word) && LoadWord(at + 8) == word;
-}
-
-// Fibonacci hashing (Knuth, TAOCP volume 3, 6.4); the second constant is splitmix64's.
-uint64_t HashWord(uint64_t word) { return word * 0x9e3779b97f4a7c15; }
-uint64_t HashWindow(const uint8_t* at) {
-  return (LoadWord(at) ^ (LoadWord(at + 8) * 0xbf58476d1ce4e5b9)) *
-         0x9e3779b97f4a7c15;
-}
-
-bool UniformBytes(const uint8_t* at, size_t size) {
-  for (size_t i = 1; i < size; ++i) {
-    if (at[i] != at[0]) return false;
+bool AllZero(const uint8_t* bytes, size_t size) {
+  uint64_t any = 0;
+  size_t at = 0;
+  for (; at + 8 <= size; at += 8) {
+    uint64_t word;
+    __builtin_memcpy(&word, bytes + at, sizeof(word));
+    any |= word;
   }
-  return true;
-}
-
-bool SameBytes(const uint8_t* a, const uint8_t* b, size_t size) {
-  for (size_t i = 0; i < size; ++i) {
-    if (a[i] != b[i]) return false;
-  }
-  return true;
+  for (; at < size; ++at) any |= bytes[at];
+  return any == 0;
 }
 
 }  // namespace
 
-void Redactor::Reserve(safe::Arena& arena) {
+void Redactor::Reserve(safe::Arena& arena, ByteCount most) {
   secrets_.Reserve(arena, kMaxSecrets);
-  shorts_.Reserve(arena, kMaxSecrets);
+  block_ = arena.AllocateArray<uint8_t>(kBlockBytes);
+  marks_ = arena.AllocateArray<Mark>(kMaxMarks);
+  // Each secret may be told twice (as a string, too), and each gap of zeros ends a part.
+  const size_t parts = 2 * kMaxSecrets + most / kBlockBytes;
+  if (secrets_.capacity() == 0 || block_ == nullptr || marks_ == nullptr ||
+      most > UINT32_MAX / 2 || !index_.Reserve(arena, most, parts, kMaxPublicBytes)) {
+    uncertain_ = true;
+  }
 }
 
 void Redactor::AddSecret(AddressRange range, HoleReason reason, uint8_t tag,
-                         bool copies) {
+                         bool copies, Length length) {
   if (range.empty()) return;
-  if (!secrets_.Push({range, 0, 0, 0, reason, tag, copies})) overflowed_ = true;
+  if (!secrets_.Push({range, 0, reason, tag, copies, length})) uncertain_ = true;
 }
 
-void Redactor::Build(safe::Arena& arena) {
+void Redactor::AddContents(const uint8_t* bytes, size_t size, HoleReason reason) {
+  if (!index_.Append(bytes, size) || !index_.EndPart(reason)) uncertain_ = true;
+}
+
+void Redactor::SortSecrets() {
   std::sort(secrets_.begin(), secrets_.end(), [](const Secret& a, const Secret& b) {
     return a.range.begin < b.range.begin;
   });
-  ByteCount total = 0;
   Address reach = 0;
   for (Secret& secret : secrets_) {
     reach = std::max(reach, secret.range.end);
     secret.reach = reach;
-    if (secret.copies) total += std::min(secret.range.size(), kMaxSecretBytes + 1);
-  }
-  if (total == 0) return;
-  if (total > kMaxSecretBytes) {
-    overflowed_ = true;
-    return;
-  }
-  // The tables are as large as the secrets need, so that small ones stay in the cache.
-  unsigned log2 = 10;
-  while ((ByteCount{1} << log2) < total) ++log2;
-  const unsigned filter_log2 = std::min(log2 + 4, kFilterLog2);
-  const unsigned window_log2 = std::min(log2 + 1, kWindowLog2);
-  contents_ = arena.AllocateArray<uint8_t>(total + 8);
-  filter_ = arena.AllocateArray<uint64_t>((size_t{1} << filter_log2) / 64);
-  windows_ = arena.AllocateArray<uint32_t>(size_t{1} << window_log2);
-  pairs_ = arena.AllocateArray<uint64_t>(65536 / 64);
-  if (contents_ == nullptr || filter_ == nullptr || windows_ == nullptr ||
-      pairs_ == nullptr) {
-    overflowed_ = true;
-    contents_ = nullptr;
-    return;
-  }
-  filter_shift_ = 64 - filter_log2;
-  window_mask_ = (size_t{1} << window_log2) - 1;
-  for (uint32_t index = 0; index < secrets_.size(); ++index) {
-    Secret& secret = secrets_[index];
-    if (!secret.copies) continue;
-    const size_t size = secret.range.size();
-    secret.offset = static_cast<uint32_t>(content_bytes_);
-    // What can't be read can't have been copied from there either.
-    const size_t read =
-        safe::GuardedCopy(contents_ + content_bytes_, secret.range.begin, size);
-    content_bytes_ += read;
-    secret.length = static_cast<uint32_t>(read);
-    if (read < kWindowBytes) {
-      if (read < kShortestSecret) continue;
-      const uint8_t* bytes = contents_ + secret.offset;
-      if (UniformBytes(bytes, read)) continue;
-      const unsigned pair = bytes[0] | bytes[1] << 8;
-      pairs_[pair / 64] |= 1ull << (pair % 64);
-      (void)shorts_.Push(index);
-      continue;
-    }
-    for (size_t at = 0; at + 8 <= read; ++at) {
-      const uint64_t hash = HashWord(LoadWord(contents_ + secret.offset + at));
-      const uint64_t bit = hash >> filter_shift_;
-      filter_[bit / 64] |= 1ull << (bit % 64);
-    }
-    for (size_t at = 0; at + kWindowBytes <= read; ++at) {
-      AddWindow(static_cast<uint32_t>(secret.offset + at));
-    }
   }
 }
 
-// The table has twice as many slots as there are secret bytes, so that a probe ends.
-void Redactor::AddWindow(uint32_t offset) {
-  const uint8_t* window = contents_ + offset;
-  if (UniformWindow(window)) return;
-  size_t slot = HashWindow(window) >> 32 & window_mask_;
-  while (windows_[slot] != 0) {
-    if (SameBytes(contents_ + windows_[slot] - 1, window, kWindowBytes)) return;
-    slot = (slot + 1) & window_mask_;
-  }
-  windows_[slot] = offset + 1;
+void Redactor::GiveUp() {
+  uncertain_ = true;
+  index_.Wipe();
+  SortSecrets();
 }
 
-bool Redactor::IsWindow(const uint8_t* at) const {
-  if (UniformWindow(at)) return false;
-  size_t slot = HashWindow(at) >> 32 & window_mask_;
-  while (windows_[slot] != 0) {
-    const uint8_t* window = contents_ + windows_[slot] - 1;
-    if (LoadWord(window) == LoadWord(at) && LoadWord(window + 8) == LoadWord(at + 8)) {
-      return true;
-    }
-    slot = (slot + 1) & window_mask_;
-  }
-  return false;
-}
-
-bool Redactor::IsWord(uint64_t word) const {
-  if (contents_ == nullptr || Uniform(word)) return false;
+void Redactor::Build(safe::Arena& arena) {
+  SortSecrets();
+  if (uncertain_) return;
+  ByteCount read = 0;
   for (const Secret& secret : secrets_) {
     if (!secret.copies) continue;
-    for (size_t at = 0; at + 8 <= secret.length; ++at) {
-      if (LoadWord(contents_ + secret.offset + at) == word) return true;
+    const ByteCount size = secret.range.size();
+    if (size > kMostRead - read || !Learn(secret)) {
+      uncertain_ = true;
+      break;
     }
+    read += size;
   }
-  return false;
+  // Even if not all copies can be found, those that can are.
+  if (!index_.Build(arena)) {
+    uncertain_ = true;
+    index_.Wipe();
+  }
 }
 
-template <typename Found>
-void Redactor::FindCopies(const uint8_t* data, size_t size, Found found) const {
-  for (size_t at = 0; at + 8 <= size; at += 8) {
-    const uint64_t word = LoadWord(data + at);
-    const uint64_t bit = HashWord(word) >> filter_shift_;
-    if ((filter_[bit / 64] >> (bit % 64) & 1) == 0) continue;
-    // The inside of a run of one byte: none of the nine windows is anything else.
-    if (Uniform(word) && at >= 8 && at + 16 <= size &&
-        LoadWord(data + at - 8) == word && LoadWord(data + at + 8) == word) {
-      continue;
-    }
-    const size_t first = at < 8 ? 0 : at - 8;
-    for (size_t window = first; window <= at; ++window) {
-      if (window + kWindowBytes > size) break;
-      if (IsWindow(data + window)) found(window, window + kWindowBytes);
-    }
+// The beginning of a small allocation whose true length nobody knows.
+bool Redactor::LearnShort(const Secret& secret, const uint8_t* bytes, size_t size) {
+  const HoleReason reason = ReasonOfCopy(secret.reason);
+  if (secret.length != Length::kAllocation) return true;
+  size_t text = 0;
+  while (text < size && bytes[text] != 0) ++text;
+  if (text >= kShortestSecret && text < kWindowBytes) {
+    if (!index_.Append(bytes, text) || !index_.EndPart(reason)) return false;
   }
-  if (shorts_.empty()) return;
-  for (size_t at = 0; at + kShortestSecret <= size; ++at) {
-    const unsigned pair = data[at] | data[at + 1] << 8;
-    if ((pairs_[pair / 64] >> (pair % 64) & 1) == 0) continue;
-    for (const uint32_t index : shorts_) {
-      const Secret& secret = secrets_[index];
-      const size_t length = secret.length;
-      if (at + length <= size &&
-          SameBytes(contents_ + secret.offset, data + at, length)) {
-        found(at, at + length);
+  if (size != kSmallestAllocation) return true;
+  size_t trimmed = size;
+  while (trimmed != 0 && bytes[trimmed - 1] == 0) --trimmed;
+  if (trimmed < size) {
+    // The rest was never written: what is there is the secret.
+    if (trimmed == text || trimmed < kShortestSecret) return true;
+    return index_.Append(bytes, trimmed) && index_.EndPart(reason);
+  }
+  // 6 to 16 bytes, and what lies behind is of an earlier allocation. Pointers are left
+  // out: an object of 16 bytes that begins with one is longer than that.
+  if (bytes[6] == 0 && bytes[7] == 0) return true;
+  return index_.Append(bytes, size) && index_.EndPart(reason, kShortestSecret);
+}
+
+// Reads a secret into the index. What can't be read can't have been copied from there
+// either; what lies behind it can.
+bool Redactor::Learn(const Secret& secret) {
+  const HoleReason reason = ReasonOfCopy(secret.reason);
+  bool gap = true;  // nothing of the part yet
+  for (Address at = secret.range.begin; at < secret.range.end;) {
+    const size_t size = std::min<ByteCount>(secret.range.end - at, kBlockBytes);
+    const size_t read = safe::GuardedCopy(block_, at, size);
+    if (at == secret.range.begin && size == secret.range.size() && read == size &&
+        size <= kStringAllocation && !LearnShort(secret, block_, size)) {
+      return false;
+    }
+    if (AllZero(block_, read)) {
+      // Windows across the edge of the zeros hold up to 11 of them.
+      if (!gap && read != 0 &&
+          (!index_.Append(block_, std::min(read, kWindowBytes)) ||
+           !index_.EndPart(reason))) {
+        return false;
       }
+      gap = true;
+    } else {
+      constexpr uint8_t kZeros[kWindowBytes] = {};
+      if (gap && at != secret.range.begin && !index_.Append(kZeros, kWindowBytes)) {
+        return false;
+      }
+      if (!index_.Append(block_, read)) return false;
+      gap = false;
     }
+    at += read;
+    if (read == size) continue;
+    if (!gap && !index_.EndPart(reason)) return false;
+    gap = true;
+    at = AlignDown(at, kPageSize) + kPageSize;
+  }
+  return gap || index_.EndPart(reason);
+}
+
+const Redactor::Secret* Redactor::FirstAbove(Address address) const {
+  return std::upper_bound(
+      secrets_.begin(), secrets_.end(), address,
+      [](Address value, const Secret& secret) { return value < secret.reach; });
+}
+
+void Redactor::Blank(Address begin, uint64_t* words, size_t count) const {
+  const AddressRange block = {begin, begin + count * 8};
+  for (const Secret* secret = FirstAbove(begin);
+       secret != secrets_.end() && secret->range.begin < block.end; ++secret) {
+    if (!secret->range.Overlaps(block)) continue;
+    const AddressRange part = secret->range.Clip(block);
+    for (size_t i = (part.begin - begin) / 8; begin + i * 8 < part.end; ++i) words[i] = 0;
   }
 }
 
-void Redactor::Mark(size_t begin, size_t end, HoleReason reason, Address address,
-                    uint8_t* data, AddressRange report, Outcome& outcome) const {
+void Redactor::Elide(uint8_t* data, size_t begin, size_t end, HoleReason reason,
+                     uint8_t tag, Address address, AddressRange report, Place place,
+                     Outcome& outcome) const {
   for (size_t at = begin; at < end; ++at) {
     data[at] = static_cast<uint8_t>(kElidedMarker[(address + at) % 8]);
   }
   const AddressRange hole =
       AddressRange{address + begin, address + end}.Clip(report);
-  outcome.AddHole(hole.begin, hole.end, reason);
+  if (hole.empty()) return;
+  outcome.AddHole(hole.begin, hole.end, reason, tag);
+  outcome.AddElided(place, hole.size());
 }
 
-void Redactor::Redact(Address begin, uint8_t* data, size_t size,
-                      AddressRange report, Outcome& outcome) const {
-  if (contents_ != nullptr) {
-    // Marks lag behind the search by a window's length, since a window may overlap the
-    // one before it and must be seen unmarked. Grid order finds windows in ascending
-    // order but for the short secrets, which are found in a pass of their own.
-    size_t pending_begin = 0;
-    size_t pending_end = 0;
-    bool marked_any = false;
-    constexpr size_t kMost = 4096;
-    static AddressRange marks[kMost];  // one thread dumps at a time
-    size_t count = 0;
-    const auto push = [&](size_t from, size_t to) {
-      if (count == kMost) {
-        // More is elided, never less. A short secret may lie before the last mark.
-        AddressRange& last = marks[kMost - 1];
-        last = {std::min<uint64_t>(last.begin, from), std::max<uint64_t>(last.end, to)};
+// Marks first, then overwrites: copies may overlap, and none may hide another.
+void Redactor::ElideCopies(Address begin, uint8_t* data, size_t size,
+                           AddressRange report, Place place, Outcome& outcome) const {
+  size_t count = 0;
+  index_.Find(data, size, [&](size_t from, size_t to, HoleReason reason) {
+    if (count != 0) {
+      Mark& last = marks_[count - 1];
+      // Short ones come out of order by 2 bytes at most, and only overlapping.
+      if ((from <= last.end && to >= last.begin && reason == last.reason) ||
+          count == kMaxMarks) {
+        last.begin = std::min(last.begin, static_cast<uint32_t>(from));
+        last.end = std::max(last.end, static_cast<uint32_t>(to));
         return;
       }
-      marks[count++] = {from, to};
-    };
-    FindCopies(data, size, [&](size_t from, size_t to) {
-      if (marked_any && from >= pending_begin && from <= pending_end) {
-        pending_end = std::max(pending_end, to);
-        return;
-      }
-      if (marked_any) push(pending_begin, pending_end);
-      pending_begin = from;
-      pending_end = to;
-      marked_any = true;
-    });
-    if (marked_any) push(pending_begin, pending_end);
-    for (size_t i = 0; i < count; ++i) {
-      Mark(marks[i].begin, marks[i].end, HoleReason::kSecretCopy, begin, data, report,
-           outcome);
     }
+    marks_[count++] = {static_cast<uint32_t>(from), static_cast<uint32_t>(to), reason};
+  });
+  for (size_t i = 0; i < count; ++i) {
+    Elide(data, marks_[i].begin, marks_[i].end, marks_[i].reason, kNoTag, begin, report,
+          place, outcome);
   }
+}
+
+// Words of a stack that are 8 consecutive bytes of something tagged: registers that a
+// function had saved, or that memcpy() had used. Pointers are left to backtraces.
+void Redactor::ElideSpills(Address begin, uint8_t* data, size_t size, AddressRange report,
+                           Outcome& outcome) const {
+  for (size_t at = AlignUp(begin, 8) - begin; at + 8 <= size; at += 8) {
+    uint64_t word;
+    __builtin_memcpy(&word, data + at, sizeof(word));
+    HoleReason reason;
+    if (word == 0 || !index_.FindWord(word, &reason)) continue;
+    if (reason != HoleReason::kSecretCopy || sanitizer_.Harmless(word)) continue;
+    Elide(data, at, at + 8, reason, kNoTag, begin, report, Place::kStack, outcome);
+  }
+}
+
+void Redactor::Redact(Address begin, uint8_t* data, size_t size, AddressRange report,
+                      Place place, Outcome& outcome) const {
+  // In parts that can't have more copies than there are marks.
+  constexpr size_t kPart = 64 * 1024 + 4 * kWindowBytes;
+  for (size_t at = 0; at < size; at += kPart) {
+    const size_t part = std::min(size - at, kPart + kWindowBytes - 1);
+    ElideCopies(begin + at, data + at, part, report, place, outcome);
+  }
+  if (place == Place::kStack) ElideSpills(begin, data, size, report, outcome);
   const AddressRange block = {begin, begin + size};
-  const Secret* secret_at = std::upper_bound(
-      secrets_.begin(), secrets_.end(), block.begin,
-      [](Address value, const Secret& secret) { return value < secret.reach; });
-  for (; secret_at != secrets_.end(); ++secret_at) {
-    const Secret& secret = *secret_at;
-    if (secret.range.begin >= block.end) break;
-    if (!secret.range.Overlaps(block)) continue;
-    const AddressRange part = secret.range.Clip(block);
-    Mark(part.begin - begin, part.end - begin, secret.reason, begin, data, report,
-         outcome);
+  for (const Secret* secret = FirstAbove(begin);
+       secret != secrets_.end() && secret->range.begin < block.end; ++secret) {
+    if (!secret->range.Overlaps(block)) continue;
+    const AddressRange part = secret->range.Clip(block);
+    Elide(data, part.begin - begin, part.end - begin, secret->reason, secret->tag, begin,
+          report, place, outcome);
   }
+  if (sanitizes()) sanitizer_.Sanitize(begin, data, size, report, place, outcome);
 }
 
 void Redactor::RedactWords(uint64_t* words, size_t count, Outcome& outcome) const {
   for (size_t i = 0; i < count; ++i) {
-    if (contents_ == nullptr) return;
-    const uint64_t bit = HashWord(words[i]) >> filter_shift_;
-    if ((filter_[bit / 64] >> (bit % 64) & 1) == 0 && shorts_.empty()) continue;
-    if (!IsWord(words[i])) continue;
+    HoleReason reason = HoleReason::kSanitized;
+    if (!index_.FindWord(words[i], &reason) &&
+        !(sanitizes() && !sanitizer_.Harmless(words[i]))) {
+      continue;
+    }
     words[i] = kElidedMarkerWord;
-    outcome.AddHole(0, 8, HoleReason::kSecretCopy);
+    outcome.AddHole(i * 8, i * 8 + 8, reason);
+    outcome.AddElided(Place::kRegisters, 8);
   }
+  ElideCopies(0, reinterpret_cast<uint8_t*>(words), count * 8, {0, count * 8},
+              Place::kRegisters, outcome);
 }
 
 void Redactor::Wipe() {
-  if (contents_ == nullptr) return;
-  volatile uint8_t* bytes = contents_;
-  for (ByteCount i = 0; i < content_bytes_; ++i) bytes[i] = 0;
-  contents_ = nullptr;
+  index_.Wipe();
+  volatile uint8_t* bytes = block_;
+  for (size_t i = 0; bytes != nullptr && i < kBlockBytes; ++i) bytes[i] = 0;
+}
+
+void Redactor::RedactRegisters(const MemoryMap& map, user_regs_struct* registers,
+                               Outcome& outcome) const {
+  // Below a stack that overflowed there is nothing mapped.
+  constexpr ByteCount kOverflowReach = 16 * 1024 * 1024;
+  const user_regs_struct old = *registers;
+  RedactWords(reinterpret_cast<uint64_t*>(registers), sizeof(old) / 8, outcome);
+  registers->orig_rax = old.orig_rax;
+  registers->eflags = old.eflags;
+  registers->cs = old.cs;
+  registers->ss = old.ss;
+  registers->ds = old.ds;
+  registers->es = old.es;
+  registers->fs = old.fs;
+  registers->gs = old.gs;
+  if (map.Find(old.rip) != nullptr) registers->rip = old.rip;
+  if (map.Find(old.fs_base) != nullptr) registers->fs_base = old.fs_base;
+  if (map.Find(old.gs_base) != nullptr) registers->gs_base = old.gs_base;
+  const Mapping* stack = map.FindAtOrAbove(old.rsp);
+  if (stack != nullptr && (stack->range.Contains(old.rsp) ||
+                           stack->range.begin - old.rsp < kOverflowReach)) {
+    registers->rsp = old.rsp;
+  }
 }
 
 }  // namespace minicore

@@ -1,16 +1,19 @@
-// Keeps secrets out of what is written: the ranges that are tagged, and copies of their
-// contents anywhere else.
+// Keeps secrets out of what is written: the memory that is tagged or otherwise not to
+// leave the process, and copies of its contents anywhere else.
 //
-// A copy is any 16 consecutive bytes of a secret, at any alignment; of a secret of 6 to
-// 15 bytes, the whole of it. Runs of one repeated byte are no secret. The search is
-// exact and linear: 16 bytes at any alignment hold one whole word of any 8-byte grid, so
-// each word of that grid is looked up in a bitmap of all words of the secrets, and only
-// on a hit are the nine windows around it compared with the secrets themselves.
+// Where a secret lies inside something that is kept, the marker stands in its place. What
+// is a copy, and how it is found: secret_index.h.
+//
+// When the secrets can't all be known (too many, too large, no time, a fault), the
+// redactor is `uncertain`: anything may then be a copy, and only words that can be none
+// are left of what debuggers need, see sanitizer.h; the plan drops the rest.
 //
 // Context: handler. No allocation beyond the arena's.
 
 #ifndef MINICORE_DUMP_HANDLER_REDACTOR_H_
 #define MINICORE_DUMP_HANDLER_REDACTOR_H_
+
+#include <sys/user.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -18,39 +21,70 @@
 #include "alloc/address.h"
 #include "dump/elf_core_format.h"
 #include "dump/handler/outcome.h"
+#include "dump/handler/sanitizer.h"
+#include "dump/handler/secret_index.h"
 #include "dump/safe/arena.h"
 
 namespace minicore {
 
-// Secret bytes whose copies are looked for. With more, Build() says so and the plan
-// drops every place that could hold one.
-inline constexpr ByteCount kMaxSecretBytes = 1024 * 1024;
 inline constexpr size_t kMaxSecrets = 65536;
-inline constexpr size_t kWindowBytes = 16;
-inline constexpr size_t kShortestSecret = 6;
+// What everybody may know: names of files, allowed values of the environment.
+inline constexpr ByteCount kMaxPublicBytes = 256 * 1024;
 
 class Redactor {
  public:
-  void Reserve(safe::Arena& arena);
+  // Room for kMaxSecrets secrets of `most` bytes together.
+  void Reserve(safe::Arena& arena, ByteCount most);
+
+  // How much of a secret counts as a copy, when its length is not known.
+  enum class Length : uint8_t {
+    kExact,
+    // An allocation: what was asked for may be less than its size.
+    kAllocation,
+  };
 
   // [range) must not be in the file. Its copies are looked for if `copies`.
-  void AddSecret(AddressRange range, HoleReason reason, uint8_t tag, bool copies);
+  void AddSecret(AddressRange range, HoleReason reason, uint8_t tag, bool copies,
+                 Length length = Length::kExact);
+  // Copies of these bytes are looked for. At most 64.
+  void AddContents(const uint8_t* bytes, size_t size, HoleReason reason);
+  // See SecretIndex::AddPublic().
+  void AddPublic(const char* text) { index_.AddPublic(text); }
 
-  // Reads the secrets and prepares the search; no AddSecret() after it.
+  // Reads the secrets and prepares the search; nothing can be added after it.
   void Build(safe::Arena& arena);
 
-  // Whether some secret could not be taken in: nothing that may hold a copy of it, or
-  // the secret itself, may then be written.
-  bool overflowed() const { return overflowed_; }
+  // Makes it uncertain: not everything that must not be written is known.
+  void GiveUp();
+  bool uncertain() const { return uncertain_; }
+
+  // Word-level sanitising: of everything, or when uncertain.
+  Sanitizer& sanitizer() { return sanitizer_; }
+  bool sanitizes() const { return uncertain_ || sanitizer_.wanted(); }
+
+  // Zeroes the words of the block at `begin` that lie in a secret, as far as one byte: what
+  // they point to is not to be followed.
+  void Blank(Address begin, uint64_t* words, size_t count) const;
 
   // Overwrites secrets in data[0, size), the bytes of [begin, begin + size), with the
   // marker. To see copies that cross the ends of a block, blocks overlap by
-  // kWindowBytes - 1; only holes within `report` are counted.
+  // kWindowBytes - 1; only holes within `report` are counted, as found in `place`.
   void Redact(Address begin, uint8_t* data, size_t size, AddressRange report,
-              Outcome& outcome) const;
+              Place place, Outcome& outcome) const;
 
-  // Redacts `count` registers: whole words that are 8 consecutive bytes of a secret.
+  // The same for bytes that are no memory: names, notes.
+  void RedactBytes(void* data, size_t size, Place place, Outcome& outcome) const {
+    Redact(0, static_cast<uint8_t*>(data), size, {0, size}, place, outcome);
+  }
+
+  // Redacts `count` registers or parts of vector registers: whole words that are 8
+  // consecutive bytes of a secret, and short secrets within them.
   void RedactWords(uint64_t* words, size_t count, Outcome& outcome) const;
+
+  // The general registers. What a backtrace starts from stays where it can be an address,
+  // and what no program can put data into stays as well.
+  void RedactRegisters(const MemoryMap& map, user_regs_struct* registers,
+                       Outcome& outcome) const;
 
   // Forgets the copies of the secrets that Build() made.
   void Wipe();
@@ -58,32 +92,37 @@ class Redactor {
  private:
   struct Secret {
     AddressRange range;
-    Address reach;    // end of this one and of all before it, whichever is higher
-    uint32_t offset;  // in contents_
-    uint32_t length;  // of its contents there
+    Address reach;  // end of this one and of all before it, whichever is higher
     HoleReason reason;
     uint8_t tag;
     bool copies;
+    Length length;
   };
+  struct Mark {
+    uint32_t begin;
+    uint32_t end;
+    HoleReason reason;
+  };
+  // As many as there can be in a block of 64 KiB: copies of 6 bytes, side by side.
+  static constexpr size_t kMaxMarks = 32768;
 
-  bool IsWindow(const uint8_t* at) const;
-  bool IsWord(uint64_t word) const;
-  void AddWindow(uint32_t offset);
-  void Mark(size_t begin, size_t end, HoleReason reason, Address address,
-            uint8_t* data, AddressRange report, Outcome& outcome) const;
-  template <typename Found>
-  void FindCopies(const uint8_t* data, size_t size, Found found) const;
+  void SortSecrets();
+  const Secret* FirstAbove(Address address) const;
+  bool Learn(const Secret& secret);
+  bool LearnShort(const Secret& secret, const uint8_t* bytes, size_t size);
+  void Elide(uint8_t* data, size_t begin, size_t end, HoleReason reason, uint8_t tag,
+             Address address, AddressRange report, Place place, Outcome& outcome) const;
+  void ElideSpills(Address begin, uint8_t* data, size_t size, AddressRange report,
+                   Outcome& outcome) const;
+  void ElideCopies(Address begin, uint8_t* data, size_t size, AddressRange report,
+                   Place place, Outcome& outcome) const;
 
   safe::FixedVector<Secret> secrets_;
-  uint8_t* contents_ = nullptr;
-  ByteCount content_bytes_ = 0;
-  uint64_t* filter_ = nullptr;  // bitmap of all 8-byte words of the secrets
-  unsigned filter_shift_ = 0;
-  uint32_t* windows_ = nullptr;  // offset + 1 of each distinct 16-byte window
-  size_t window_mask_ = 0;
-  uint64_t* pairs_ = nullptr;  // bitmap of the first two bytes of short secrets
-  safe::FixedVector<uint32_t> shorts_;  // indices of short secrets
-  bool overflowed_ = false;
+  SecretIndex index_;
+  Sanitizer sanitizer_;
+  uint8_t* block_ = nullptr;  // one page of a secret, as it is read
+  Mark* marks_ = nullptr;
+  bool uncertain_ = false;
 };
 
 }  // namespace minicore

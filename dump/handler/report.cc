@@ -25,6 +25,10 @@ constexpr const char* kReasonNames[kHoleReasons] = {
     "static_limit", "unreadable",  "segment_limit", "out_of_room",
     "deadline",    "sanitized",    "arguments",    "canary"};
 
+constexpr const char* kPlaceNames[kPlaces] = {
+    "registers", "stack", "thread_data", "static",
+    "heap",      "foreign", "notes",     "code"};
+
 uint8_t* AddRows(NoteBuffer& notes, uint32_t type, uint32_t rows, uint32_t row_bytes) {
   uint8_t* to = notes.Add(kNoteOwner, type, sizeof(NoteRowHeader) + rows * row_bytes);
   if (to == nullptr) return nullptr;
@@ -98,6 +102,15 @@ void ForEachMissing(const DumpPlan& plan, HoleRow hole, Visit visit) {
   if (hole.begin < hole.end) visit(hole);
 }
 
+// Names are text of the program's own choice.
+void RedactName(const Redactor& redactor, char* name, size_t size, Outcome& outcome) {
+  if (redactor.uncertain()) {
+    for (size_t i = 0; i < size && name[i] != '\0'; ++i) name[i] = kElidedMarker[i % 8];
+    return;
+  }
+  redactor.RedactBytes(name, size, Place::kNotes, outcome);
+}
+
 bool TagInUse(const ScanResult& scan, unsigned tag) {
   const TagCount& count = scan.tags[tag];
   return count.kept + count.cut + count.elided != 0;
@@ -132,6 +145,7 @@ class TextWriter {
 };
 
 void WriteText(const CrashContext& crash, const Policy& policy,
+               const Redactor& redactor,
                const ScanResult& scan, const DumpPlan& plan, const Outcome& outcome,
                safe::Text& text) {
   TextWriter out(text);
@@ -140,7 +154,10 @@ void WriteText(const CrashContext& crash, const Policy& policy,
   out.Line("tid", static_cast<uint64_t>(crash.tid));
   out.Line("signal", static_cast<uint64_t>(crash.signal));
   if (crash.info->si_code > 0 && (crash.signal == SIGSEGV || crash.signal == SIGBUS)) {
-    out.HexLine("fault_address", reinterpret_cast<uint64_t>(crash.info->si_addr));
+    uint64_t address = reinterpret_cast<uint64_t>(crash.info->si_addr);
+    Outcome ignored;
+    redactor.RedactWords(&address, 1, ignored);
+    if (address != kElidedMarkerWord) out.HexLine("fault_address", address);
   }
   out.Line("threads", outcome.threads);
   out.Line("threads_silent", outcome.threads_silent);
@@ -157,6 +174,7 @@ void WriteText(const CrashContext& crash, const Policy& policy,
   out.Line("written_us", outcome.Elapsed());
   out.Line("past_deadline", outcome.past_deadline);
   out.Line("truncated", outcome.truncated);
+  out.Line("uncertain", outcome.uncertain);
   out.HexLine("failed_stages", outcome.failed_stages);
   out.Line("option.max_bytes", policy.max_bytes);
   out.Line("option.root_bytes", policy.root_bytes);
@@ -171,6 +189,12 @@ void WriteText(const CrashContext& crash, const Policy& policy,
     if (outcome.hole_count[i] == 0) continue;
     text.String("holes.").String(kReasonNames[i]).Char(' ');
     text.Decimal(outcome.hole_count[i]).Char(' ').Decimal(outcome.hole_bytes[i]);
+    text.Char('\n');
+  }
+  for (unsigned i = 0; i < kPlaces; ++i) {
+    if (outcome.elided_count[i] == 0) continue;
+    text.String("elided.").String(kPlaceNames[i]).Char(' ');
+    text.Decimal(outcome.elided_count[i]).Char(' ').Decimal(outcome.elided_bytes[i]);
     text.Char('\n');
   }
   for (const AnchorRow& row : scan.anchors) WriteAnchor(row, text);
@@ -204,7 +228,7 @@ void ReserveReport(const ThreadTable& threads, const DumpPlan& plan,
 }
 
 void FillReport(const CrashContext& crash, const Runtime& runtime,
-                const ThreadTable& threads, const ScanResult& scan,
+                const MemoryMap& map, const ThreadTable& threads, const ScanResult& scan,
                 const DumpPlan& plan, const Redactor& redactor, Report& report,
                 Outcome& outcome) {
   const auto put = [](uint8_t*& to, const auto& row) {
@@ -217,12 +241,13 @@ void FillReport(const CrashContext& crash, const Runtime& runtime,
     ThreadRow row{};
     row.tid = static_cast<uint32_t>(thread.tid);
     row.source = thread.source;
-    row.stack_pointer = thread.stack_pointer();
-    row.program_counter = thread.program_counter();
-    row.fs_base = thread.registers.fs_base;
+    user_regs_struct registers = thread.registers;
+    redactor.RedactRegisters(map, &registers, outcome);
+    row.stack_pointer = registers.rsp;
+    row.program_counter = registers.rip;
+    row.fs_base = registers.fs_base;
     __builtin_memcpy(row.name, thread.name, sizeof(row.name));
-    redactor.Redact(0, reinterpret_cast<uint8_t*>(row.name), sizeof(row.name),
-                    {0, sizeof(row.name)}, outcome);
+    RedactName(redactor, row.name, sizeof(row.name), outcome);
     put(to, row);
   }
   to = report.segments;
@@ -244,6 +269,7 @@ void FillReport(const CrashContext& crash, const Runtime& runtime,
     row.bytes_in = count.bytes_in;
     row.bytes_out = count.bytes_out;
     NameOf(*runtime.tags, row.id, row.name);
+    RedactName(redactor, row.name, sizeof(row.name), outcome);
     put(to, row);
   }
   to = report.anchors;
@@ -272,7 +298,7 @@ void FillReport(const CrashContext& crash, const Runtime& runtime,
   SetDropped(report.holes, outcome.holes_dropped);
   if (report.text == nullptr) return;
   safe::Text text(reinterpret_cast<char*>(report.text), kTextBytes);
-  WriteText(crash, runtime.policy, scan, plan, outcome, text);
+  WriteText(crash, runtime.policy, redactor, scan, plan, outcome, text);
   for (size_t i = text.length(); i < kTextBytes; ++i) report.text[i] = '\n';
 }
 

@@ -36,8 +36,8 @@ void ReserveReport(const ThreadTable& threads, const DumpPlan& plan,
                    safe::Arena& arena, Report& report);
 
 void FillReport(const CrashContext& crash, const Runtime& runtime,
-                const ThreadTable& threads, const ScanResult& scan,
-                const DumpPlan& plan, const Redactor& redactor, Report& report,
+                const MemoryMap& map, const ThreadTable& threads,
+                const ScanResult& scan, const DumpPlan& plan, const Redactor& redactor, Report& report,
                 Outcome& outcome);
 
 }  // namespace minicore

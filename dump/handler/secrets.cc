@@ -1,6 +1,10 @@
 #include "dump/handler/secrets.h"
 
+#include <elf.h>
+
 #include "alloc/index_view.h"
+#include "dump/handler/program_data.h"
+#include "dump/safe/format.h"
 #include "dump/safe/guarded.h"
 
 namespace minicore {
@@ -12,35 +16,17 @@ struct Search {
   Outcome* outcome;
 };
 
-// The usable size of an allocation is more than what was asked for: of a short string in
-// a block of 16 or 32 bytes, the string is the secret, and copies of it are copies.
-void AddShortString(const Allocation& allocation, Redactor& redactor) {
-  uint8_t bytes[32];
-  if (allocation.size > sizeof(bytes)) return;
-  const size_t read = safe::GuardedCopy(bytes, allocation.begin, allocation.size);
-  size_t length = 0;
-  while (length < read && bytes[length] != 0) ++length;
-  if (length < kShortestSecret || length >= kWindowBytes) return;
-  redactor.AddSecret({allocation.begin, allocation.begin + length},
-                     HoleReason::kSecret, allocation.tag, true);
-}
-
 bool AddAllocation(void* context, const Allocation& allocation) {
   Search& search = *static_cast<Search*>(context);
-  if (DispositionOf(*search.runtime->tags, allocation.tag) != Disposition::kElide) {
-    return true;
+  if (DispositionOf(*search.runtime->tags, allocation.tag) == Disposition::kElide) {
+    search.redactor->AddSecret(allocation.range(), HoleReason::kSecret, allocation.tag,
+                               true, Redactor::Length::kAllocation);
   }
-  search.redactor->AddSecret(allocation.range(), HoleReason::kSecret, allocation.tag,
-                             true);
-  AddShortString(allocation, *search.redactor);
-  return !search.outcome->Late();
+  return !search.outcome->Late() && !search.redactor->uncertain();
 }
 
-}  // namespace
-
-void FindSecrets(const Runtime& runtime, safe::Arena& arena, Redactor& redactor,
-                 Outcome& outcome) {
-  redactor.Reserve(arena);
+// Allocations: by walking the chunks in which one was tagged once.
+void AddAllocations(const Runtime& runtime, Redactor& redactor, Outcome& outcome) {
   const IndexState& index = *runtime.index;
   Search search = {&runtime, &redactor, &outcome};
   const ByteCount committed = index.committed.load(std::memory_order_acquire);
@@ -49,17 +35,71 @@ void FindSecrets(const Runtime& runtime, safe::Arena& arena, Redactor& redactor,
     if (chunk.has_tags.load(std::memory_order_relaxed) == 0) continue;
     ForEachLive(index, {index.region + at, index.region + at + kChunkSize},
                 &AddAllocation, &search);
+    if (redactor.uncertain()) return;
+    // What was not looked at may be secret.
+    if (outcome.past_deadline) return redactor.GiveUp();
   }
-  for (const TagRange& range : runtime.tags->ranges) {
-    // A range that is being written has not been promised yet; one that is being merged
-    // has: both are taken, since nobody can tell them apart.
-    if (range.state.load(std::memory_order_acquire) == kRangeFree) continue;
-    const uint8_t tag = range.tag.load(std::memory_order_relaxed);
-    if (DispositionOf(*runtime.tags, tag) != Disposition::kElide) continue;
-    redactor.AddSecret({range.begin.load(std::memory_order_relaxed),
-                        range.end.load(std::memory_order_relaxed)},
-                       HoleReason::kSecret, tag, true);
+}
+
+void AddRanges(const TagState& tags, Redactor& redactor) {
+  for (unsigned slot = 0; slot < kMaxTagRanges; ++slot) {
+    AddressRange range;
+    uint8_t tag;
+    if (!RangeAt(tags, slot, &range, &tag)) continue;
+    if (DispositionOf(tags, tag) != Disposition::kElide) continue;
+    redactor.AddSecret(range, HoleReason::kSecret, tag, true);
   }
+}
+
+// What stands at `address`, if that is a name: public, and left alone by sanitising.
+void AddFileName(Address address, Redactor& redactor) {
+  char name[1024];
+  const size_t read = safe::GuardedCopy(name, address, sizeof(name));
+  size_t length = 0;
+  while (length < read && name[length] >= ' ' && name[length] <= '~') ++length;
+  if (length < 4 || length == read || name[length] != '\0') return;
+  redactor.AddPublic(name);
+  redactor.sanitizer().Exempt({address, address + length + 1});
+}
+
+// The names of files, which every debugger needs: in the notes, in the list of modules,
+// and as the program was called.
+void AddFileNames(const Runtime& runtime, const MemoryMap& map, const Images& images,
+                  const Roots& roots, Redactor& redactor) {
+  const char* last = "";
+  for (const Mapping& mapping : map.mappings()) {
+    const char* name = map.NameOf(mapping);
+    if (mapping.inode == 0 || safe::Equal(name, last)) continue;
+    redactor.AddPublic(name);
+    last = name;
+  }
+  AddFileName(runtime.facts.arguments_begin, redactor);
+  for (unsigned i = 0; i + 1 < runtime.facts.auxv_words; i += 2) {
+    if (runtime.facts.auxv[i] == AT_EXECFN) {
+      AddFileName(runtime.facts.auxv[i + 1], redactor);
+    }
+  }
+  // A list of modules begins with pointers: those of the addresses are no names.
+  for (const Address address : roots.metadata) AddFileName(address, redactor);
+  for (const Image& image : images) redactor.sanitizer().Exempt(image.dynamic);
+  redactor.sanitizer().Sort();
+}
+
+}  // namespace
+
+void FindSecrets(const Runtime& runtime, const MemoryMap& map, const Images& images,
+                 const ThreadTable& threads, const Roots& roots, safe::Arena& arena,
+                 Redactor& redactor, Outcome& outcome) {
+  redactor.sanitizer().Reserve(arena, map, runtime.policy.sanitize_words);
+  redactor.Reserve(arena, runtime.policy.secret_bytes);
+  // Ranges and the process's own first: an overflow loses allocations, and these are
+  // only kept if they are no secrets.
+  AddRanges(*runtime.tags, redactor);
+  AddCanaries(runtime, threads, redactor);
+  AddArguments(runtime, redactor);
+  AddFileNames(runtime, map, images, roots, redactor);
+  AddEnvironment(runtime, arena, redactor);
+  AddAllocations(runtime, redactor, outcome);
   redactor.Build(arena);
 }
 

@@ -7,15 +7,20 @@
 #define MINICORE_DUMP_HANDLER_SECRETS_H_
 
 #include "dump/handler/crash_context.h"
+#include "dump/handler/images.h"
+#include "dump/handler/memory_map.h"
 #include "dump/handler/outcome.h"
 #include "dump/handler/redactor.h"
+#include "dump/handler/roots.h"
+#include "dump/handler/thread_table.h"
 
 namespace minicore {
 
-// Tells `redactor` of all of it and builds it. What can't be found out counts as
-// overflow: see Redactor::overflowed().
-void FindSecrets(const Runtime& runtime, safe::Arena& arena, Redactor& redactor,
-                 Outcome& outcome);
+// Tells `redactor` of all of it and builds it. If not all of it can be found out, the
+// redactor is left uncertain.
+void FindSecrets(const Runtime& runtime, const MemoryMap& map, const Images& images,
+                 const ThreadTable& threads, const Roots& roots, safe::Arena& arena,
+                 Redactor& redactor, Outcome& outcome);
 
 }  // namespace minicore
 

@@ -32,8 +32,9 @@ AddressRange Around(Address address, ByteCount size, AddressRange whole) {
 }  // namespace
 
 Walk::Walk(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
-           safe::Arena& arena, ScanResult& result, Outcome& outcome)
-    : runtime_(runtime), map_(map), result_(result), outcome_(outcome),
+           const Redactor& redactor, safe::Arena& arena, ScanResult& result,
+           Outcome& outcome)
+    : runtime_(runtime), map_(map), redactor_(redactor), result_(result), outcome_(outcome),
       budget_(runtime.policy.max_bytes) {
   seen_.Reserve(arena, kSeenLog2);
   for (unsigned tag = 0; tag < 256; ++tag) {
@@ -190,6 +191,7 @@ bool Walk::ScanReached(Reached& reached) {
   for (Address at = AlignUp(range.begin, 8); at + 8 <= range.end;) {
     const ByteCount size = std::min<ByteCount>(range.end - at, sizeof(block));
     const size_t read = safe::GuardedCopy(block, at, size);
+    redactor_.Blank(at, block, read / 8);
     for (size_t i = 0; i < read / 8; ++i) {
       Follow(block[i], hops);
       if (full_ || (quota_ == 0 && !metadata_)) return false;

@@ -12,7 +12,8 @@ namespace minicore {
 class Walk {
  public:
   Walk(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
-       safe::Arena& arena, ScanResult& result, Outcome& outcome);
+       const Redactor& redactor, safe::Arena& arena, ScanResult& result,
+       Outcome& outcome);
 
   // Words from now on come from a register or a stack, or not.
   void SetDirect(bool directly) { directly_ = directly; }
@@ -53,6 +54,7 @@ class Walk {
 
   const Runtime& runtime_;
   const MemoryMap& map_;
+  const Redactor& redactor_;
   ScanResult& result_;
   Outcome& outcome_;
   AddressSet seen_;

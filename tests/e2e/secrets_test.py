@@ -101,8 +101,6 @@ class Secrets(unittest.TestCase):
                 self.assertNotEqual(data.find(cache[:64]), -1)
                 self.assertEqual(contents.found(data, {"cache": cache[256:]}), {})
 
-    # To be done: the environment is still written as it is.
-    @unittest.expectedFailure
     @cores.without_kernel(REASON)
     def test_values_of_the_environment_are_not_in_the_file(self):
         for build, _, data in self.each_core():

@@ -39,7 +39,7 @@ MadeUpProcess::MadeUpProcess() {
   roots.thread_data.Reserve(arena, 64);
   roots.static_data.Reserve(arena, 64);
   roots.metadata.Reserve(arena, 8192);
-  redactor.Reserve(arena);
+  redactor.Reserve(arena, 1 << 20);
 }
 
 void MadeUpProcess::Map(AddressRange range, const char* permissions,
@@ -57,7 +57,8 @@ void MadeUpProcess::ScanAsStack(const uint64_t* words, size_t count) {
 }
 
 void MadeUpProcess::Scan() {
-  ScanAnchors(crash, runtime, map, threads, roots, arena, scan, outcome);
+  ScanAnchors(crash, runtime, map, threads, roots, redactor, arena, scan,
+              outcome);
 }
 
 bool MadeUpProcess::Kept(Address address) const {

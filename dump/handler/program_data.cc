@@ -1,0 +1,158 @@
+#include "dump/handler/program_data.h"
+
+#include <elf.h>
+
+#include <algorithm>
+
+#include "dump/safe/format.h"
+#include "dump/safe/guarded.h"
+
+namespace minicore {
+namespace {
+
+constexpr char kHarmless[] =
+    "PATH\0HOME\0PWD\0LANG\0LC_*\0TERM\0SHELL\0USER\0TZ\0LD_*\0";
+
+// Linux, include/uapi/linux/binfmts.h, MAX_ARG_STRLEN: no string that execve() passes is
+// longer. One that the program made may be; the rest of it then is no secret.
+constexpr ByteCount kMaxString = 131072;
+// ARG_MAX allows no more than this many strings of two bytes and a pointer each.
+constexpr size_t kMaxStrings = 655360;
+constexpr size_t kMaxNameBytes = 256;
+constexpr size_t kPublicBytes = 4096;
+
+// glibc 2.36, sysdeps/x86_64/nptl/tls.h, tcbhead_t.
+constexpr uint64_t kSelfOffset = 0x10;
+constexpr uint64_t kCanaryOffset = 0x28;
+constexpr uint64_t kPointerGuardOffset = 0x30;
+// In place; those of further threads are found as copies, since all have the same.
+constexpr size_t kMaxThreadControlBlocks = 4096;
+
+// Where the string at `begin` ends: at its NUL, at `limit`, or where reading fails.
+Address EndOfString(Address begin, Address limit) {
+  char block[256];
+  for (Address at = begin; at < limit;) {
+    const size_t wanted = std::min<ByteCount>(limit - at, sizeof(block));
+    const size_t read = safe::GuardedCopy(block, at, wanted);
+    for (size_t i = 0; i < read; ++i) {
+      if (block[i] == '\0') return at + i;
+    }
+    at += read;
+    if (read < wanted) return at;
+  }
+  return limit;
+}
+
+class Environment {
+ public:
+  Environment(const Runtime& runtime, safe::Arena& arena, Redactor& redactor)
+      : allowed_(runtime.policy.env_allowed), redactor_(redactor),
+        public_(arena.AllocateArray<char>(kPublicBytes)) {}
+
+  // "NAME=VALUE" at `begin`. Returns: where it ends.
+  Address AddVariable(Address begin, Address limit);
+
+ private:
+  const char* allowed_;
+  Redactor& redactor_;
+  char* public_;
+};
+
+Address Environment::AddVariable(Address begin, Address limit) {
+  const Address end = EndOfString(begin, limit);
+  char name[kMaxNameBytes];
+  const size_t read = safe::GuardedCopy(
+      name, begin, std::min<ByteCount>(end - begin, sizeof(name)));
+  size_t length = 0;
+  while (length < read && name[length] != '=') ++length;
+  // Without a name it is no variable, but something in its place.
+  const Address value = length < read ? begin + length + 1 : begin;
+  if (value == begin || !IsAllowedVariable(name, length, allowed_)) {
+    redactor_.AddSecret({value, end}, HoleReason::kEnvironment, kNoTag, true);
+  } else if (public_ != nullptr) {
+    const size_t size = safe::GuardedCopy(
+        public_, value, std::min<ByteCount>(end - value, kPublicBytes - 1));
+    public_[size] = '\0';
+    redactor_.AddPublic(public_);
+  }
+  return end;
+}
+
+}  // namespace
+
+bool IsAllowedVariable(const char* name, size_t length, const char* allowed) {
+  for (const char* list : {kHarmless, allowed}) {
+    for (const char* item = list; *item != '\0';) {
+      const size_t size = safe::Length(item);
+      const bool prefix = item[size - 1] == '*';
+      const size_t compared = prefix ? size - 1 : size;
+      bool same = prefix ? compared <= length : compared == length;
+      for (size_t i = 0; same && i < compared; ++i) same = item[i] == name[i];
+      if (same) return true;
+      item += size + 1;
+    }
+  }
+  return false;
+}
+
+void AddEnvironment(const Runtime& runtime, safe::Arena& arena, Redactor& redactor) {
+  Environment environment(runtime, arena, redactor);
+  const AddressRange initial = {runtime.facts.environment_begin,
+                                runtime.facts.environment_end};
+  size_t count = 0;
+  for (Address at = initial.begin; at < initial.end; ++at) {
+    if (++count > kMaxStrings) redactor.GiveUp();
+    at = environment.AddVariable(at, initial.end);
+  }
+  Address list;
+  if (!safe::GuardedRead(runtime.facts.environ_address, &list) || list == 0) return;
+  for (count = 0;; ++count) {
+    Address variable;
+    if (!safe::GuardedRead(list + count * sizeof(variable), &variable) || variable == 0) {
+      return;
+    }
+    if (count > kMaxStrings) return redactor.GiveUp();
+    if (initial.Contains(variable)) continue;
+    environment.AddVariable(variable, variable + kMaxString);
+  }
+}
+
+void AddArguments(const Runtime& runtime, Redactor& redactor) {
+  if (!runtime.policy.elide_argv) return;
+  const AddressRange arguments = {runtime.facts.arguments_begin,
+                                  runtime.facts.arguments_end};
+  redactor.AddSecret(arguments, HoleReason::kArguments, kNoTag, false);
+  // The program's own name is no secret, only its place is.
+  Address at = EndOfString(arguments.begin, arguments.end) + 1;
+  for (size_t count = 0; at < arguments.end; ++at) {
+    if (++count > kMaxStrings) return redactor.GiveUp();
+    const Address end = EndOfString(at, arguments.end);
+    redactor.AddSecret({at, end}, HoleReason::kArguments, kNoTag, true);
+    at = end;
+  }
+}
+
+void AddCanaries(const Runtime& runtime, const ThreadTable& threads,
+                 Redactor& redactor) {
+  const ProcessFacts& facts = runtime.facts;
+  for (unsigned i = 0; i + 1 < facts.auxv_words; i += 2) {
+    if (facts.auxv[i] != AT_RANDOM) continue;
+    const Address random = facts.auxv[i + 1];
+    redactor.AddSecret({random, random + 16}, HoleReason::kCanary, kNoTag, true);
+  }
+  bool copies = true;
+  for (size_t i = 0; i < threads.size() && i < kMaxThreadControlBlocks; ++i) {
+    const Address block = threads[i].registers.fs_base;
+    Address self;
+    if (block == 0 || !safe::GuardedRead(block + kSelfOffset, &self) || self != block) {
+      continue;
+    }
+    for (const uint64_t offset : {kCanaryOffset, kPointerGuardOffset}) {
+      redactor.AddSecret({block + offset, block + offset + 8}, HoleReason::kCanary,
+                         kNoTag, copies);
+    }
+    copies = false;
+  }
+}
+
+}  // namespace minicore

@@ -1,0 +1,242 @@
+// What secrets look like, and where else they stand: an exact search for copies.
+//
+// A copy is any 16 consecutive bytes of a secret (a window), at any alignment; of a
+// secret of 6 to 15 bytes, the whole of it; of a register, or one that was saved on a
+// stack, 8 consecutive bytes. What
+// says next to nothing is no copy: one repeated byte; a window of 12 or more zeros (a
+// length, an index, the upper half of a pointer between zeros); a short secret or a word
+// with fewer than 3 bytes that are neither zero nor, in a word, 0xff (a small integer).
+//
+// The search is linear. 16 bytes at any alignment hold one whole word of any 8-byte grid,
+// so only the words of that grid are looked up, in a filter of all words of the secrets;
+// on a hit the windows around the word are looked up, in a filter and then in a table
+// that compares bytes. Zeros, the commonest word, are looked up by their neighbours.
+// Short secrets are found in the same way by 4 bytes on a grid of 3.
+//
+// Context: handler. Pure functions over memory of the arena.
+
+#ifndef MINICORE_DUMP_HANDLER_SECRET_INDEX_H_
+#define MINICORE_DUMP_HANDLER_SECRET_INDEX_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "alloc/address.h"
+#include "dump/elf_core_format.h"
+#include "dump/safe/arena.h"
+
+namespace minicore {
+
+inline constexpr size_t kWindowBytes = 16;
+inline constexpr size_t kShortestSecret = 6;
+
+class SecretIndex {
+ public:
+  // Makes room for `bytes` of contents in at most `parts` parts, and for `public_bytes`.
+  // Returns: false if the arena has no room.
+  [[nodiscard]] bool Reserve(safe::Arena& arena, ByteCount bytes, size_t parts,
+                             ByteCount public_bytes);
+
+  // Adds bytes to the part that is being told. Returns: false if there is no room.
+  [[nodiscard]] bool Append(const uint8_t* bytes, size_t size);
+  // Ends the part. Windows lie within parts. `prefix` not 0: if the part begins like a
+  // stretch of data, as far as `prefix` bytes, that is a copy already (for secrets whose
+  // length is not known).
+  [[nodiscard]] bool EndPart(HoleReason reason, size_t prefix = 0);
+
+  // Text that everybody may know (names of files, allowed values): what occurs there is
+  // no secret of the environment or of the arguments. What does not fit is not public.
+  void AddPublic(const char* text);
+
+  // Prepares the search; nothing can be added after it.
+  // Returns: false if the arena has no room: then nothing is found.
+  [[nodiscard]] bool Build(safe::Arena& arena);
+
+  // Calls found(begin, end, reason) for stretches of data[0, size) that are copies:
+  // first the windows, ascending and disjoint, then the short ones, ascending.
+  template <typename Found>
+  void Find(const uint8_t* data, size_t size, Found found) const {
+    if (windows_ != nullptr) FindWindows(data, size, found);
+    if (shorts_ != nullptr) FindShorts(data, size, found);
+  }
+
+  // Whether `word` is 8 consecutive bytes of a secret; then `reason` says of which kind.
+  [[nodiscard]] bool FindWord(uint64_t word, HoleReason* reason) const;
+
+  ByteCount content_bytes() const { return content_bytes_; }
+
+  // Forgets the copies of the secrets.
+  void Wipe();
+
+ private:
+  struct Part {
+    uint32_t offset;  // in contents_
+    uint32_t length;
+    HoleReason reason;
+    uint8_t prefix;
+  };
+  struct Match {
+    size_t begin;
+    size_t end;
+    HoleReason reason;
+  };
+  // An open-addressing table of offsets + 1; 0 is empty. Twice as many slots as entries,
+  // so that every probe ends.
+  struct Table {
+    uint32_t* slots = nullptr;
+    uint64_t mask = 0;
+  };
+  // A bitmap of hashes: 32 bits for each entry, of which an entry sets two in one word.
+  struct Filter {
+    uint64_t* words = nullptr;
+    unsigned shift = 0;
+
+    void Add(uint64_t hash) { words[hash >> shift] |= Bits(hash); }
+    bool Has(uint64_t hash) const {
+      const uint64_t bits = Bits(hash);
+      return (words[hash >> shift] & bits) == bits;
+    }
+    static uint64_t Bits(uint64_t hash) {
+      return uint64_t{1} << (hash & 63) | uint64_t{1} << (hash >> 6 & 63);
+    }
+  };
+
+  static uint64_t Load(const uint8_t* at) {
+    uint64_t word;
+    __builtin_memcpy(&word, at, sizeof(word));
+    return word;
+  }
+  static uint32_t Load4(const uint8_t* at) {
+    uint32_t word;
+    __builtin_memcpy(&word, at, sizeof(word));
+    return word;
+  }
+  // Two rounds of a multiplication and a fold: both ends of the result are used.
+  static uint64_t Mix(uint64_t word) {
+    word *= 0x9e3779b97f4a7c15;
+    return word ^ word >> 32;
+  }
+  static uint64_t HashWord(uint64_t word) { return Mix(word) * 0xd6e8feb86659fd93; }
+  static uint64_t HashWindow(const uint8_t* at) {
+    return HashWord(Load(at) ^ (Load(at + 8) * 0xbf58476d1ce4e5b9 >> 7));
+  }
+  static bool Uniform(uint64_t word) {
+    return word == (word & 0xff) * 0x0101010101010101;
+  }
+
+  bool NewFilter(safe::Arena& arena, size_t entries, Filter* filter);
+  bool NewTable(safe::Arena& arena, size_t entries, Table* table);
+  bool BuildPublic(safe::Arena& arena);
+  bool IsPublic(const Part& part) const;
+  bool IsPublicWindow(const uint8_t* window) const;
+  void AddWindows(const Part& part);
+  void AddZeroNeighbours(const uint8_t* window);
+  void AddWords(const Part& part);
+  void AddShort(uint32_t index);
+  const Part& PartOf(uint32_t offset) const;
+
+  // Offset of an equal window in the contents; -1 if there is none.
+  int64_t FindWindow(const uint8_t* at, uint64_t hash) const;
+  // Extends the match of data[at, at + kWindowBytes) with contents_[offset...] both ways,
+  // not below `low`.
+  Match Extend(const uint8_t* data, size_t size, size_t at, size_t low,
+               uint32_t offset) const;
+  // A short secret of `length` bytes that stands at `at`; null if none does.
+  const Part* FindShort(const uint8_t* at, size_t length) const;
+
+  template <typename Found>
+  void FindWindows(const uint8_t* data, size_t size, Found& found) const;
+  template <typename Found>
+  void FindShorts(const uint8_t* data, size_t size, Found& found) const;
+
+  uint8_t* contents_ = nullptr;
+  ByteCount capacity_ = 0;
+  ByteCount content_bytes_ = 0;
+  ByteCount part_begin_ = 0;
+  safe::FixedVector<Part> parts_;
+  uint8_t* public_ = nullptr;
+  ByteCount public_capacity_ = 0;
+  ByteCount public_bytes_ = 0;
+  Table public_windows_;
+  Filter public_grams_;
+
+  uint32_t* windows_ = nullptr;  // window_table_.slots, once there is something to find
+  Table window_table_;
+  Filter window_filter_;
+  Filter word_filter_;       // all words, of the windows and for registers
+  Filter neighbour_filter_;  // four bytes beside a word of zeros within a window
+  bool zero_words_ = false;
+  Table word_table_;  // all words, for registers
+  uint32_t* shorts_ = nullptr;
+  Table short_table_;
+  Filter gram_filter_;
+  uint32_t short_lengths_ = 0;  // bit L: there is a short secret of L bytes
+};
+
+template <typename Found>
+void SecretIndex::FindWindows(const uint8_t* data, size_t size, Found& found) const {
+  size_t next = 0;  // windows that start before it are covered
+  size_t covered = 0;
+  for (size_t at = 0; at + 8 <= size; at += 8) {
+    const uint64_t word = Load(data + at);
+    if (word == 0) {
+      if (!zero_words_) continue;
+      const bool before =
+          at >= 4 && neighbour_filter_.Has(HashWord(Load4(data + at - 4)));
+      if (!before && (at + 12 > size ||
+                      !neighbour_filter_.Has(HashWord(Load4(data + at + 8))))) {
+        continue;
+      }
+    } else {
+      if (!word_filter_.Has(HashWord(word))) continue;
+      // The inside of a run of one byte: none of the windows is anything else.
+      if (Uniform(word) && at >= 8 && at + 16 <= size && Load(data + at - 8) == word &&
+          Load(data + at + 8) == word) {
+        continue;
+      }
+    }
+    size_t window = at < 7 ? 0 : at - 7;
+    if (window < next) window = next;
+    for (; window <= at && window + kWindowBytes <= size; ++window) {
+      const uint64_t hash = HashWindow(data + window);
+      if (!window_filter_.Has(hash)) continue;
+      const int64_t offset = FindWindow(data + window, hash);
+      if (offset < 0) continue;
+      const Match match =
+          Extend(data, size, window, covered, static_cast<uint32_t>(offset));
+      found(match.begin, match.end, match.reason);
+      covered = match.end;
+      next = match.end - kWindowBytes + 1;
+      window = next - 1;
+    }
+    // To the grid word of the first window that is not covered.
+    const size_t skip = next / 8 * 8;
+    if (skip > at + 8) at = skip - 8;
+  }
+}
+
+template <typename Found>
+void SecretIndex::FindShorts(const uint8_t* data, size_t size, Found& found) const {
+  for (size_t at = 0; at + 4 <= size; at += 3) {
+    if (!gram_filter_.Has(HashWord(Load4(data + at)))) continue;
+    for (size_t begin = at < 2 ? 0 : at - 2; begin <= at; ++begin) {
+      for (uint32_t left = short_lengths_; left != 0; left &= left - 1) {
+        const auto length = static_cast<size_t>(__builtin_ctz(left));
+        if (length > size - begin) break;
+        const Part* part = FindShort(data + begin, length);
+        if (part == nullptr) continue;
+        size_t end = begin + length;
+        const size_t most = part->length;
+        while (end - begin < most && end < size &&
+               data[end] == contents_[part->offset + (end - begin)]) {
+          ++end;
+        }
+        found(begin, end, part->reason);
+      }
+    }
+  }
+}
+
+}  // namespace minicore
+
+#endif  // MINICORE_DUMP_HANDLER_SECRET_INDEX_H_
