@@ -18,7 +18,7 @@ namespace minicore {
 
 // Constant-initialised: a constructor would run after the preloaded library has installed
 // itself, and undo part of it.
-Runtime g_runtime = {};
+__constinit Runtime g_runtime = {};
 
 namespace {
 
