@@ -8,6 +8,7 @@
 
 #include "dump/config.h"
 #include "dump/handler/entry.h"
+#include "dump/handler/live_dump.h"
 #include "dump/install.h"
 #include "dump/safe/format.h"
 #include "dump/version.h"

@@ -17,6 +17,7 @@
 #include "alloc/tag_table.h"
 #include "dump/alt_stack.h"
 #include "dump/handler/entry.h"
+#include "dump/handler/live_dump.h"
 #include "dump/handler/freeze.h"
 #include "dump/preopen.h"
 #include "dump/safe/arena.h"

@@ -18,10 +18,9 @@
 
 #include "dump/handler/crash_context.h"
 #include "dump/handler/freeze.h"
+#include "dump/handler/runtime.h"
 
 namespace minicore {
-
-constexpr uint64_t SignalBit(int signal) { return uint64_t{1} << (signal - 1); }
 
 // Every signal but those of faults (SIGSEGV and SIGBUS of guarded copies, SIGSYS of
 // seccomp filters, all of a dumper gone wrong) and the freeze signal, by which the
@@ -30,21 +29,13 @@ inline constexpr uint64_t kFatalMask =
     ~(SignalBit(SIGSEGV) | SignalBit(SIGBUS) | SignalBit(SIGSYS) | SignalBit(SIGILL) |
       SignalBit(SIGFPE) | SignalBit(SIGTRAP) | SignalBit(kFreezeSignal));
 
-// Set by install before any handler is; constant-initialised to "off".
-extern Runtime g_runtime;
-
 // The handler of every signal in Policy::signals: SA_SIGINFO, SA_ONSTACK, SA_NODEFER,
 // kFatalMask.
 void OnFatalSignal(int signal, siginfo_t* info, void* context);
 
-// The handler of Policy::dump_signal: a live dump to the policy's path.
-void OnDumpSignal(int signal, siginfo_t* info, void* context);
-
-// Writes a core of the running process to `path`, or to `fd` if `path` is null, or where
-// the policy says if `fd` is negative too. The calling thread counts as the crashed one.
-// Returns: 0; -EBUSY while another thread dumps, for longer than the deadline;
-//          -ETIMEDOUT if the calling thread could not be signalled; else what failed.
-int DumpLive(const char* path, int fd);
+// The handler of kFreezeSignal: joins a freeze, makes a live dump of its own thread, takes
+// a tick of the watchdog, or passes the signal on.
+void OnFreezeSignal(int signal, siginfo_t* info, void* context);
 
 }  // namespace minicore
 

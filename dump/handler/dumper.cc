@@ -1,0 +1,131 @@
+#include "dump/handler/dumper.h"
+
+#include "dump/handler/election.h"
+#include "dump/handler/entry.h"
+#include "dump/handler/error_text.h"
+#include "dump/handler/freeze.h"
+#include "dump/handler/runtime.h"
+#include "dump/handler/watchdog.h"
+#include "dump/safe/format.h"
+#include "dump/safe/guarded.h"
+#include "dump/safe/syscalls.h"
+
+namespace minicore {
+namespace {
+
+constexpr size_t kLineBytes = 1024;
+
+// Whose kFreezeSignal was before us: glibc's, or nobody's.
+safe::KernelSigaction g_other_owner{};
+
+safe::KernelSigaction OurAction(void (*handler)(int, siginfo_t*, void*),
+                                unsigned long flags) {
+  return {reinterpret_cast<void*>(handler),
+          SA_SIGINFO | SA_ONSTACK | safe::kSaRestorer | flags, g_runtime.restorer,
+          kFatalMask};
+}
+
+void Tell(const DumpResult& result) {
+  const bool ordinary = result.failed == nullptr && result.remark == nullptr;
+  if (ordinary && g_runtime.policy.verbose == 0) return;
+  char line[kLineBytes];
+  safe::Text text(line, sizeof(line));
+  if (result.failed != nullptr) {
+    text.String("minicore: no core: cannot ").String(result.failed).Char(' ');
+    text.String(result.path[0] != '\0' ? result.path : "the core").String(": ");
+    AppendError(-result.error, text);
+  } else {
+    text.String("minicore: wrote ").String(result.path).String(" (");
+    text.Decimal(result.file_bytes).String(" bytes, ");
+    text.Decimal(result.microseconds / 1000).Char('.');
+    text.Decimal(result.microseconds / 100 % 10).String(" ms");
+    if (result.remark != nullptr) text.String(", ").String(result.remark);
+    text.Char(')');
+  }
+  text.Char('\n');
+  safe::Write(2, text.data(), text.length());
+}
+
+// As they were, while a dump needs them: two for its guarded copies, SIGSYS for calls
+// that a seccomp filter answers with a signal, the others for what else a scribbled
+// dumper may run into.
+constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGSYS, SIGILL, SIGFPE, SIGTRAP};
+constexpr int kFaultSignalCount = 6;
+safe::KernelSigaction g_old_faults[kFaultSignalCount];
+
+void TakeFaultSignals() {
+  const safe::KernelSigaction ours = OurAction(&OnFatalSignal, SA_NODEFER);
+  for (int i = 0; i < kFaultSignalCount; ++i) {
+    safe::SigAction(kFaultSignals[i], &ours, &g_old_faults[i]);
+  }
+}
+
+// Between the copy and the file of a live dump.
+bool g_thawed = true;
+void GoOn() {
+  for (int i = 0; i < kFaultSignalCount; ++i) {
+    safe::SigAction(kFaultSignals[i], &g_old_faults[i], nullptr);
+  }
+  g_thawed = ThawThreads();
+}
+
+void DumpHere(Request& request) {
+  request.result = RunDump(request.crash, *request.runtime, request.live ? &GoOn : nullptr);
+  if (!request.live || g_runtime.policy.verbose != 0) Tell(request.result);
+}
+
+void DumpOnOwnStack(void* argument) {
+  Request& request = *static_cast<Request*>(argument);
+  // A nested fault (GuardedCopy) must push its frame here: with SA_ONSTACK the kernel
+  // would start at the top of the altstack again and overwrite the crash's own frame
+  // (arch/x86/kernel/signal.c, get_sigframe()). The return from our handler restores it.
+  const stack_t none = {nullptr, SS_DISABLE, 0};
+  safe::Syscall(SYS_sigaltstack, safe::Word(&none), 0);
+  DumpHere(request);
+}
+
+// Whether a filter forbids DumpOnOwnStack(), so that all must happen on the signal stack.
+bool MustKeepStack(const ucontext_t& context) {
+  stack_t current;
+  return (context.uc_stack.ss_flags & SS_DISABLE) == 0 &&
+         safe::Syscall(SYS_sigaltstack, 0, safe::Word(&current)) != 0;
+}
+
+}  // namespace
+
+// Without SA_RESTART, a tick of the watchdog ends a write that blocks.
+void TakeFreezeSignal(unsigned long flags) {
+  safe::KernelSigaction action = OurAction(&OnFreezeSignal, flags);
+  action.mask = ~SignalBit(SIGSYS);  // a filter may refuse a call of the parked
+  safe::KernelSigaction old;
+  if (safe::SigAction(kFreezeSignal, &action, &old) == 0 &&
+      old.handler != action.handler) {
+    g_other_owner = old;
+  }
+}
+
+void PassOn(int signal, siginfo_t* info, void* context) {
+  void* const handler = g_other_owner.handler;
+  if (handler == nullptr || handler == reinterpret_cast<void*>(SIG_IGN)) return;
+  reinterpret_cast<void (*)(int, siginfo_t*, void*)>(handler)(signal, info, context);
+}
+
+bool AllThawed() { return g_thawed; }
+
+void Dump(Request& request) {
+  OpenMemory();
+  TakeFaultSignals();
+  // The threads of a crash never go on: nothing of theirs is to be restarted.
+  TakeFreezeSignal(request.live ? SA_RESTART : 0);
+  const uint64_t mask = kFatalMask;
+  safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
+  StartWatchdog(kFreezeSignal, g_runtime.policy.deadline_us);
+  if (MustKeepStack(*request.crash.context)) {
+    DumpHere(request);
+  } else {
+    safe::RunOnStack(g_runtime.dump_stack_end, &DumpOnOwnStack, &request);
+  }
+  StopWatchdog();
+}
+
+}  // namespace minicore

@@ -1,0 +1,39 @@
+// One dump of the elected thread, from inside its signal handler: the signals that it
+// needs, the stack that it runs on, the line that it prints.
+//
+// Context: handler.
+
+#ifndef MINICORE_DUMP_HANDLER_DUMPER_H_
+#define MINICORE_DUMP_HANDLER_DUMPER_H_
+
+#include <signal.h>
+
+#include "dump/handler/crash_context.h"
+#include "dump/handler/pipeline.h"
+
+namespace minicore {
+
+struct Request {
+  CrashContext crash;
+  const Runtime* runtime;
+  bool live;
+  DumpResult result;
+};
+
+// Requires: the calling thread won the election.
+void Dump(Request& request);
+
+// Makes kFreezeSignal ours. glibc's use of it (setuid() and its kin tell all threads by
+// it) is passed on.
+void TakeFreezeSignal(unsigned long flags);
+
+// Hands a signal that is not ours to whose kFreezeSignal was before.
+void PassOn(int signal, siginfo_t* info, void* context);
+
+// Whether all threads left the last live dump's freeze. If not, they keep its memory, and
+// there can be no other dump.
+bool AllThawed();
+
+}  // namespace minicore
+
+#endif  // MINICORE_DUMP_HANDLER_DUMPER_H_

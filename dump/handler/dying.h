@@ -1,0 +1,31 @@
+// How the process goes on, or does not, after our handler: as if it had not been there.
+//
+// Context: handler.
+
+#ifndef MINICORE_DUMP_HANDLER_DYING_H_
+#define MINICORE_DUMP_HANDLER_DYING_H_
+
+#include <signal.h>
+#include <ucontext.h>
+
+#include "dump/handler/crash_context.h"
+
+namespace minicore {
+
+// Remembers what the process is to die of, should the dumper itself fault beyond repair.
+void RememberFirstSignal(const CrashContext& crash);
+
+// Makes the kernel act on the signal, with its own siginfo and the registers of the
+// fault, once the handler has returned.
+void DieAsBefore(const CrashContext& crash);
+
+// For a dumper that has run into `signal` beyond repair: the same for the first signal.
+void DieOfFirst(int signal, ucontext_t* context);
+
+// A signal that the program believes blocked (dump/signal_mask.h) was sent: from here on
+// it is blocked in this thread, and pending, for it or for the process.
+void Postpone(const CrashContext& crash, ucontext_t* context);
+
+}  // namespace minicore
+
+#endif  // MINICORE_DUMP_HANDLER_DYING_H_

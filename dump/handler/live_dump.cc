@@ -1,0 +1,121 @@
+#include "dump/handler/live_dump.h"
+
+#include <errno.h>
+
+#include "dump/handler/dumper.h"
+#include "dump/handler/election.h"
+#include "dump/handler/freeze.h"
+#include "dump/handler/runtime.h"
+#include "dump/safe/format.h"
+#include "dump/safe/syscalls.h"
+
+namespace minicore {
+namespace {
+
+// A live dump's: the policy with another place for the file.
+Runtime g_live_runtime = {};
+
+// What DumpLive() asks of its own thread, by kFreezeSignal with this value.
+constexpr uint64_t kLiveCookie = 0x6d636c69;  // "mcli"
+struct LiveRequest {
+  const char* path;
+  int fd;
+  int result;
+};
+LiveRequest* g_live_request = nullptr;
+
+// Signals that a write to a pipe or beyond RLIMIT_FSIZE leaves pending: the program has
+// not written anything, and must not get them.
+constexpr uint64_t kWriteSignals =
+    SignalBit(SIGPIPE) | SignalBit(SIGXFSZ);
+
+uint64_t PendingWriteSignals() {
+  uint64_t pending = 0;
+  safe::Syscall(SYS_rt_sigpending, safe::Word(&pending), sizeof(pending));
+  return pending & kWriteSignals;
+}
+
+// Requires: they are blocked.
+void TakePending(uint64_t signals) {
+  const timespec now{0, 0};
+  while (signals != 0 &&
+         safe::Syscall(SYS_rt_sigtimedwait, safe::Word(&signals), 0, safe::Word(&now),
+                       sizeof(signals)) > 0) {
+    signals &= PendingWriteSignals();
+  }
+}
+
+int RunLive(const siginfo_t* info, const void* context, const char* path, int fd) {
+  Request request{};
+  // No signal: what debuggers show of a process that did not crash.
+  siginfo_t none;
+  __builtin_memset(&none, 0, sizeof(none));
+  request.crash = MakeContext(0, info != nullptr ? &none : nullptr, context);
+  request.live = true;
+  __builtin_memcpy(static_cast<void*>(&g_live_runtime), &g_runtime, sizeof(g_runtime));
+  request.runtime = &g_live_runtime;
+  Policy& policy = g_live_runtime.policy;
+  g_live_runtime.preopened.pid = 0;  // that is for the crash
+  if (path != nullptr) {
+    safe::Text(policy.path, sizeof(policy.path)).String(path);
+    policy.fd = -1;
+  } else if (fd >= 0) {
+    policy.fd = fd;
+  }
+  const uint64_t pending = PendingWriteSignals();
+  Dump(request);
+  TakePending(PendingWriteSignals() & ~pending);
+  CloseMemory();
+  return request.result.failed != nullptr ? request.result.error : 0;
+}
+
+}  // namespace
+
+bool DumpIfAsked(const siginfo_t* info, const void* context) {
+  const auto value = reinterpret_cast<uint64_t>(info->si_value.sival_ptr);
+  if (info->si_code != SI_QUEUE || value != kLiveCookie || g_live_request == nullptr) {
+    return false;
+  }
+  LiveRequest& request = *g_live_request;
+  request.result = RunLive(info, context, request.path, request.fd);
+  return true;
+}
+
+void OnDumpSignal(int, siginfo_t* info, void* context) {
+  if (WinElection(safe::GetPid(), safe::GetTid())) {
+    RunLive(info, context, nullptr, -1);
+    if (AllThawed()) EndDump();
+  }
+}
+
+int DumpLive(const char* path, int fd) {
+  const int pid = safe::GetPid();
+  const int tid = safe::GetTid();
+  const uint64_t until = safe::NowMicroseconds() + g_runtime.policy.deadline_us;
+  while (!WinElection(pid, tid)) {
+    // The dumper itself asks from a handler of its own: it would wait for itself.
+    if (IsDumper(pid, tid) || safe::NowMicroseconds() > until) return -EBUSY;
+    WaitForDumper();
+  }
+  LiveRequest request = {path, fd, -ETIMEDOUT};
+  g_live_request = &request;
+  TakeFreezeSignal(SA_RESTART);
+  siginfo_t info;
+  __builtin_memset(&info, 0, sizeof(info));
+  info.si_signo = kFreezeSignal;
+  info.si_code = SI_QUEUE;
+  info.si_pid = pid;
+  info.si_value.sival_ptr = reinterpret_cast<void*>(kLiveCookie);
+  const uint64_t only_freeze = SignalBit(kFreezeSignal);
+  uint64_t mask;
+  safe::SigProcMask(SIG_UNBLOCK, &only_freeze, &mask);
+  // Delivered before the system call returns, as it is sent to this very thread.
+  safe::Syscall(SYS_rt_tgsigqueueinfo, pid, tid, kFreezeSignal, safe::Word(&info));
+  safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
+  g_live_request = nullptr;
+  // Threads that would not leave keep the memory: there can be no other dump.
+  if (AllThawed()) EndDump();
+  return request.result;
+}
+
+}  // namespace minicore

@@ -1,0 +1,30 @@
+#include "dump/handler/runtime.h"
+
+#include "dump/safe/syscalls.h"
+
+namespace minicore {
+
+// Constant-initialised: a constructor would run after the preloaded library has installed
+// itself, and undo part of it.
+__constinit Runtime g_runtime = {};
+
+int OwnPid() {
+  const int pid = safe::GetPid();
+  return pid > 0 ? pid : g_runtime.facts.pid;
+}
+int OwnTid() {
+  const int tid = safe::GetTid();
+  return tid > 0 ? tid : g_runtime.facts.pid;
+}
+
+CrashContext MakeContext(int signal, const siginfo_t* info, const void* context) {
+  CrashContext crash;
+  crash.signal = signal;
+  crash.pid = OwnPid();
+  crash.tid = OwnTid();
+  crash.info = info;
+  crash.context = static_cast<const ucontext_t*>(context);
+  return crash;
+}
+
+}  // namespace minicore
