@@ -87,12 +87,12 @@ void FillMarkers(Address address, uint8_t* to, size_t size) {
 int ElfCoreWriter::Flush() {
   const size_t size = buffered_;
   buffered_ = 0;
-  if (size == 0) return 0;
-  return copy_ != nullptr ? copy_->Append(buffer_, size) : file_.Append(buffer_, size);
+  return size == 0 ? 0 : file_.Append(buffer_, size);
 }
 
 int ElfCoreWriter::Put(const uint8_t* data, size_t size) {
   offset_ += size;
+  if (copy_ != nullptr) return copy_->Append(data, size);
   for (size_t i = size < kOverlap ? 0 : size - kOverlap; i < size; ++i) {
     __builtin_memmove(tail_, tail_ + 1, kOverlap - 1);
     tail_[kOverlap - 1] = data[i];
