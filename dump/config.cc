@@ -193,6 +193,8 @@ bool ReadSignals(const char* list, uint64_t* mask) {
 
 bool ReadEnvironmentNames(const char* text, char names[kMaxNameList]) {
   constexpr char kPrefix[] = "allow:";
+  // At the end of MINICORE_OPTIONS, the colon ends the option.
+  if (strcmp(text, "allow") == 0) text = kPrefix;
   if (strncmp(text, kPrefix, sizeof(kPrefix) - 1) != 0) return false;
   size_t used = 0;
   memset(names, 0, kMaxNameList);
