@@ -100,8 +100,7 @@ void Apply(MadeUpIndex& index, const Edit& edit) {
 
 void Append(std::string* input, Kind kind, unsigned byte, uint64_t offset,
             uint64_t value = 0) {
-  const Edit edit = {kind, static_cast<uint8_t>(byte), 0,
-                     offset | value << 22};
+  const Edit edit = {kind, static_cast<uint8_t>(byte), 0, offset | value << 22};
   input->append(reinterpret_cast<const char*>(&edit), sizeof(edit));
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/support/made_up_process.h"
+#include "tests/support/plan_promises.h"
 
 namespace minicore {
 namespace {
@@ -47,71 +48,7 @@ class DumpPlanTest : public testing::Test {
     BuildPlan(process_.runtime, process_.map, process_.roots, process_.scan,
               process_.redactor, process_.arena, plan_, process_.outcome);
     LayOut(1000, 2000, process_.arena, plan_);
-    CheckPromises();
-  }
-
-  // What the writer and every reader rely on, whatever the pieces were.
-  void CheckPromises() {
-    const auto& segments = plan_.segments;
-    for (size_t i = 0; i < segments.size(); ++i) {
-      const Segment& segment = segments[i];
-      ASSERT_LT(segment.range.begin, segment.range.end) << i;
-      EXPECT_EQ(segment.range.begin % 16, 0u) << i;
-      EXPECT_EQ(segment.range.end % 16, 0u) << i;
-      EXPECT_LE(segment.file_bytes, segment.range.size()) << i;
-      EXPECT_EQ(segment.file_offset % 16, 0u) << i;
-      if (i == 0) continue;
-      const Segment& before = segments[i - 1];
-      ASSERT_GE(segment.range.begin, before.range.end) << i;
-      if (segment.range.begin == before.range.end &&
-          before.file_bytes == before.range.size()) {
-        EXPECT_EQ(segment.file_offset, before.file_offset + before.file_bytes)
-            << i;
-      }
-    }
-    // Its pieces, in order, without overlap, within it; first all that is in
-    // the file.
-    for (const Segment& segment : segments) {
-      Address at = segment.range.begin;
-      bool absent = false;
-      ASSERT_GT(segment.piece_count, 0u);
-      for (uint32_t i = 0; i < segment.piece_count; ++i) {
-        const Piece& piece = plan_.pieces[segment.first_piece + i];
-        ASSERT_FALSE(piece.range.empty());
-        ASSERT_GE(piece.range.begin, at);
-        if (piece.content == Content::kAbsent) {
-          EXPECT_EQ(piece.range.begin, at)
-              << "a gap before what is not in the file";
-          absent = true;
-        } else {
-          EXPECT_FALSE(absent) << "bytes behind what is not in the file";
-          EXPECT_LE(piece.range.end - segment.range.begin, segment.file_bytes);
-        }
-        at = piece.range.end;
-      }
-      EXPECT_EQ(at, segment.range.end);
-    }
-    // In the file: headers, notes, segments by importance, report; nothing
-    // overlaps.
-    uint64_t at =
-        sizeof(Elf64_Ehdr) + (segments.size() + 2) * sizeof(Elf64_Phdr);
-    EXPECT_GE(plan_.notes_offset, at);
-    at = plan_.notes_offset + plan_.notes_bytes;
-    ASSERT_EQ(plan_.file_order.size(), segments.size());
-    std::vector<bool> seen(segments.size());
-    FileGroup group = FileGroup::kMetadata;
-    for (uint32_t index : plan_.file_order) {
-      ASSERT_LT(index, segments.size());
-      EXPECT_FALSE(seen[index]);
-      seen[index] = true;
-      EXPECT_GE(segments[index].group, group);
-      group = segments[index].group;
-      EXPECT_GE(segments[index].file_offset, at);
-      at = segments[index].file_offset + segments[index].file_bytes;
-    }
-    EXPECT_GE(plan_.report_offset, at);
-    EXPECT_EQ(plan_.file_bytes, plan_.report_offset + plan_.report_bytes);
-    EXPECT_LE(plan_.least_bytes, plan_.report_offset);
+    EXPECT_EQ(BrokenPromise(plan_), "");
   }
 
   // The segment that has this byte in the file; null if none has.
@@ -420,7 +357,7 @@ TEST_F(DumpPlanTest, WithoutAnArenaThePlanIsEmptyAndValid) {
 }
 
 // Property: of whatever was decided, every kept byte stands in the file exactly
-// once, or a hole says why not; absent bytes stand nowhere. CheckPromises()
+// once, or a hole says why not; absent bytes stand nowhere. Build()
 // sees to the rest.
 TEST_F(DumpPlanTest, EveryKeptByteStandsInTheFileOnce) {
   constexpr Address kGranules =
