@@ -17,15 +17,17 @@ T Read(const char* name) {
   return value;
 }
 
-// jemalloc refuses to end an arena that it made itself, and so must we before it is asked:
-// these are the first `opt.narenas`, and one more for huge allocations if those have one.
+// jemalloc refuses to end an arena that it made itself, and so must we before
+// it is asked: these are the first `opt.narenas`, and one more for huge
+// allocations if those have one.
 bool IsOfTheProgram(size_t arena) {
   const size_t automatic = Read<unsigned>("opt.narenas");
   const size_t huge = Read<size_t>("opt.oversize_threshold") != 0 ? 1 : 0;
   return arena >= automatic + huge;
 }
 
-// The name of the arena in "arena.<number>.<what>"; false if it is not of this form.
+// The name of the arena in "arena.<number>.<what>"; false if it is not of this
+// form.
 bool ParseArena(const char* name, const char* what, size_t* arena) {
   constexpr char kArena[] = "arena.";
   if (std::strncmp(name, kArena, sizeof(kArena) - 1) != 0) return false;
@@ -74,8 +76,8 @@ void BeforeMallctl(const char* name) {
 }
 
 void BeforeMallctl(const size_t* mib, size_t mib_length) {
-  if (mib_length == 3 && (IsMibOf("arena.0.reset", mib) ||
-                          IsMibOf("arena.0.destroy", mib))) {
+  if (mib_length == 3 &&
+      (IsMibOf("arena.0.reset", mib) || IsMibOf("arena.0.destroy", mib))) {
     RetireAll(mib[1]);
   }
 }

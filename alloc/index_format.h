@@ -1,6 +1,6 @@
-// The shadow index: the bytes that the malloc wrapper writes and a crashed process
-// reads. Plain data, shared by both sides and by the tests, which fill it with
-// made-up addresses.
+// The shadow index: the bytes that the malloc wrapper writes and a crashed
+// process reads. Plain data, shared by both sides and by the tests, which fill
+// it with made-up addresses.
 //
 // All heap lies in one reserved region of address space, cut three ways:
 //
@@ -18,14 +18,15 @@
 //   0x3f          a live large allocation starts here; `large` has its size
 //   0x80 | live   the same, tagged: `tags` has the tag id of the allocation
 //   0x40          a freed allocation started here
-//   0x40 | class  second granule of an allocation of that class (live or freed): it
-//                 outlives the first granule's class, which free() overwrites blindly,
-//                 so that the size of a freed allocation is still known. Allocations
-//                 of class 1 (16 bytes) have no second granule.
+//   0x40 | class  second granule of an allocation of that class, live or freed
 //
-// free() writes 0x40 without looking. A block that is reused for another class leaves
-// stale 0x40 and 0x40|class bytes inside the new allocation; they never count against a
-// live start at a lower address that covers them.
+// The second granule outlives the first one's class, which free() overwrites
+// blindly, so that the size of a freed allocation is still known. Allocations
+// of class 1 (16 bytes) have no second granule.
+//
+// free() writes 0x40 without looking. A block that is reused for another class
+// leaves stale 0x40 and 0x40|class bytes inside the new allocation; they never
+// count against a live start at a lower address that covers them.
 //
 // Writers, readers, publication: alloc/shadow_index.h and alloc/index_view.h.
 
@@ -52,78 +53,81 @@ inline constexpr uint8_t kShadowNotLive = 0x40;
 inline constexpr uint8_t kShadowFreed = 0x40;
 inline constexpr uint8_t kShadowTagged = 0x80;
 
-// jemalloc 5.3.0's small size classes from 16 bytes on (LG_QUANTUM 4, SC_NGROUP 4; its
-// 8-byte class is never asked for, since a granule can hold one start only). Index 0
-// is unused. Class indices are bytes of the shadow: append only.
+// jemalloc 5.3.0's small size classes from 16 bytes on (LG_QUANTUM 4, SC_NGROUP
+// 4; its 8-byte class is never asked for, since a granule can hold one start
+// only). Index 0 is unused. Class indices are bytes of the shadow: append only.
 inline constexpr uint16_t kSmallClassSize[] = {
-    0,    16,   32,   48,   64,   80,   96,   112,   128,   160,   192,  224,
-    256,  320,  384,  448,  512,  640,  768,  896,   1024,  1280,  1536, 1792,
-    2048, 2560, 3072, 3584, 4096, 5120, 6144, 7168,  8192,  10240, 12288,
-    14336};
+    0,    16,   32,   48,   64,   80,   96,   112,  128,  160,   192,   224,
+    256,  320,  384,  448,  512,  640,  768,  896,  1024, 1280,  1536,  1792,
+    2048, 2560, 3072, 3584, 4096, 5120, 6144, 7168, 8192, 10240, 12288, 14336};
 inline constexpr unsigned kSmallClasses =
     sizeof(kSmallClassSize) / sizeof(kSmallClassSize[0]) - 1;
 inline constexpr ByteCount kSmallMax = 14336;
 static_assert(kSmallClasses == 35 && kSmallClassSize[35] == kSmallMax);
 static_assert(kSmallClasses < kShadowLarge, "a class would read as a marker");
 
-// A word of `large`, at the page in which a large allocation starts: its usable size
-// (a multiple of 4096) with the number of its first granule within that page in the low
-// 8 bits (cache_oblivious starts large allocations at any 64 bytes of their first page).
-// Stays after free(), so that a freed large allocation has a size; the shadow byte says
-// whether it lives.
+// A word of `large`, at the page in which a large allocation starts: its usable
+// size (a multiple of 4096) with the number of its first granule within that
+// page in the low 8 bits (cache_oblivious starts large allocations at any 64
+// bytes of their first page). Stays after free(), so that a freed large
+// allocation has a size; the shadow byte says whether it lives.
 inline constexpr uint64_t kLargeGranuleMask = 0xff;
 
-// A large allocation that starts where none of its size did erases what earlier ones left
-// in its first bytes: shadow bytes up to here, words of `large` up to there. So a mark
-// inside of them is the younger one; further in, nobody knows.
-inline constexpr ByteCount kShadowErased = 64 * 1024;
-inline constexpr ByteCount kLargeErased = 16 * 1024 * 1024;
+// A large allocation that starts where none of its size did erases what earlier
+// ones left in its first bytes: shadow bytes up to here, words of `large` up to
+// there. So a mark inside of them is the younger one; further in, nobody knows.
+inline constexpr ByteCount kShadowErased = 16 * 1024;
+inline constexpr ByteCount kLargeErased = 256 * 1024;
 
-// One chunk. `large_before` is the address of the large allocation that started in an
-// earlier chunk and covers the first byte of this one (or did: the shadow byte at that
-// address says whether it lives), so that an interior pointer of a 10 GiB allocation is
-// resolved without looking back through it. `extent_tag`: the tag that owns the extents
-// of this chunk, 0 for ordinary arenas. `has_tags`: some allocation that starts in this
-// chunk was tagged once; free() looks at the old shadow byte only then (and at
-// `has_tags` only if kIndexHasTags is set).
+// One chunk. `large_before` is the address of the large allocation that started
+// in an earlier chunk and covers the first byte of this one (or did: the shadow
+// byte at that address says whether it lives), so that an interior pointer of a
+// 10 GiB allocation is resolved without looking back through it. `extent_tag`:
+// the tag that owns the extents of this chunk, 0 for ordinary arenas.
+// `has_tags`: some allocation that starts in this chunk was tagged once; free()
+// looks at the old shadow byte only then (and at `has_tags` only if
+// kIndexHasTags is set).
 struct ChunkEntry {
   std::atomic<uint64_t> large_before;
   std::atomic<uint8_t> extent_tag;
   std::atomic<uint8_t> has_tags;
   uint8_t reserved[6];
 };
-static_assert(sizeof(ChunkEntry) == 16, "the chunk plane is reserved by this size");
+static_assert(sizeof(ChunkEntry) == 16,
+              "the chunk plane is reserved by this size");
 
 inline constexpr uint64_t kIndexMagic = 0x31584449434d0a7f;  // "\x7f\nMCIDX1"
 inline constexpr uint32_t kIndexVersion = 1;
 
-// `flags`
-inline constexpr uint32_t kIndexUnindexedHeap = 1;  // some heap is outside the region
-inline constexpr uint32_t kIndexHasTags = 2;        // some chunk has `has_tags`
+// `flags`: some heap is outside the region; some chunk has `has_tags`.
+inline constexpr uint32_t kIndexUnindexedHeap = 1;
+inline constexpr uint32_t kIndexHasTags = 2;
 
-// Everything a reader needs. Zero is a valid state: no region, no address resolves.
-// The planes are pointers, the region only numbers, so that tests can describe a region
-// that does not exist.
+// Everything a reader needs. Zero is a valid state: no region, no address
+// resolves. The planes are pointers, the region only numbers, so that tests can
+// describe a region that does not exist.
 //
-// Writers: the region's first use sets all but `committed` and `flags` once, before the
-// first address of the region leaves malloc; `committed` only grows (region.cc).
-// Readers: only granules below `committed` have readable planes behind them.
-// The members that malloc and free read come first, in one cache line.
+// Writers: the region's first use sets all but `committed` and `flags` once,
+// before the first address of the region leaves malloc; `committed` only grows
+// (region.cc). Readers: only granules below `committed` have readable planes
+// behind them. The members that malloc and free read come first, in one cache
+// line.
 struct IndexState {
   uint64_t magic;
   uint32_t version;
   std::atomic<uint32_t> flags;
-  Address region;              // multiple of kChunkSize
-  ByteCount region_bytes;      // multiple of kChunkSize; 0 = no region
+  Address region;          // multiple of kChunkSize
+  ByteCount region_bytes;  // multiple of kChunkSize; 0 = no region
   std::atomic<uint8_t>* shadow;
   ChunkEntry* chunks;
-  std::atomic<ByteCount> committed;  // multiple of kChunkSize; planes are mapped up to it
+  // From `region`, a multiple of kChunkSize: the planes are mapped up to here.
+  std::atomic<ByteCount> committed;
   std::atomic<uint8_t>* tags;
   std::atomic<uint64_t>* large;
 };
 
-// Tag names, interned to ids from 1 on, and what the policy does with each. Ids of the
-// built-in names are fixed. Writers: tag_table.h. Readers: index_view.h.
+// Tag names, interned to ids from 1 on, and what the policy does with each. Ids
+// of the built-in names are fixed. Writers: tag_table.h. Readers: index_view.h.
 inline constexpr unsigned kMaxTags = 250;
 inline constexpr unsigned kMaxTagName = 31;
 inline constexpr uint8_t kNoTag = 0;
@@ -132,8 +136,9 @@ inline constexpr uint8_t kTagCache = 2;
 inline constexpr uint8_t kTagKeep = 3;
 inline constexpr uint8_t kFirstUserTag = 4;
 
-// What the policy says of a byte, the least protective first: where several apply, the
-// greatest wins. kKeepAlways counts as kKeep there and makes its memory a root besides.
+// What the policy says of a byte, the least protective first: where several
+// apply, the greatest wins. kKeepAlways counts as kKeep there and makes its
+// memory a root besides.
 enum class Disposition : uint8_t {
   kKeep = 0,        // when reached ("label")
   kKeepAlways = 1,  // anchored or not
@@ -142,15 +147,16 @@ enum class Disposition : uint8_t {
 };
 
 struct TagEntry {
-  std::atomic<uint8_t> ready;  // 1 once `name` is complete (release / acquire);
-                               // 0 free, else being written
+  // 0: free; 1: `name` is complete (release / acquire); else: being written.
+  std::atomic<uint8_t> ready;
   std::atomic<uint8_t> disposition;
   char name[kMaxTagName + 1];
 };
 
-// A tagged range of any memory. Free slots have begin = end = 0, and `tag`, `begin` and
-// `end` are written in this order, so that a slot which is not free means what it says as
-// soon as begin < end, whatever its state; a merge only widens it.
+// A tagged range of any memory. Free slots have begin = end = 0, and `tag`,
+// `begin` and `end` are written in this order, so that a slot which is not free
+// means what it says as soon as begin < end, whatever its state; a merge only
+// widens it.
 inline constexpr unsigned kMaxTagRanges = 4096;
 inline constexpr uint32_t kRangeFree = 0;
 inline constexpr uint32_t kRangeClaimed = 1;  // being written or merged
@@ -163,9 +169,9 @@ struct TagRange {
   std::atomic<Address> end;
 };
 
-// `lost_tags`: a name could not be interned, a tag was lost; every allocation and range
-// whose tag is unknown must be elided. Zero is a valid state: the built-in names are
-// known without being in the table.
+// `lost_tags`: a name could not be interned, a tag was lost; every allocation
+// and range whose tag is unknown must be elided. Zero is a valid state: the
+// built-in names are known without being in the table.
 struct TagState {
   std::atomic<uint32_t> lost_tags;
   TagEntry entries[kMaxTags + 1];  // [0] unused

@@ -1,17 +1,19 @@
 // The reader of the shadow index: pure functions over (state, address).
 //
-// Context: any. Called by a crashed process while every writer is frozen between two
-// arbitrary instructions, by tests on made-up addresses, and by a fuzzer on arbitrary
-// bytes. No lock, no allocation, no hand-over from the writers; terminates on any
-// contents of the planes.
+// Context: any. Called by a crashed process while every writer is frozen
+// between two arbitrary instructions, by tests on made-up addresses, and by a
+// fuzzer on arbitrary bytes. No lock, no allocation, no hand-over from the
+// writers; terminates on any contents of the planes.
 //
-// Bounds: to find what lives at an address takes no more than 14 KiB / 16 shadow bytes,
-// 512 words of `large` and one ChunkEntry; to find what was freed there some twenty times
-// as much, in planes full of garbage, and about twice as much in real ones.
+// Bounds: to find what lives at an address takes no more than 14 KiB / 16
+// shadow bytes, 512 words of `large` and one ChunkEntry; to find what was freed
+// there some twenty times as much, in planes full of garbage, and about twice
+// as much in real ones.
 //
 // Why staleness is harmless: a single load decides whether a start is live. An
-// allocation whose shadow byte is not yet written has not left malloc; one whose byte is
-// already 0x40 has entered free. Either answer is right for a thread frozen in between.
+// allocation whose shadow byte is not yet written has not left malloc; one
+// whose byte is already 0x40 has entered free. Either answer is right for a
+// thread frozen in between.
 
 #ifndef MINICORE_ALLOC_INDEX_VIEW_H_
 #define MINICORE_ALLOC_INDEX_VIEW_H_
@@ -24,14 +26,14 @@ namespace minicore {
 enum class AllocationState : uint8_t {
   kUnknown,  // outside the region, or nothing was ever recorded there
   kLive,
-  kFreed,    // the most recent allocation here that we know of was freed
+  kFreed,  // the most recent allocation here that we know of was freed
 };
 
 struct Allocation {
   AllocationState state = AllocationState::kUnknown;
   uint8_t tag = kNoTag;  // of the allocation, else of its extent
   Address begin = 0;
-  ByteCount size = 0;    // usable size; 0 for a freed one whose size is not known
+  ByteCount size = 0;  // usable size; 0 for a freed one whose size is not known
 
   AddressRange range() const { return {begin, begin + size}; }
 };
@@ -42,28 +44,31 @@ inline bool InHeap(const IndexState& index, Address address) {
          index.committed.load(std::memory_order_acquire);
 }
 
-// Resolves `address`, which may be interior, to the allocation that encloses it: the
-// live one, else the freed one that was there last. The byte after the usable size does
-// not belong to an allocation.
+// Resolves `address`, which may be interior, to the allocation that encloses
+// it: the live one, else the freed one that was there last. The byte after the
+// usable size does not belong to an allocation.
 Allocation Resolve(const IndexState& index, Address address);
 
-// Calls `visit(context, allocation)` for every live allocation that starts in `range`
-// (clipped to the heap), in address order, until it returns false. Costs one look at
-// each shadow byte of the range.
+// Calls `visit(context, allocation)` for every live allocation that starts in
+// `range` (clipped to the heap), in address order, until it returns false.
+// Costs one look at each shadow byte of the range.
 void ForEachLive(const IndexState& index, AddressRange range,
                  bool (*visit)(void* context, const Allocation& allocation),
                  void* context);
 
-// Disposition of a tag id: the table's rule, else the built-in one. An id that is not in
-// the table (a scribbled index) is elided. kNoTag is kept.
+// Disposition of a tag id: the table's rule, else the built-in one. An id that
+// is not in the table (a scribbled index) is elided. kNoTag is kept.
 Disposition DispositionOf(const TagState& tags, uint8_t tag);
 
-// A tagged range as a crash finds it. False if `slot` (below kMaxTagRanges) holds none. A
-// range that is being merged, or just being written, counts from the moment at which its
-// bounds make sense: what is to be left out must never be missed.
-bool RangeAt(const TagState& tags, unsigned slot, AddressRange* range, uint8_t* tag);
+// A tagged range as a crash finds it. False if `slot` (below kMaxTagRanges)
+// holds none. A range that is being merged, or just being written, counts from
+// the moment at which its bounds make sense: what is to be left out must never
+// be missed.
+bool RangeAt(const TagState& tags, unsigned slot, AddressRange* range,
+             uint8_t* tag);
 
-// Name of a tag id, NUL-terminated, into `name` (kMaxTagName + 1 bytes); "" if unknown.
+// Name of a tag id, NUL-terminated, into `name` (kMaxTagName + 1 bytes); "" if
+// unknown.
 void NameOf(const TagState& tags, uint8_t tag, char* name);
 
 }  // namespace minicore

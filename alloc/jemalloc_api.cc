@@ -1,6 +1,7 @@
-// jemalloc's own interface under its public names, so that a program written for jemalloc
-// keeps working and does not talk to a second, empty jemalloc (Debian's redis-server
-// imports mallctl and malloc_usable_size). Contracts: jemalloc(3) of 5.3.0.
+// jemalloc's own interface under its public names, so that a program written
+// for jemalloc keeps working and does not talk to a second, empty jemalloc
+// (Debian's redis-server imports mallctl and malloc_usable_size). Contracts:
+// jemalloc(3) of 5.3.0.
 //
 // The variables malloc_conf and malloc_message keep their names in the archive
 // (redefine.syms) and are exported from there: a program defines or sets them.
@@ -11,11 +12,10 @@
 
 extern "C" {
 
-// What nobody may change: the huge page allocator and sbrk() would place heap outside
-// the region, and without `retain` jemalloc would unmap parts of it. Read by jemalloc
-// after MALLOC_CONF (src/jemalloc.c, malloc_conf_init).
-const char* je_malloc_conf_2_conf_harder =
-    "hpa:false,dss:disabled,retain:true";
+// What nobody may change: the huge page allocator and sbrk() would place heap
+// outside the region, and without `retain` jemalloc would unmap parts of it.
+// Read by jemalloc after MALLOC_CONF (src/jemalloc.c, malloc_conf_init).
+const char* je_malloc_conf_2_conf_harder = "hpa:false,dss:disabled,retain:true";
 
 MINICORE_EXPORT void* mallocx(size_t size, int flags) noexcept {
   size = minicore::AtLeastGranule(size);
@@ -38,8 +38,7 @@ MINICORE_EXPORT size_t sallocx(const void* pointer, int flags) noexcept {
 }
 
 MINICORE_EXPORT void dallocx(void* pointer, int flags) noexcept {
-  const uint64_t offset =
-      minicore::OffsetOf(minicore::g_index_state, pointer);
+  const uint64_t offset = minicore::OffsetOf(minicore::g_index_state, pointer);
   if (!minicore::IsIndexed(offset) ||
       minicore::ChunkHasTags(minicore::g_index_state, offset)) {
     minicore::ReleaseSlow(pointer, flags);
@@ -49,8 +48,9 @@ MINICORE_EXPORT void dallocx(void* pointer, int flags) noexcept {
   je_dallocx(pointer, flags);
 }
 
-// The size is not used: below a granule it would name a class that we never ask for, and
-// freeing by a known size was measured to be slower than by jemalloc's own look-up.
+// The size is not used: below a granule it would name a class that we never ask
+// for, and freeing by a known size was measured to be slower than by jemalloc's
+// own look-up.
 MINICORE_EXPORT void sdallocx(void* pointer, size_t, int flags) noexcept {
   dallocx(pointer, flags);
 }
@@ -59,9 +59,8 @@ MINICORE_EXPORT size_t nallocx(size_t size, int flags) noexcept {
   return je_nallocx(minicore::AtLeastGranule(size), flags);
 }
 
-MINICORE_EXPORT int mallctl(const char* name, void* old_value,
-                            size_t* old_size, void* new_value,
-                            size_t new_size) noexcept {
+MINICORE_EXPORT int mallctl(const char* name, void* old_value, size_t* old_size,
+                            void* new_value, size_t new_size) noexcept {
   minicore::BeforeMallctl(name);
   return je_mallctl(name, old_value, old_size, new_value, new_size);
 }

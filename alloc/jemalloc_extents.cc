@@ -1,11 +1,13 @@
-// What jemalloc calls to get, and would call to give back, the memory of its extents.
+// What jemalloc calls to get, and would call to give back, the memory of its
+// extents.
 //
-// The first three replace the object extent_mmap.pic.o, which the build removes from the
-// archive; the others are munmap() and madvise() under the names that redefine.syms gives
-// them there. Contracts: jemalloc 5.3.0, src/extent_mmap.c and src/pages.c.
+// The first three replace the object extent_mmap.pic.o, which the build removes
+// from the archive; the others are munmap() and madvise() under the names that
+// redefine.syms gives them there. Contracts: jemalloc 5.3.0, src/extent_mmap.c
+// and src/pages.c.
 //
-// If a jemalloc should come that has no such object: rename mmap() in pages.pic.o in the
-// same way, and cut its answers from the region.
+// If a jemalloc should come that has no such object: rename mmap() in
+// pages.pic.o in the same way, and cut its answers from the region.
 
 #include <cstddef>
 
@@ -26,7 +28,8 @@ void* MapOutsideRegion(size_t size, size_t alignment) {
   kernel::Unmap({base, begin});
   kernel::Unmap({begin + size, base + mapped});
   kernel::Name({begin, begin + size}, "minicore plain heap");
-  // Before the address leaves: free() believes a foreign pointer only with this flag.
+  // Before the address leaves: free() believes a foreign pointer only with this
+  // flag.
   g_index_state.flags.fetch_or(kIndexUnindexedHeap, std::memory_order_relaxed);
   return reinterpret_cast<void*>(begin);
 }
@@ -47,8 +50,9 @@ bool je_opt_retain = true;
 
 void* je_extent_alloc_mmap(void* new_addr, size_t size, size_t alignment,
                            bool* zero, bool* commit) {
-  // A wish for an address is a try to grow in place; retained extents are never merged
-  // across mappings, so jemalloc 5.3.0 does not ask while `retain` is on.
+  // A wish for an address is a try to grow in place; retained extents are never
+  // merged across mappings, so jemalloc 5.3.0 does not ask while `retain` is
+  // on.
   if (new_addr != nullptr) return nullptr;
   void* extent = reinterpret_cast<void*>(minicore::AllocateExtent(
       size, alignment, minicore::ExtentKind::kOrdinary));
@@ -64,9 +68,9 @@ void* je_extent_alloc_mmap(void* new_addr, size_t size, size_t alignment,
 // True: "not done, keep it".
 bool je_extent_dalloc_mmap(void*, size_t) { return true; }
 
-// Called when the program destroys an arena. A hole in the region could become a thread's
-// stack, and every pointer into that would look like one into the heap: the address
-// space stays ours, the memory goes.
+// Called when the program destroys an arena. A hole in the region could become
+// a thread's stack, and every pointer into that would look like one into the
+// heap: the address space stays ours, the memory goes.
 int minicore_extent_munmap(void* begin, size_t size) {
   const minicore::AddressRange range = minicore::RangeOf(begin, size);
   if (minicore::InRegion(range)) {
@@ -75,9 +79,9 @@ int minicore_extent_munmap(void* begin, size_t size) {
   return minicore::kernel::Unmap(range) ? 0 : -1;
 }
 
-// As madvise(), but errno is left alone, since free() is to leave it alone, and locked
-// pages are given back as well: with plain MADV_DONTNEED a program under mlockall() would
-// never get rid of a page.
+// As madvise(), but errno is left alone, since free() is to leave it alone, and
+// locked pages are given back as well: with plain MADV_DONTNEED a program under
+// mlockall() would never get rid of a page.
 int minicore_extent_madvise(void* begin, size_t size, int advice) {
   const minicore::AddressRange range = minicore::RangeOf(begin, size);
   if (minicore::kernel::Advise(range, advice)) return 0;

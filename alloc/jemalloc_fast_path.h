@@ -1,16 +1,17 @@
 // The first lines of jemalloc's malloc and free, inlined into ours.
 //
-// Most calls take a pointer from, or give it to, the calling thread's cache: some thirty
-// instructions in je_malloc and je_free. Around them, our own call, size class and
-// prologue were most of what the index costs (a hot pair: +31 % with calls, +5 % so).
-// These functions do what those instructions do, and answer "no" where they would go on
-// to something else; then the caller calls je_malloc or je_free as ever.
+// Most calls take a pointer from, or give it to, the calling thread's cache:
+// some thirty instructions in je_malloc and je_free. Around them, our own call,
+// size class and prologue were most of what the index costs (a hot pair: +31 %
+// with calls, +5 % so). These functions do what those instructions do, and
+// answer "no" where they would go on to something else; then the caller calls
+// je_malloc or je_free as ever.
 //
-// That needs offsets in private structures. They are taken from the machine code that
-// is linked: the build compares it, instruction by instruction, with
-// jemalloc_fast_path.lst (tsd.h, cache_bin.h and rtree.h of 5.3.0 say what the offsets
-// mean). Any other code, of a rebuilt package for instance, turns kFastPathIsKnown off,
-// and everything still works, only slower.
+// That needs offsets in private structures. They are taken from the machine
+// code that is linked: the build compares it, instruction by instruction, with
+// jemalloc_fast_path.lst (tsd.h, cache_bin.h and rtree.h of 5.3.0 say what the
+// offsets mean). Any other code, of a rebuilt package for instance, turns
+// kFastPathIsKnown off, and everything still works, only slower.
 //
 // Context: as malloc: not from a signal handler.
 
@@ -27,8 +28,8 @@
 
 namespace minicore {
 
-// cache_bin_t: a stack of free allocations of one class, growing downwards. The low 16
-// bits of addresses say how far it is filled.
+// cache_bin_t: a stack of free allocations of one class, growing downwards. The
+// low 16 bits of addresses say how far it is filled.
 struct JemallocCacheBin {
   void** head;
   uint64_t requests;
@@ -37,8 +38,9 @@ struct JemallocCacheBin {
   uint16_t empty;
 };
 
-// What the fast paths use of tsd_t. In every state but "nominal" (no cache yet, a
-// reentrant call, slow options) both thresholds are zero, and the functions say no.
+// What the fast paths use of tsd_t. In every state but "nominal" (no cache yet,
+// a reentrant call, slow options) both thresholds are zero, and the functions
+// say no.
 struct JemallocThread {
   char before_leaves[0x1b0];
   // rtree_ctx_cache_elm_t: where the entries of a GiB of addresses are.
@@ -75,9 +77,9 @@ inline void FreePastCache(void* pointer) {
   kFastPathIsKnown ? je_free_default(pointer) : je_free(pointer);
 }
 
-// An allocation of a small class (jemalloc's index of it is ours) from the thread's cache,
-// counted as je_malloc counts it; false if je_malloc has to be asked. (A flag, not null:
-// what lies in the cache needs no test of its own.)
+// An allocation of a small class (jemalloc's index of it is ours) from the
+// thread's cache, counted as je_malloc counts it; false if je_malloc has to be
+// asked. (A flag, not null: what lies in the cache needs no test of its own.)
 __attribute__((always_inline)) inline bool TakeCached(unsigned size_class,
                                                       void** pointer) {
   if (!kFastPathIsKnown) return false;
@@ -101,7 +103,8 @@ __attribute__((always_inline)) inline bool TakeCached(unsigned size_class,
   return true;
 }
 
-// Gives a small allocation to the thread's cache; false if je_free has to be asked.
+// Gives a small allocation to the thread's cache; false if je_free has to be
+// asked.
 __attribute__((always_inline)) inline bool PutCached(void* pointer) {
   if (!kFastPathIsKnown) return false;
   JemallocThread& thread = je_tsd_tls;
@@ -110,13 +113,11 @@ __attribute__((always_inline)) inline bool PutCached(void* pointer) {
   if (__builtin_expect(leaf.key != (address & ~uint64_t{0x3fffffff}), 0)) {
     return false;
   }
-  const uint64_t entry =
-      __atomic_load_n(&leaf.entries[(address >> 12) & 0x3ffff],
-                      __ATOMIC_RELAXED);
+  const uint64_t entry = __atomic_load_n(
+      &leaf.entries[(address >> 12) & 0x3ffff], __ATOMIC_RELAXED);
   if (__builtin_expect((entry & 1) == 0, 0)) return false;  // not in a slab
   const unsigned size_class = static_cast<unsigned>(entry >> 48);
-  const uint64_t deallocated =
-      thread.deallocated + kSmallClassSize[size_class];
+  const uint64_t deallocated = thread.deallocated + kSmallClassSize[size_class];
   if (__builtin_expect(deallocated >= thread.deallocated_threshold, 0)) {
     return false;
   }

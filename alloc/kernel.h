@@ -1,5 +1,6 @@
-// The few system calls of alloc/, made directly: they do not touch errno (a malloc that
-// succeeds must not), and no other library that interposes mmap() gets in between.
+// The few system calls of alloc/, made directly: they do not touch errno (a
+// malloc that succeeds must not), and no other library that interposes mmap()
+// gets in between.
 //
 // Context: any.
 // Returns: what the kernel returns: a result, or a negative errno value.
@@ -39,8 +40,7 @@ inline Address Map(ByteCount size, int protection) {
 }
 
 inline bool Unmap(AddressRange range) {
-  return range.empty() ||
-         Call(SYS_munmap, range.begin, range.size(), 0) == 0;
+  return range.empty() || Call(SYS_munmap, range.begin, range.size(), 0) == 0;
 }
 
 inline bool MakeReadWrite(AddressRange range) {
@@ -61,8 +61,8 @@ inline bool DiscardLocked(AddressRange range) {
 
 inline void Yield() { Call(SYS_sched_yield, 0, 0, 0); }
 
-// Shows `name` as [anon:name] in /proc/self/maps. Kernels before 5.17, or built without
-// CONFIG_ANON_VMA_NAME, answer EINVAL; nothing depends on it.
+// Shows `name` as [anon:name] in /proc/self/maps. Kernels before 5.17, or built
+// without CONFIG_ANON_VMA_NAME, answer EINVAL; nothing depends on it.
 inline void Name(AddressRange range, const char* name) {
   constexpr uint64_t kSetVma = 0x53564d41;  // PR_SET_VMA
   constexpr uint64_t kSetVmaAnonName = 0;

@@ -1,7 +1,7 @@
 // malloc, free and their kin, as ISO C, POSIX and glibc define them.
 //
-// errno is set to ENOMEM when there is no memory, to EINVAL for a bad alignment, and
-// left alone on success.
+// errno is set to ENOMEM when there is no memory, to EINVAL for a bad
+// alignment, and left alone on success.
 
 #include <cerrno>
 #include <cstdlib>
@@ -38,7 +38,8 @@ MINICORE_EXPORT void free(void* pointer) noexcept {
 
 MINICORE_EXPORT void cfree(void* pointer) noexcept { free(pointer); }
 
-// C23: the size is a hint, and a wrong one is the caller's error; it is not used.
+// C23: the size is a hint, and a wrong one is the caller's error; it is not
+// used.
 MINICORE_EXPORT void free_sized(void* pointer, size_t) noexcept {
   free(pointer);
 }

@@ -8,8 +8,8 @@
 namespace minicore {
 
 void* RecordOutside(void* pointer) noexcept {
-  // An arena of the program's own, with hooks of its own, may give such memory; so does
-  // our extent layer when the region is used up.
+  // An arena of the program's own, with hooks of its own, may give such memory;
+  // so does our extent layer when the region is used up.
   if (pointer != nullptr) {
     g_index_state.flags.fetch_or(kIndexUnindexedHeap,
                                  std::memory_order_relaxed);
@@ -22,8 +22,8 @@ void* RecordUsable(void* pointer, size_t usable, uint8_t tag) noexcept {
   if (!IsIndexed(offset)) return RecordOutside(pointer);
   uint8_t mark = 0;
   if (tag != kNoTag) {
-    // Born tagged: there is no instant at which a copy of a secret is an ordinary
-    // allocation.
+    // Born tagged: there is no instant at which a copy of a secret is an
+    // ordinary allocation.
     ExpectTags(g_index_state, offset);
     SetTagByte(g_index_state, offset, tag);
     mark = kShadowTagged;
@@ -56,7 +56,8 @@ void* AllocateAligned(size_t alignment, size_t size) noexcept {
   return RecordUsable(je_mallocx(AtLeastGranule(size), flags), usable);
 }
 
-// Null, a pointer outside the region, or one in a chunk in which something was tagged.
+// Null, a pointer outside the region, or one in a chunk in which something was
+// tagged.
 __attribute__((noinline)) void ReleaseSlow(void* pointer, int flags) noexcept {
   if (pointer == nullptr) return;
   const uint64_t offset = OffsetOf(g_index_state, pointer);
@@ -65,16 +66,16 @@ __attribute__((noinline)) void ReleaseSlow(void* pointer, int flags) noexcept {
     je_dallocx(pointer, flags);
     return;
   }
-  const uint8_t extent_tag = ChunkOf(g_index_state, offset)
-                                 .extent_tag.load(std::memory_order_relaxed);
+  const uint8_t extent_tag =
+      ChunkOf(g_index_state, offset).extent_tag.load(std::memory_order_relaxed);
   const uint8_t old = RetireAndTell(g_index_state, offset);
   uint8_t tag = extent_tag;
   if ((old & kShadowTagged) != 0) tag = TagByte(g_index_state, offset);
   if (MustWipe(tag) || MustWipe(extent_tag)) {
     Wipe(pointer, je_sallocx(pointer, 0));
   }
-  // Tagged extents never meet a thread cache, or their memory would come out of an
-  // ordinary malloc.
+  // Tagged extents never meet a thread cache, or their memory would come out of
+  // an ordinary malloc.
   if (extent_tag != kNoTag) flags = MALLOCX_TCACHE_NONE;
   je_dallocx(pointer, flags);
 }

@@ -1,11 +1,13 @@
-// What every entry point of the malloc family is made of: ask jemalloc, tell the index.
+// What every entry point of the malloc family is made of: ask jemalloc, tell
+// the index.
 //
 //   malloc.cc         malloc, free, calloc, aligned_alloc and their kin
 //   realloc.cc        realloc and reallocarray
 //   operators.cc      operator new and delete
 //   jemalloc_api.cc   mallocx and the rest of jemalloc's own interface
 //
-// Context: ordinary, and before any constructor (the dynamic linker calls malloc then):
+// Context: ordinary, and before any constructor (the dynamic linker calls
+// malloc then):
 //          nothing here has state of its own besides g_index_state.
 // Errors:  none of these touches errno; the entry points say what they do.
 
@@ -35,8 +37,8 @@ inline bool IsIndexed(uint64_t offset) {
   return offset < g_index_state.region_bytes;
 }
 
-// The paths that are not worth a place in the fast ones. `pointer` null is none of
-// theirs to report: they return it.
+// The paths that are not worth a place in the fast ones. `pointer` null is none
+// of theirs to report: they return it.
 void* RecordOutside(void* pointer) noexcept;
 void* RecordUsable(void* pointer, size_t usable, uint8_t tag = kNoTag) noexcept;
 void* AllocateUncached(size_t size) noexcept;

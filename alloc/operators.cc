@@ -1,8 +1,8 @@
 // Every replaceable operator new and delete ([new.delete] in the C++ standard).
 //
-// A failing new calls the program's new handler until memory turns up; without a handler
-// it throws std::bad_alloc, or returns null in the nothrow forms. This file is compiled
-// with exceptions for that, the rest of alloc/ without.
+// A failing new calls the program's new handler until memory turns up; without
+// a handler it throws std::bad_alloc, or returns null in the nothrow forms.
+// This file is compiled with exceptions for that, the rest of alloc/ without.
 
 #include <cstddef>
 #include <new>
@@ -11,7 +11,8 @@
 
 namespace {
 
-// `allocate` is tried again after each call of the new handler, which may throw.
+// `allocate` is tried again after each call of the new handler, which may
+// throw.
 template <typename Allocate>
 __attribute__((noinline, cold)) void* NewFailed(Allocate allocate) {
   for (;;) {
@@ -90,15 +91,14 @@ MINICORE_EXPORT void* operator new[](size_t size, std::align_val_t alignment,
   return New(size, alignment, tag);
 }
 
-// The sized forms ignore the size: programs that delete through a base class without a
-// virtual destructor pass a wrong one. The two that compilers emit most are inlined.
+// The sized forms ignore the size: programs that delete through a base class
+// without a virtual destructor pass a wrong one. The two that compilers emit
+// most are inlined.
 MINICORE_EXPORT void operator delete(void* p) noexcept { minicore::Release(p); }
 MINICORE_EXPORT void operator delete(void* p, size_t) noexcept {
   minicore::Release(p);
 }
-MINICORE_EXPORT void operator delete[](void* p) noexcept {
-  operator delete(p);
-}
+MINICORE_EXPORT void operator delete[](void* p) noexcept { operator delete(p); }
 MINICORE_EXPORT void operator delete[](void* p, size_t) noexcept {
   operator delete(p);
 }

@@ -46,7 +46,8 @@ Old Inspect(const void* pointer, const char* function) {
                       size_class <= kSmallClasses)) {
     old.usable = kSmallClassSize[size_class];
   } else {
-    // Large, not indexed, or (a scribbled index) not what we wrote: jemalloc knows.
+    // Large, not indexed, or (a scribbled index) not what we wrote: jemalloc
+    // knows.
     old.usable = je_sallocx(pointer, 0);
   }
   return old;
@@ -78,7 +79,8 @@ size_t GrowOrShrinkLarge(void* pointer, const Old& old, size_t size,
   if (!old.indexed) return je_xallocx(pointer, size, extra, flags);
   const size_t least = je_nallocx(size, flags);
   if (least <= kSmallMax) return old.usable;  // too large, or no longer large
-  // A tail that is given up belongs to somebody else as soon as jemalloc has it.
+  // A tail that is given up belongs to somebody else as soon as jemalloc has
+  // it.
   if (least < old.usable) ResizeLarge(g_index_state, old.offset, least);
   const size_t usable = je_xallocx(pointer, size, extra, flags);
   if (usable != least || least > old.usable) {
@@ -132,8 +134,8 @@ void* Reallocate(void* pointer, size_t size, int flags, const char* function) {
 size_t ResizeInPlace(void* pointer, size_t size, size_t extra, int flags) {
   size = AtLeastGranule(size);
   const Old old = Inspect(pointer, "xallocx");
-  // Small ones keep their class, as in jemalloc. A secret that shrinks would leave its
-  // tail behind unwiped: not in place, then.
+  // Small ones keep their class, as in jemalloc. A secret that shrinks would
+  // leave its tail behind unwiped: not in place, then.
   if (old.usable <= kSmallMax || old.wipe) return old.usable;
   return GrowOrShrinkLarge(pointer, old, size, extra, flags);
 }

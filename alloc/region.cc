@@ -9,15 +9,16 @@
 namespace minicore {
 namespace {
 
-// 4 TiB is an eighth of the address space on x86-64, with the planes, and more than the
-// memory of the machines we know; address space is all that it costs.
+// 4 TiB is an eighth of the address space on x86-64, with the planes, and more
+// than the memory of the machines we know; address space is all that it costs.
 constexpr ByteCount kLargestRegion = ByteCount{4} << 40;
 
-// The planes are mapped for so much heap at a time: three system calls per 64 MiB.
+// The planes are mapped for so much heap at a time: three system calls per 64
+// MiB.
 constexpr ByteCount kCommitStep = ByteCount{64} << 20;
 
-// Below this, half of the address space that the limit leaves is worth more to the
-// program than an index is to us.
+// Below this, half of the address space that the limit leaves is worth more to
+// the program than an index is to us.
 constexpr ByteCount kSmallestRegion = kCommitStep;
 
 enum : uint32_t { kUntried, kReserving, kReady, kNone };
@@ -26,7 +27,9 @@ std::atomic<uint32_t> g_region_status;
 // Offset in the region of the first byte that no extent has. Only grows.
 std::atomic<ByteCount> g_next;
 
-constexpr ByteCount ShadowBytes(ByteCount heap) { return heap >> kGranuleShift; }
+constexpr ByteCount ShadowBytes(ByteCount heap) {
+  return heap >> kGranuleShift;
+}
 constexpr ByteCount LargeBytes(ByteCount heap) {
   return (heap >> kPageShift) * sizeof(uint64_t);
 }
@@ -53,7 +56,8 @@ bool Reserve(ByteCount heap) {
   }
   kernel::Unmap({whole.begin, region});
   kernel::Unmap({plane_range.end, whole.end});
-  // Huge pages would make each first touch of the index 2 MiB of resident memory.
+  // Huge pages would make each first touch of the index 2 MiB of resident
+  // memory.
   kernel::Advise(plane_range, MADV_NOHUGEPAGE);
   kernel::Name(heap_range, "minicore heap");
   kernel::Name(plane_range, "minicore index");
@@ -76,9 +80,10 @@ bool Reserve(ByteCount heap) {
 
 void ReserveLargest() {
   ByteCount heap = kLargestRegion;
-  // The limit counts the reservation although nothing of it is used: half of it at most,
-  // so that the program's own mappings still find room.
-  const ByteCount limit = AlignDown(kernel::AddressSpaceLimit() / 2, kCommitStep);
+  // The limit counts the reservation although nothing of it is used: half of it
+  // at most, so that the program's own mappings still find room.
+  const ByteCount limit =
+      AlignDown(kernel::AddressSpaceLimit() / 2, kCommitStep);
   if (heap > limit) heap = limit;
   while (heap >= kSmallestRegion) {
     if (Reserve(heap)) {
@@ -99,42 +104,42 @@ bool RegionIsReady() {
     ReserveLargest();
     status = g_region_status.load(std::memory_order_relaxed);
   }
-  // jemalloc makes its first extent under its own initialisation lock, so nobody else
-  // can be here then; and if somebody were, plain memory would serve him as well.
+  // jemalloc makes its first extent under its own initialisation lock, so
+  // nobody else can be here then; and if somebody were, plain memory would
+  // serve him as well.
   return status == kReady;
 }
 
 // Maps the planes for the heap below `end` (an offset), in whole steps.
 bool CommitPlanes(ByteCount end) {
   IndexState& index = g_index_state;
-  // Acquire is not needed: the planes are our own mapping, and what another thread has
-  // mapped is visible to all once its mprotect() has returned.
+  // Acquire is not needed: the planes are our own mapping, and what another
+  // thread has mapped is visible to all once its mprotect() has returned.
   ByteCount old = index.committed.load(std::memory_order_relaxed);
   if (end <= old) return true;
   ByteCount target = AlignUp(end, kCommitStep);
   if (target > index.region_bytes) target = index.region_bytes;
   const auto commit = [old, target](const void* plane, auto bytes) {
     const Address base = reinterpret_cast<Address>(plane);
-    return kernel::MakeReadWrite(
-        {AlignDown(base + bytes(old), kPageSize),
-         AlignUp(base + bytes(target), kPageSize)});
+    return kernel::MakeReadWrite({AlignDown(base + bytes(old), kPageSize),
+                                  AlignUp(base + bytes(target), kPageSize)});
   };
   if (!commit(index.shadow, ShadowBytes) || !commit(index.tags, ShadowBytes) ||
       !commit(index.large, LargeBytes) || !commit(index.chunks, ChunkBytes)) {
     return false;
   }
-  // Release: a reader that sees the new value may touch the planes up to it. Two threads
-  // may get here with different targets, each having mapped from its own `old` on, which
-  // was committed; the larger target wins.
-  while (old < target &&
-         !index.committed.compare_exchange_weak(
-             old, target, std::memory_order_release, std::memory_order_relaxed)) {
+  // Release: a reader that sees the new value may touch the planes up to it.
+  // Two threads may get here with different targets, each having mapped from
+  // its own `old` on, which was committed; the larger target wins.
+  while (old < target && !index.committed.compare_exchange_weak(
+                             old, target, std::memory_order_release,
+                             std::memory_order_relaxed)) {
   }
   return true;
 }
 
-// Address space from `taken_from` to `end` belongs to the caller; the extent is the part
-// from `begin` on.
+// Address space from `taken_from` to `end` belongs to the caller; the extent is
+// the part from `begin` on.
 struct Taken {
   ByteCount from = 0;
   ByteCount begin = 0;
@@ -166,14 +171,14 @@ Address AllocateExtent(ByteCount size, ByteCount alignment, ExtentKind kind) {
   Taken taken;
   if (!TakeAddressSpace(size, alignment, &taken)) return 0;
   const Address region = g_index_state.region;
-  // What alignment skipped is made accessible with ordinary extents, so that the heap
-  // stays one mapping instead of two more for each gap.
+  // What alignment skipped is made accessible with ordinary extents, so that
+  // the heap stays one mapping instead of two more for each gap.
   const AddressRange extent{
       region + (kind == ExtentKind::kApart ? taken.begin : taken.from),
       region + taken.end};
   if (!CommitPlanes(taken.end) || !kernel::MakeReadWrite(extent)) {
-    // Give the address space back if nobody took more meanwhile: a program that tries
-    // again and again under strict overcommit would use it up.
+    // Give the address space back if nobody took more meanwhile: a program that
+    // tries again and again under strict overcommit would use it up.
     ByteCount end = taken.end;
     g_next.compare_exchange_strong(end, taken.from, std::memory_order_relaxed);
     return 0;

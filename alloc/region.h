@@ -1,24 +1,26 @@
 // The extent layer: all heap comes out of one reserved region of address space.
 //
-// jemalloc asks for memory by extents (megabytes at a time). Here every extent is cut
-// from one reservation, in which the planes of the shadow index lie too:
+// jemalloc asks for memory by extents (megabytes at a time). Here every extent
+// is cut from one reservation, in which the planes of the shadow index lie too:
 //
 //   heap (4 TiB)            | shadow | tags   | large | chunks |
 //   RW up to `next`, then   |  1/16  |  1/16  | 1/512 | ...    |
 //   PROT_NONE               |  RW up to `committed`, then PROT_NONE
 //
-// so that "is this word a heap pointer" is one subtraction and one comparison. Nothing
-// is ever unmapped: jemalloc keeps freed extents (`retain`) and gives back their pages.
+// so that "is this word a heap pointer" is one subtraction and one comparison.
+// Nothing is ever unmapped: jemalloc keeps freed extents (`retain`) and gives
+// back their pages.
 //
-// The reservation is MADV_DONTDUMP, or gcore would write terabytes of zeros and the
-// kernel would walk them; extents become MADV_DODUMP when they are handed out. The
-// planes become readable step by step, before the heap that they describe, since
-// mlockall(MCL_CURRENT) would fault in whatever is mapped read-write.
+// The reservation is MADV_DONTDUMP, or gcore would write terabytes of zeros and
+// the kernel would walk them; extents become MADV_DODUMP when they are handed
+// out. The planes become readable step by step, before the heap that they
+// describe, since mlockall(MCL_CURRENT) would fault in whatever is mapped
+// read-write.
 //
-// Writers: any thread that needs an extent, without a lock: a thread may be frozen or
-// killed in here, and a fork() in another thread may copy any instant. Address space is
-// taken by one compare-and-swap of `next`; mapping the planes twice is harmless;
-// `committed` only grows.
+// Writers: any thread that needs an extent, without a lock: a thread may be
+// frozen or killed in here, and a fork() in another thread may copy any
+// instant. Address space is taken by one compare-and-swap of `next`; mapping
+// the planes twice is harmless; `committed` only grows.
 
 #ifndef MINICORE_ALLOC_REGION_H_
 #define MINICORE_ALLOC_REGION_H_
@@ -32,9 +34,9 @@ enum class ExtentKind {
   kApart,     // whole chunks of its own; MADV_DONTDUMP stays
 };
 
-// Memory for an extent: zeroed, readable and writable, `alignment` (a power of two, at
-// least a page) and at least chunk alignment from 2 MiB on. The index below its end is
-// mapped before this returns.
+// Memory for an extent: zeroed, readable and writable, `alignment` (a power of
+// two, at least a page) and at least chunk alignment from 2 MiB on. The index
+// below its end is mapped before this returns.
 //
 // Context: ordinary or inside malloc; before any constructor. Lock-free.
 // Returns: an address of the region; 0 if it is used up, could not be reserved

@@ -1,10 +1,12 @@
 #include "alloc/shadow_index.h"
 
+#include <emmintrin.h>
+
 namespace minicore {
 namespace {
 
-// Tells every later chunk in which the allocation's bytes lie where it starts. A stale
-// entry needs no cleaning: the reader asks the start byte and the size.
+// Tells every later chunk in which the allocation's bytes lie where it starts.
+// A stale entry needs no cleaning: the reader asks the start byte and the size.
 void CoverChunks(const IndexState& index, uint64_t offset, ByteCount size) {
   const uint64_t last = (offset + size - 1) >> kChunkShift;
   for (uint64_t chunk = (offset >> kChunkShift) + 1; chunk <= last; ++chunk) {
@@ -17,26 +19,40 @@ uint64_t SizeWord(uint64_t offset, ByteCount size) {
   return size | (offset & (kPageSize - 1)) >> kGranuleShift;
 }
 
-template <typename T>
-void Erase(std::atomic<T>* begin, std::atomic<T>* end) {
-  // Looks before it writes: most of it is zero, and stays unallocated then.
-  for (; begin < end; ++begin) {
-    if (begin->load(std::memory_order_relaxed) != 0) {
-      begin->store(0, std::memory_order_relaxed);
+// Zeroes whole words in [begin, end). Looks first, 64 bytes at a time: nearly
+// all of it is zero already, and memory that was never written stays
+// unallocated then. Plain vector loads do for that, since nobody else writes
+// where nothing is published.
+__attribute__((no_sanitize("thread"))) void Erase(std::atomic<uint64_t>* begin,
+                                                  std::atomic<uint64_t>* end) {
+  constexpr int kStride = 8;
+  const auto zero = [](const std::atomic<uint64_t>* words) {
+    const auto* at = reinterpret_cast<const __m128i*>(words);
+    const __m128i any = _mm_or_si128(
+        _mm_or_si128(_mm_loadu_si128(at), _mm_loadu_si128(at + 1)),
+        _mm_or_si128(_mm_loadu_si128(at + 2), _mm_loadu_si128(at + 3)));
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(any, _mm_setzero_si128())) ==
+           0xffff;
+  };
+  while (begin < end) {
+    if (end - begin >= kStride && zero(begin)) {
+      begin += kStride;
+      continue;
     }
+    begin->store(0, std::memory_order_relaxed);
+    ++begin;
   }
 }
 
-// Erases what earlier allocations left inside of this one, as far as index_format.h says.
-// The memory is ours and not yet published: nobody else writes there.
+// Erases what earlier allocations left inside of this one, as far as
+// index_format.h says.
 void EraseStale(const IndexState& index, uint64_t offset, ByteCount size) {
   const ByteCount granules =
       (size < kShadowErased ? size : kShadowErased) >> kGranuleShift;
-  // Eight shadow bytes at a time, between the first ones, which are written anyway, and
-  // the last few, which stay.
+  // Whole words of eight shadow bytes, between the first two bytes, which are
+  // written anyway, and the last few, which stay.
   const uint64_t first = AlignUp((offset >> kGranuleShift) + 2, 8);
-  const uint64_t last =
-      AlignDown((offset >> kGranuleShift) + granules, 8);
+  const uint64_t last = AlignDown((offset >> kGranuleShift) + granules, 8);
   auto* words = reinterpret_cast<std::atomic<uint64_t>*>(index.shadow);
   Erase(words + first / 8, words + last / 8);
   const ByteCount pages =
@@ -68,8 +84,8 @@ void RecordLarge(const IndexState& index, uint64_t offset, ByteCount size,
 }
 
 void ResizeLarge(const IndexState& index, uint64_t offset, ByteCount size) {
-  // Chunks first: a reader that comes by way of one checks the size, and one that finds
-  // the new size may come by way of any chunk.
+  // Chunks first: a reader that comes by way of one checks the size, and one
+  // that finds the new size may come by way of any chunk.
   CoverChunks(index, offset, size);
   StoreSize(index, offset, size);
 }

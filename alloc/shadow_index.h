@@ -1,19 +1,23 @@
-// The writer of the shadow index: what malloc and free leave behind for a crash.
+// The writer of the shadow index: what malloc and free leave behind for a
+// crash.
 //
-// Writers. An allocation's shadow bytes are written by whoever allocates it, then by
-// whoever frees it: never by two at a time, unless the program races with itself. Only a
-// tag (tag_table.h) may come at the same time, by compare-and-swap on the start byte.
+// Writers. An allocation's shadow bytes are written by whoever allocates it,
+// then by whoever frees it: never by two at a time, unless the program races
+// with itself. Only a tag (tag_table.h) may come at the same time, by
+// compare-and-swap on the start byte.
 //
-// Readers. A crashed process, at any instant, without a hand-over (index_view.h).
+// Readers. A crashed process, at any instant, without a hand-over
+// (index_view.h).
 //
-// Publication. The start byte publishes an allocation and is written last, with release:
-// before it, the second granule, `large`, `large_before` and `tags` are in place. On x86
-// a release store is a plain store; it keeps the compiler from reordering. free() writes
-// only that byte, so what the others say stays true of the freed allocation.
+// Publication. The start byte publishes an allocation and is written last, with
+// release: before it, the second granule, `large`, `large_before` and `tags`
+// are in place. On x86 a release store is a plain store; it keeps the compiler
+// from reordering. free() writes only that byte, so what the others say stays
+// true of the freed allocation.
 //
-// Order against jemalloc: recorded after je_malloc returns and before malloc does,
-// retired before je_free is called. An allocation of which the index knows nothing is
-// one that no other thread can know of either.
+// Order against jemalloc: recorded after je_malloc returns and before malloc
+// does, retired before je_free is called. An allocation of which the index
+// knows nothing is one that no other thread can know of either.
 //
 // Context: any. Functions touch only the planes of `index`.
 // Requires: granules, pages and chunks below `committed`.
@@ -25,8 +29,9 @@
 
 namespace minicore {
 
-// Offset of a pointer in the region. A pointer that is not of the region, null included,
-// gives a value of at least `region_bytes` (also before there is a region: 0 bytes).
+// Offset of a pointer in the region. A pointer that is not of the region, null
+// included, gives a value of at least `region_bytes` (also before there is a
+// region: 0 bytes).
 inline uint64_t OffsetOf(const IndexState& index, const void* pointer) {
   return reinterpret_cast<Address>(pointer) - index.region;
 }
@@ -39,11 +44,10 @@ inline ChunkEntry& ChunkOf(const IndexState& index, uint64_t offset) {
 inline void RecordSmall(const IndexState& index, uint64_t offset,
                         unsigned size_class, uint8_t mark = 0) {
   std::atomic<uint8_t>* start = index.shadow + (offset >> kGranuleShift);
-  // Class 1 has one granule: its second byte goes to the start, which the next store
-  // overwrites, so that no branch is needed.
-  start[size_class > 1].store(
-      static_cast<uint8_t>(kShadowNotLive | size_class),
-      std::memory_order_relaxed);
+  // Class 1 has one granule: its second byte goes to the start, which the next
+  // store overwrites, so that no branch is needed.
+  start[size_class > 1].store(static_cast<uint8_t>(kShadowNotLive | size_class),
+                              std::memory_order_relaxed);
   start->store(static_cast<uint8_t>(size_class | mark),
                std::memory_order_release);
 }
@@ -52,18 +56,21 @@ inline void RecordSmall(const IndexState& index, uint64_t offset,
 void RecordLarge(const IndexState& index, uint64_t offset, ByteCount size,
                  uint8_t mark = 0);
 
-// Changes the size of a live large allocation in place. Grow: after jemalloc has grown
-// it. Shrink: before, or the tail could be another allocation's already.
+// Changes the size of a live large allocation in place. Grow: after jemalloc
+// has grown it. Shrink: before, or the tail could be another allocation's
+// already.
 void ResizeLarge(const IndexState& index, uint64_t offset, ByteCount size);
 
-// A blind store: no load, no cache miss to wait for. Only for chunks without tags.
+// A blind store: no load, no cache miss to wait for. Only for chunks without
+// tags.
 inline void Retire(const IndexState& index, uint64_t offset) {
   index.shadow[offset >> kGranuleShift].store(kShadowFreed,
                                               std::memory_order_release);
 }
 
-// Returns: the start byte as it was. The exchange orders this against a tag that is put
-// on at the same time: either its compare-and-swap fails, or the tag is seen here.
+// Returns: the start byte as it was. The exchange orders this against a tag
+// that is put on at the same time: either its compare-and-swap fails, or the
+// tag is seen here.
 inline uint8_t RetireAndTell(const IndexState& index, uint64_t offset) {
   return index.shadow[offset >> kGranuleShift].exchange(
       kShadowFreed, std::memory_order_acq_rel);
@@ -78,8 +85,9 @@ inline bool IsLiveStart(uint8_t byte) {
   return (size_class - 1 < kSmallClasses) || size_class == kShadowLarge;
 }
 
-// Marks the chunk of an allocation that is about to be tagged: from then on free() looks
-// before it writes. Sequentially consistent, to come before the tag in every order.
+// Marks the chunk of an allocation that is about to be tagged: from then on
+// free() looks before it writes. Sequentially consistent, to come before the
+// tag in every order.
 inline void ExpectTags(IndexState& index, uint64_t offset) {
   ChunkOf(index, offset).has_tags.store(1);
   if ((index.flags.load() & kIndexHasTags) == 0) {
@@ -87,10 +95,12 @@ inline void ExpectTags(IndexState& index, uint64_t offset) {
   }
 }
 
-// The flag lies beside what free() reads anyway: programs without tags pay one test.
+// The flag lies beside what free() reads anyway: programs without tags pay one
+// test.
 inline bool ChunkHasTags(const IndexState& index, uint64_t offset) {
-  return __builtin_expect((index.flags.load(std::memory_order_relaxed) &
-                           kIndexHasTags) != 0, 0) &&
+  return __builtin_expect(
+             (index.flags.load(std::memory_order_relaxed) & kIndexHasTags) != 0,
+             0) &&
          ChunkOf(index, offset).has_tags.load(std::memory_order_relaxed) != 0;
 }
 

@@ -1,8 +1,9 @@
 // From a request to its size class, as one table look-up.
 //
-// Indexed by (size + 15) >> 4: 897 bytes. Against computing the class from the leading
-// bit (as jemalloc does above 4 KiB) the table was never slower and has no branch; its
-// hot part is one or two cache lines, since most requests are small.
+// Indexed by (size + 15) >> 4: 897 bytes. Against computing the class from the
+// leading bit (as jemalloc does above 4 KiB) the table was never slower and has
+// no branch; its hot part is one or two cache lines, since most requests are
+// small.
 
 #ifndef MINICORE_ALLOC_SIZE_CLASS_H_
 #define MINICORE_ALLOC_SIZE_CLASS_H_
@@ -36,8 +37,9 @@ inline unsigned SizeClassOf(size_t size) {
   return kSizeClasses.of[(size + kGranuleSize - 1) >> kGranuleShift];
 }
 
-// Usable size of a large allocation: jemalloc has four classes in each doubling, and here
-// they are all multiples of a page (src/sz.c, sz_s2u_compute).
+// Usable size of a large allocation: jemalloc has four classes in each
+// doubling, and here they are all multiples of a page (src/sz.c,
+// sz_s2u_compute).
 //
 // Requires: kSmallMax < size, and jemalloc has served it.
 inline size_t LargeUsableSize(size_t size) {

@@ -1,8 +1,9 @@
 // The two states that a crash reads: where the heap is and what is tagged.
 //
-// Constant-initialised to zero, which is valid (no region, no tags), so that malloc works
-// before any constructor has run. Writers: region.cc, shadow_index.h, tag_table.cc.
-// Readers go through index_view.h and pass these by reference.
+// Constant-initialised to zero, which is valid (no region, no tags), so that
+// malloc works before any constructor has run. Writers: region.cc,
+// shadow_index.h, tag_table.cc. Readers go through index_view.h and pass these
+// by reference.
 
 #ifndef MINICORE_ALLOC_STATE_H_
 #define MINICORE_ALLOC_STATE_H_

@@ -24,8 +24,7 @@ Interned Intern(const char* name) {
 
 bool RangeOf(const void* begin, size_t size, AddressRange* range) {
   range->begin = reinterpret_cast<Address>(begin);
-  return size != 0 &&
-         !__builtin_add_overflow(range->begin, size, &range->end);
+  return size != 0 && !__builtin_add_overflow(range->begin, size, &range->end);
 }
 
 }  // namespace
@@ -36,9 +35,9 @@ extern "C" {
 int minicore_tag(const void* ptr, const char* tag) {
   const auto [id, error] = minicore::Intern(tag);
   if (error == -EINVAL) return error;
-  const int result = minicore::TagAllocation(
-      minicore::g_index_state, minicore::g_tag_state,
-      reinterpret_cast<minicore::Address>(ptr), id);
+  const int result =
+      minicore::TagAllocation(minicore::g_index_state, minicore::g_tag_state,
+                              reinterpret_cast<minicore::Address>(ptr), id);
   return result != 0 ? result : error;
 }
 

@@ -1,8 +1,9 @@
-// Tagged ranges: slots taken and given back without a lock, widened when they run out.
+// Tagged ranges: slots taken and given back without a lock, widened when they
+// run out.
 //
-// A slot is free, claimed (by the one thread that fills or empties it) or live. A live
-// slot may be widened by anybody: its begin only falls and its end only rises. Widening
-// and emptying meet like this, all sequentially consistent:
+// A slot is free, claimed (by the one thread that fills or empties it) or live.
+// A live slot may be widened by anybody: its begin only falls and its end only
+// rises. Widening and emptying meet like this, all sequentially consistent:
 //
 //   widen:  change begin and end;  then read state: must still be live
 //   empty:  claim the state;       then read begin and end: must be unchanged
@@ -51,10 +52,9 @@ TagRange* NearestSlot(TagState& tags, AddressRange range, Disposition wanted) {
             wanted) {
       continue;
     }
-    const ByteCount growth = Growth(
-        {slot.begin.load(std::memory_order_relaxed),
-         slot.end.load(std::memory_order_relaxed)},
-        range);
+    const ByteCount growth = Growth({slot.begin.load(std::memory_order_relaxed),
+                                     slot.end.load(std::memory_order_relaxed)},
+                                    range);
     if (growth <= least) {
       least = growth;
       nearest = &slot;
@@ -69,8 +69,7 @@ bool Widen(TagRange& slot, AddressRange range) {
          !slot.begin.compare_exchange_weak(begin, range.begin)) {
   }
   Address end = slot.end.load();
-  while (range.end > end &&
-         !slot.end.compare_exchange_weak(end, range.end)) {
+  while (range.end > end && !slot.end.compare_exchange_weak(end, range.end)) {
   }
   return slot.state.load() == kRangeLive && slot.begin.load() <= range.begin &&
          slot.end.load() >= range.end;
@@ -80,8 +79,8 @@ bool WidenSome(TagState& tags, AddressRange range, uint8_t tag) {
   const Disposition wanted = DispositionOf(tags, tag);
   TagRange* slot = NearestSlot(tags, range, wanted);
   if (slot != nullptr) return Widen(*slot, range);
-  // None of its kind: a more protective one leaves out too much, which is allowed, a
-  // less protective one is made more protective first.
+  // None of its kind: a more protective one leaves out too much, which is
+  // allowed, a less protective one is made more protective first.
   for (int other = static_cast<int>(Disposition::kElide); other >= 0; --other) {
     slot = NearestSlot(tags, range, static_cast<Disposition>(other));
     if (slot == nullptr) continue;
@@ -94,8 +93,8 @@ bool WidenSome(TagState& tags, AddressRange range, uint8_t tag) {
 }  // namespace
 
 void TagRangeOf(TagState& tags, AddressRange range, uint8_t tag) {
-  // Fails only while others take and give back slots at the same time, and every round
-  // that fails here is one in which another thread got on.
+  // Fails only while others take and give back slots at the same time, and
+  // every round that fails here is one in which another thread got on.
   while (!TakeFreeSlot(tags, range, tag) && !WidenSome(tags, range, tag)) {
   }
 }

@@ -13,8 +13,9 @@ constexpr uint8_t kEntryFree = 0;
 constexpr uint8_t kEntryReady = 1;
 constexpr uint8_t kEntryTaken = 2;  // its name is being written
 
-// How often to look again at an entry whose name is just being written: copying 31 bytes
-// takes far less. Whoever was interrupted there may never go on, so then we go on.
+// How often to look again at an entry whose name is just being written: copying
+// 31 bytes takes far less. Whoever was interrupted there may never go on, so
+// then we go on.
 constexpr int kPatience = 1000;
 
 unsigned NameLength(const char* name) {
@@ -88,8 +89,8 @@ int InternTag(TagState& tags, const char* name) {
         entry.ready.compare_exchange_strong(state, kEntryTaken,
                                             std::memory_order_acquire)) {
       WriteEntry(entry, name, Disposition::kKeep);
-      // Another thread may have given the name an earlier entry while this one was
-      // being written (we lost patience there): the first one counts.
+      // Another thread may have given the name an earlier entry while this one
+      // was being written (we lost patience there): the first one counts.
       return Lookup(tags, name);
     }
     state = SettledState(entry);
@@ -114,8 +115,9 @@ int SetTagRule(TagState& tags, const char* name, Disposition disposition) {
     }
     return 0;
   }
-  // All entries of the name: there may be two, if a handler interned it in the middle of
-  // another intern. Each writer publishes its entry before it looks here.
+  // All entries of the name: there may be two, if a handler interned it in the
+  // middle of another intern. Each writer publishes its entry before it looks
+  // here.
   for (unsigned i = kFirstUserTag; i <= kMaxTags; ++i) {
     TagEntry& entry = tags.entries[i];
     if (entry.ready.load() == kEntryReady && SameName(entry.name, name)) {
@@ -132,7 +134,8 @@ int TagAllocation(IndexState& index, const TagState& tags, Address address,
   const uint64_t offset = allocation.begin - index.region;
   const uint8_t extent_tag =
       ChunkOf(index, offset).extent_tag.load(std::memory_order_relaxed);
-  // The most protective wins, and the reader believes the allocation's own tag first.
+  // The most protective wins, and the reader believes the allocation's own tag
+  // first.
   if (extent_tag != kNoTag &&
       DispositionOf(tags, extent_tag) >= DispositionOf(tags, tag)) {
     return 0;
@@ -141,8 +144,8 @@ int TagAllocation(IndexState& index, const TagState& tags, Address address,
   SetTagByte(index, offset, tag);
   std::atomic<uint8_t>& start = index.shadow[offset >> kGranuleShift];
   uint8_t byte = start.load(std::memory_order_relaxed);
-  // Release: whoever sees the mark sees the tag. Fails when the allocation was freed
-  // meanwhile; then the tag byte says nothing.
+  // Release: whoever sees the mark sees the tag. Fails when the allocation was
+  // freed meanwhile; then the tag byte says nothing.
   do {
     if (!IsLiveStart(byte)) return -ENOENT;
   } while (!start.compare_exchange_weak(

@@ -1,12 +1,13 @@
-// The writer of the tags: names, what tags do, and which ranges of memory have one.
+// The writer of the tags: names, what tags do, and which ranges of memory have
+// one.
 //
 // Writers. Any thread, and signal handlers: an entry or a slot is taken by one
-// compare-and-swap, and nobody waits for anybody (a handler may have interrupted the
-// very thread it would wait for).
+// compare-and-swap, and nobody waits for anybody (a handler may have
+// interrupted the very thread it would wait for).
 //
-// Readers. A crashed process (index_view.h); free() and realloc(), which ask for the
-// disposition. What a reader needs of an entry is complete before `ready` is set, of a
-// range before its end is.
+// Readers. A crashed process (index_view.h); free() and realloc(), which ask
+// for the disposition. What a reader needs of an entry is complete before
+// `ready` is set, of a range before its end is.
 //
 // Context: any. Errors are negative errno values; errno is not touched.
 
@@ -18,13 +19,16 @@
 
 namespace minicore {
 
-// The id of a name; an unknown name gets one. 1 to 31 bytes, no control characters.
+// The id of a name; an unknown name gets one. 1 to 31 bytes, no control
+// characters.
 //
-// Returns: the id, > 0; -EINVAL for a bad name; -ENOSPC if the table is full, and then
+// Returns: the id, > 0; -EINVAL for a bad name; -ENOSPC if the table is full,
+// and then
 //          `lost_tags` is set.
 int InternTag(TagState& tags, const char* name);
 
-// Sets what is done with memory of a tag, from now on; before its first use, too.
+// Sets what is done with memory of a tag, from now on; before its first use,
+// too.
 //
 // Returns: as InternTag, 0 for success.
 int SetTagRule(TagState& tags, const char* name, Disposition disposition);
@@ -40,8 +44,9 @@ int TagAllocation(IndexState& index, const TagState& tags, Address address,
 // Returns: as TagAllocation.
 int UntagAllocation(const IndexState& index, Address address);
 
-// Tags a range of any memory. With all slots in use, a range of the same disposition is
-// widened until it covers this one as well: more is left out, never less.
+// Tags a range of any memory. With all slots in use, a range of the same
+// disposition is widened until it covers this one as well: more is left out,
+// never less.
 //
 // Requires: `range` is not empty.
 void TagRangeOf(TagState& tags, AddressRange range, uint8_t tag);

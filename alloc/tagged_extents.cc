@@ -10,40 +10,41 @@
 namespace minicore {
 namespace {
 
-// One tag with extents of its own. The hooks come first: jemalloc hands back their
-// address, and from it the hooks know their tag.
+// One tag with extents of its own. The hooks come first: jemalloc hands back
+// their address, and from it the hooks know their tag.
 struct TaggedArena {
   extent_hooks_t hooks;
   uint8_t tag;
   bool hidden;
 };
 
-// A slot belongs to whoever took its number; it is written before its arena exists, and
-// never again.
+// A slot belongs to whoever took its number; it is written before its arena
+// exists, and never again.
 TaggedArena g_arenas[kMaxTaggedArenas];
 std::atomic<uint32_t> g_arenas_taken;
 
-// By tag: jemalloc's arena index plus one, written with release when the arena is complete;
-// before, kNoArena, or kBeingMade while one thread makes it.
+// By tag: jemalloc's arena index plus one, written with release when the arena
+// is complete; before, kNoArena, or kBeingMade while one thread makes it.
 std::atomic<uint32_t> g_arena_of_tag[kMaxTags + 1];
 constexpr uint32_t kNoArena = 0;
 constexpr uint32_t kBeingMade = UINT32_MAX;
 
-// How often to let another thread run that is making an arena. It takes microseconds;
-// only in a child that was forked meanwhile nobody ever finishes, and it makes its own.
+// How often to let another thread run that is making an arena. It takes
+// microseconds; only in a child that was forked meanwhile nobody ever finishes,
+// and it makes its own.
 constexpr int kPatience = 10'000;
 
-// What follows runs inside jemalloc with its locks held: no allocation, no lock, no
-// mallctl. Contracts: jemalloc(3), arena.<i>.extent_hooks.
+// What follows runs inside jemalloc with its locks held: no allocation, no
+// lock, no mallctl. Contracts: jemalloc(3), arena.<i>.extent_hooks.
 
 void* AllocateHook(extent_hooks_t* hooks, void* new_addr, size_t size,
                    size_t alignment, bool* zero, bool* commit, unsigned) {
   if (new_addr != nullptr) return nullptr;
   const auto* arena = reinterpret_cast<const TaggedArena*>(hooks);
   // Whole chunks in any case: a chunk has one tag.
-  const Address begin = AllocateExtent(
-      size, alignment < kChunkSize ? kChunkSize : alignment,
-      ExtentKind::kApart);
+  const Address begin =
+      AllocateExtent(size, alignment < kChunkSize ? kChunkSize : alignment,
+                     ExtentKind::kApart);
   if (begin == 0) return nullptr;
   const AddressRange extent{begin, begin + AlignUp(size, kChunkSize)};
   if (!arena->hidden) {
@@ -54,8 +55,8 @@ void* AllocateHook(extent_hooks_t* hooks, void* new_addr, size_t size,
   for (Address chunk = begin; chunk < extent.end; chunk += kChunkSize) {
     const uint64_t offset = chunk - g_index_state.region;
     ExpectTags(g_index_state, offset);
-    // Release and before the address is out: whatever starts in here is tagged from the
-    // first instant.
+    // Release and before the address is out: whatever starts in here is tagged
+    // from the first instant.
     ChunkOf(g_index_state, offset)
         .extent_tag.store(arena->tag, std::memory_order_release);
   }
@@ -73,14 +74,12 @@ bool PurgeHook(extent_hooks_t*, void* address, size_t, size_t offset,
   const Address begin = reinterpret_cast<Address>(address) + offset;
   const AddressRange range{begin, begin + length};
   // Locked pages refuse MADV_DONTNEED; they would stay, and not be zeros.
-  return !kernel::Advise(range, MADV_DONTNEED) &&
-         !kernel::DiscardLocked(range);
+  return !kernel::Advise(range, MADV_DONTNEED) && !kernel::DiscardLocked(range);
 }
 
-// Extents are metadata to us: any cut and any join is fine. Null would forbid them and
-// cripple the arena.
-bool SplitHook(extent_hooks_t*, void*, size_t, size_t, size_t, bool,
-               unsigned) {
+// Extents are metadata to us: any cut and any join is fine. Null would forbid
+// them and cripple the arena.
+bool SplitHook(extent_hooks_t*, void*, size_t, size_t, size_t, bool, unsigned) {
   return false;
 }
 
@@ -110,8 +109,8 @@ uint32_t MakeArena(uint8_t tag) {
   arena->tag = tag;
   arena->hidden = MustWipe(tag);
 
-  // arena_config_t of jemalloc 5.3.0. Its own metadata must not use the hooks: a forked
-  // child reads zeros there, and would fall over them.
+  // arena_config_t of jemalloc 5.3.0. Its own metadata must not use the hooks:
+  // a forked child reads zeros there, and would fall over them.
   struct {
     extent_hooks_t* hooks;
     bool metadata_use_hooks;
@@ -134,9 +133,8 @@ uint32_t ArenaOf(uint8_t tag) {
     arena = entry.load(std::memory_order_acquire);
   }
   if (arena != kNoArena && arena != kBeingMade) return arena;
-  if (arena == kNoArena &&
-      !entry.compare_exchange_strong(arena, kBeingMade,
-                                     std::memory_order_acquire)) {
+  if (arena == kNoArena && !entry.compare_exchange_strong(
+                               arena, kBeingMade, std::memory_order_acquire)) {
     return ArenaOf(tag);  // somebody else was first: wait for him
   }
   arena = MakeArena(tag);
@@ -153,8 +151,7 @@ int FlagsOf(uint32_t arena) {
 
 int TaggedExtentFlags(uint8_t tag) {
   if (tag > kMaxTags) return 0;
-  const uint32_t arena =
-      g_arena_of_tag[tag].load(std::memory_order_acquire);
+  const uint32_t arena = g_arena_of_tag[tag].load(std::memory_order_acquire);
   return arena == kNoArena || arena == kBeingMade ? 0 : FlagsOf(arena);
 }
 

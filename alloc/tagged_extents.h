@@ -1,11 +1,11 @@
 // Memory from extents that hold allocations of one tag only.
 //
-// Each tag that is asked for gets a jemalloc arena of its own with real extent hooks.
-// Its extents are whole chunks of the region, marked with the tag in `chunks` before any
-// address of them leaves malloc, and they never meet a thread cache: no allocation of
-// another tag ever lies in them. For tags that are elided the extents stay out of every
-// core file (MADV_DONTDUMP), read as zeros in a forked child (MADV_WIPEONFORK), and what
-// is freed is wiped.
+// Each tag that is asked for gets a jemalloc arena of its own with real extent
+// hooks. Its extents are whole chunks of the region, marked with the tag in
+// `chunks` before any address of them leaves malloc, and they never meet a
+// thread cache: no allocation of another tag ever lies in them. For tags that
+// are elided the extents stay out of every core file (MADV_DONTDUMP), read as
+// zeros in a forked child (MADV_WIPEONFORK), and what is freed is wiped.
 
 #ifndef MINICORE_ALLOC_TAGGED_EXTENTS_H_
 #define MINICORE_ALLOC_TAGGED_EXTENTS_H_
@@ -19,7 +19,8 @@ inline constexpr unsigned kMaxTaggedArenas = 16;
 
 // Context: ordinary.
 // Requires: `tag` is interned.
-// Returns: memory aligned to 16 and recorded; null if there is none, or if `tag` would be
+// Returns: memory aligned to 16 and recorded; null if there is none, or if
+// `tag` would be
 //          the 17th with extents of its own.
 void* AllocateInTaggedExtents(size_t size, uint8_t tag);
 

@@ -18,7 +18,8 @@ inline bool MustWipe(uint8_t tag) {
          DispositionOf(g_tag_state, tag) == Disposition::kElide;
 }
 
-// Zeroes memory that is about to be freed; the compiler may not drop it as dead.
+// Zeroes memory that is about to be freed; the compiler may not drop it as
+// dead.
 inline void Wipe(void* begin, size_t size) {
   std::memset(begin, 0, size);
   __asm__ volatile("" : : "r"(begin) : "memory");

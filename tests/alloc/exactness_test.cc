@@ -138,8 +138,7 @@ class Churn {
   int Look() {
     const Block& block = slots_[random_() % kSlots];
     if (block.begin == nullptr) return 0;
-    const Allocation found =
-        FindAt(block.begin, random_() % block.usable);
+    const Allocation found = FindAt(block.begin, random_() % block.usable);
     return found.state == AllocationState::kLive &&
                    found.begin == AddressOf(block.begin) &&
                    found.size == block.usable

@@ -94,8 +94,7 @@ bool Lives(uint64_t number) {
         Label label;
         if (live.size < sizeof(label)) return true;
         memcpy(&label, reinterpret_cast<void*>(live.begin), sizeof(label));
-        wanted->found =
-            label.magic == kMagic && label.number == wanted->number;
+        wanted->found = label.magic == kMagic && label.number == wanted->number;
         return !wanted->found;
       },
       &search);

@@ -132,7 +132,8 @@ TEST(IndexView, StaleBytesInsideALiveAllocationDoNotCount) {
 }
 
 TEST(IndexView, BytesThatAreNoClassAreNoStart) {
-  for (int byte : {0x00, 0x24, 0x3e, 0x80, 0xa4, 0xbe, 0x40, 0x7f, 0xc0, 0xff}) {
+  for (int byte :
+       {0x00, 0x24, 0x3e, 0x80, 0xa4, 0xbe, 0x40, 0x7f, 0xc0, 0xff}) {
     MadeUpIndex index;
     index.SetShadow(kAt, 8);  // 128 bytes below must not be hidden by garbage
     index.SetShadow(kAt + 32, static_cast<uint8_t>(byte));
@@ -141,16 +142,15 @@ TEST(IndexView, BytesThatAreNoClassAreNoStart) {
 }
 
 TEST(IndexView, EveryByteOfALargeAllocationResolvesToIt) {
-  for (ByteCount size :
-       {ByteCount{16384}, ByteCount{20480}, ByteCount{1} << 20,
-        ByteCount{5} << 20}) {
+  for (ByteCount size : {ByteCount{16384}, ByteCount{20480}, ByteCount{1} << 20,
+                         ByteCount{5} << 20}) {
     for (uint64_t in_page : {0, 64, 4032}) {
       MadeUpIndex index(5);
       const uint64_t begin = 0x3000 + in_page;
       MakeLarge(index, begin, size);
-      for (uint64_t inside : {ByteCount{0}, ByteCount{15}, ByteCount{14335},
-                              ByteCount{14336}, size / 2, size - 4096,
-                              size - 1}) {
+      for (uint64_t inside :
+           {ByteCount{0}, ByteCount{15}, ByteCount{14335}, ByteCount{14336},
+            size / 2, size - 4096, size - 1}) {
         ExpectLive(index, begin + inside, begin, size);
       }
       for (uint64_t inside = 0; inside < size; inside += 997) {
@@ -198,9 +198,9 @@ TEST(IndexView, AStaleLargeWordIsNotBelieved) {
 }
 
 TEST(IndexView, LargeWordsWithImpossibleSizesAreNotBelieved) {
-  for (uint64_t word : {uint64_t{0}, uint64_t{0x1000}, uint64_t{0x3000},
-                        uint64_t{0x5800}, ~uint64_t{0} << 12,
-                        uint64_t{4} * kChunkSize}) {
+  for (uint64_t word :
+       {uint64_t{0}, uint64_t{0x1000}, uint64_t{0x3000}, uint64_t{0x5800},
+        ~uint64_t{0} << 12, uint64_t{4} * kChunkSize}) {
     MadeUpIndex index;
     index.SetShadow(0x3000, kShadowLarge);
     index.SetLarge(0x3000, word);
@@ -353,10 +353,10 @@ TEST(IndexView, ForEachLiveVisitsTheStartsInTheRangeInOrder) {
   index.SetShadow(0x1060, kShadowTagged | 3);
   MakeLarge(index, 0x4040, 0x200000);
   index.SetShadow(index.bytes() - 16, 1);
-  EXPECT_EQ(LiveIn(index, {0, ~Address{0}}),
-            (std::vector<Address>{index.at(0), index.at(0x1000),
-                                  index.at(0x1060), index.at(0x4040),
-                                  index.at(index.bytes() - 16)}));
+  EXPECT_EQ(
+      LiveIn(index, {0, ~Address{0}}),
+      (std::vector<Address>{index.at(0), index.at(0x1000), index.at(0x1060),
+                            index.at(0x4040), index.at(index.bytes() - 16)}));
   EXPECT_EQ(LiveIn(index, {index.at(1), index.at(0x1060)}),
             (std::vector<Address>{index.at(0x1000)}));
   EXPECT_EQ(LiveIn(index, {index.at(0x1060), index.at(0x1061)}),
@@ -400,11 +400,12 @@ TEST(IndexView, RandomPlanesNeverGiveAnImpossibleAnswer) {
     const uint8_t masks[] = {0xff, 0x7f, 0x3f, 0x41};
     for (uint64_t offset = 0; offset < index.bytes(); offset += 16) {
       if (random() % 4 != 0) continue;
-      index.SetShadow(offset, static_cast<uint8_t>(random()) & masks[round % 4]);
+      index.SetShadow(offset,
+                      static_cast<uint8_t>(random()) & masks[round % 4]);
     }
     for (uint64_t offset = 0; offset < index.bytes(); offset += kPageSize) {
-      index.SetLarge(offset, random() & (random() % 2 != 0 ? ~uint64_t{0}
-                                                           : 0xff70ff));
+      index.SetLarge(offset,
+                     random() & (random() % 2 != 0 ? ~uint64_t{0} : 0xff70ff));
     }
     for (unsigned chunk = 0; chunk < 2; ++chunk) {
       index.chunk(chunk).large_before = index.at(random() % index.bytes());

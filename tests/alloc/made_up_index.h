@@ -1,4 +1,5 @@
-// A shadow index over addresses that do not exist, for the reader and the writer.
+// A shadow index over addresses that do not exist, for the reader and the
+// writer.
 
 #ifndef MINICORE_TESTS_ALLOC_MADE_UP_INDEX_H_
 #define MINICORE_TESTS_ALLOC_MADE_UP_INDEX_H_

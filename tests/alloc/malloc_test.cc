@@ -20,10 +20,18 @@ void free_aligned_sized(void* pointer, size_t alignment, size_t size);
 namespace minicore {
 namespace {
 
-constexpr size_t kSizes[] = {
-    0,     1,     15,     16,     17,     24,     48,    100,   1000,
-    1024,  4095,  4096,   4097,   9000,   13 * 1024,     14336, 14337,
-    16384, 20000, 100000, 1 << 20, (1 << 21) + 1,        5 << 20, 13 << 20};
+constexpr size_t kSizes[] = {0,         1,
+                             15,        16,
+                             17,        24,
+                             48,        100,
+                             1000,      1024,
+                             4095,      4096,
+                             4097,      9000,
+                             13 * 1024, 14336,
+                             14337,     16384,
+                             20000,     100000,
+                             1 << 20,   (1 << 21) + 1,
+                             5 << 20,   13 << 20};
 
 class MallocEntryPoint
     : public testing::TestWithParam<
@@ -84,14 +92,14 @@ TEST(Malloc, EveryWayToFreeIsSeen) {
       [](void* p) { free_aligned_sized(p, 16, 40); },
       [](void* p) { free(realloc(p, 0)); },
       [](void* p) { operator delete(p); },
-      [](void* p) { operator delete(p, size_t{3}); },  // a wrong size
+      [](void* p) { operator delete (p, size_t{3}); },  // a wrong size
       [](void* p) { operator delete[](p); },
       [](void* p) { operator delete[](p, size_t{40}); },
       [](void* p) { operator delete(p, std::nothrow); },
       [](void* p) { operator delete[](p, std::nothrow); },
       [](void* p) { operator delete(p, std::align_val_t(16)); },
       [](void* p) { operator delete[](p, std::align_val_t(16)); },
-      [](void* p) { operator delete(p, size_t{40}, std::align_val_t(16)); },
+      [](void* p) { operator delete (p, size_t{40}, std::align_val_t(16)); },
       [](void* p) { operator delete[](p, size_t{40}, std::align_val_t(16)); },
       [](void* p) { operator delete(p, std::align_val_t(16), std::nothrow); },
       [](void* p) { operator delete[](p, std::align_val_t(16), std::nothrow); },

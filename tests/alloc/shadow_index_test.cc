@@ -95,8 +95,7 @@ TEST(ShadowIndex, AResizedLargeAllocationHasItsNewSizeInEveryChunk) {
   EXPECT_EQ(ResolveAt(index, at + 4 * kChunkSize - 1).begin, index.at(at));
   EXPECT_EQ(ResolveAt(index, at).size, 4 * kChunkSize);
   ResizeLarge(index.state(), at, kChunkSize);
-  EXPECT_EQ(ResolveAt(index, at + kChunkSize).state,
-            AllocationState::kUnknown);
+  EXPECT_EQ(ResolveAt(index, at + kChunkSize).state, AllocationState::kUnknown);
   EXPECT_EQ(ResolveAt(index, at + kChunkSize - 1).state,
             AllocationState::kLive);
 }

@@ -16,7 +16,7 @@
 namespace minicore {
 namespace {
 
-constexpr size_t kSizes[] = {1,    16,    24,    100,    1024,
+constexpr size_t kSizes[] = {1,    16,    24,    100,     1024,
                              4096, 13000, 20000, 300'000, 5 << 20};
 
 // Reads memory that may have been freed: it stays mapped.
@@ -153,9 +153,8 @@ TEST(TagApi, ATagThatComesDuringReallocIsNotLost) {
   for (int round = 0; round < 300; ++round) {
     char* block = Filled(100);
     std::atomic<int> tagged{1};
-    std::thread tagger([block, &tagged] {
-      tagged = minicore_tag(block, "racing");
-    });
+    std::thread tagger(
+        [block, &tagged] { tagged = minicore_tag(block, "racing"); });
     char* moved = static_cast<char*>(realloc(block, 1000));
     tagger.join();
     // Tagged before the move: it followed. After: there was nothing to tag.

@@ -95,9 +95,9 @@ TEST_F(TagTable, ARuleChangesWhatATagDoes) {
   EXPECT_EQ(DispositionOf(*tags_, kTagCache), Disposition::kElide);
   EXPECT_EQ(Name(kTagCache), "cache");
   EXPECT_EQ(SetTagRule(*tags_, "mine", Disposition::kCut), 0);
-  EXPECT_EQ(DispositionOf(*tags_, static_cast<uint8_t>(
-                                      InternTag(*tags_, "mine"))),
-            Disposition::kCut);
+  EXPECT_EQ(
+      DispositionOf(*tags_, static_cast<uint8_t>(InternTag(*tags_, "mine"))),
+      Disposition::kCut);
   EXPECT_EQ(SetTagRule(*tags_, "", Disposition::kCut), -EINVAL);
 }
 
