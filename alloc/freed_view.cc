@@ -188,7 +188,7 @@ Found FindFreed(const IndexState& index, uint64_t offset, ByteCount readable) {
   const Found near = FreedByMarks(index, offset, lowest, readable);
   if (live != kNone) return near;
   Found far;
-  ForEachLargeBefore(index, offset, [&](uint64_t start) {
+  const auto consider = [&](uint64_t start) {
     const Found found = FreedAt(index, start, readable);
     if (found.size > kSmallMax && Covers(found, offset) &&
         !IsReused(index, found, offset, readable) &&
@@ -196,7 +196,10 @@ Found FindFreed(const IndexState& index, uint64_t offset, ByteCount readable) {
       far = found;
     }
     return !IsLarge(ShadowAt(index, start));
-  });
+  };
+  ForEachLargeInChunk(index, offset, consider);
+  const uint64_t before = LargeBefore(index, offset >> kChunkShift);
+  if (before != kNone) consider(before);
   return CameLater(near, far, kShadowErased) ? near : far;
 }
 

@@ -140,28 +140,43 @@ inline bool Covers(const Found& found, uint64_t offset) {
   return offset - (found.granule << kGranuleShift) < found.size;
 }
 
-// Calls `consider(granule)` for the starts of large allocations, live or not,
-// that might cover `offset` from further back than a small one reaches: by the
-// words of its own chunk, the nearest first, then by the chunk's pointer. Until
-// it returns false.
-template <typename Consider>
-void ForEachLargeBefore(const IndexState& index, uint64_t offset,
-                        Consider consider) {
-  const uint64_t chunk = offset >> kChunkShift;
-  const uint64_t first = chunk << (kChunkShift - kPageShift);
-  for (uint64_t page = (offset >> kPageShift) + 1; page-- > first;) {
-    const uint64_t word = index.large[page].load(std::memory_order_relaxed);
-    if (word == 0) continue;
-    const uint64_t granule =
-        page * kGranulesPerPage + (word & kLargeGranuleMask);
-    if (granule <= offset >> kGranuleShift && !consider(granule)) return;
-  }
+// Where the allocation starts, large and from an earlier chunk, that covers the
+// first byte of this one, or covered it once; kNone if there never was one.
+inline uint64_t LargeBefore(const IndexState& index, uint64_t chunk) {
   const Address before =
       index.chunks[chunk].large_before.load(std::memory_order_relaxed);
   const uint64_t start = before - index.region;
   // Only from an earlier chunk; zero and any garbage fall out here.
-  if (start < chunk << kChunkShift && start % kGranuleSize == 0) {
-    consider(start >> kGranuleShift);
+  if (start >= chunk << kChunkShift || start % kGranuleSize != 0) return kNone;
+  return start >> kGranuleShift;
+}
+
+// True if the eight words of `large` from `page` on are zero.
+__attribute__((no_sanitize("thread"))) inline bool NoneLarge(
+    const IndexState& index, uint64_t page) {
+  const auto* at = reinterpret_cast<const __m128i*>(index.large + page);
+  const __m128i any = _mm_or_si128(
+      _mm_or_si128(_mm_loadu_si128(at), _mm_loadu_si128(at + 1)),
+      _mm_or_si128(_mm_loadu_si128(at + 2), _mm_loadu_si128(at + 3)));
+  return _mm_movemask_epi8(_mm_cmpeq_epi8(any, _mm_setzero_si128())) == 0xffff;
+}
+
+// Calls `consider(granule)` for the starts, live or not, of large allocations
+// in the chunk of `offset` and not behind it, the nearest first, until it
+// returns false.
+template <typename Consider>
+inline void ForEachLargeInChunk(const IndexState& index, uint64_t offset,
+                                Consider consider) {
+  const uint64_t first = (offset >> kChunkShift) << (kChunkShift - kPageShift);
+  uint64_t page = (offset >> kPageShift) + 1;
+  while (page > first) {
+    while (page >= first + 8 && NoneLarge(index, page - 8)) page -= 8;
+    if (page <= first) return;
+    const uint64_t word = index.large[--page].load(std::memory_order_relaxed);
+    if (word == 0) continue;
+    const uint64_t granule =
+        page * kGranulesPerPage + (word & kLargeGranuleMask);
+    if (granule <= offset >> kGranuleShift && !consider(granule)) return;
   }
 }
 

@@ -7,13 +7,27 @@ namespace {
 
 using namespace index_search;
 
+Found LiveLargeAt(const IndexState& index, uint64_t granule,
+                  ByteCount readable) {
+  const uint8_t byte = ShadowAt(index, granule);
+  return IsLarge(byte) ? LiveAt(index, granule, byte, readable) : Found{};
+}
+
+// Live allocations do not overlap: one that covers the address is the answer,
+// and so is the nearest one below it, which covers it or says that none does.
 Found FindLive(const IndexState& index, uint64_t offset, ByteCount readable) {
+  // First the one from an earlier chunk: two looks, and for the inside of
+  // allocations of many megabytes there is nothing else to find.
+  const uint64_t before = LargeBefore(index, offset >> kChunkShift);
+  if (before != kNone) {
+    const Found found = LiveLargeAt(index, before, readable);
+    if (Covers(found, offset)) return found;
+  }
   uint64_t granule = offset >> kGranuleShift;
   const uint64_t lowest = granule >= kLookBack ? granule - kLookBack + 1 : 0;
   for (;;) {
     const uint64_t start = SearchDown<LiveMask>(index, granule, lowest);
     if (start == kNone) break;
-    // Live allocations do not overlap, so the nearest live start decides.
     const Found found = LiveAt(index, start, ShadowAt(index, start), readable);
     if (found.size != 0) return Covers(found, offset) ? found : Found{};
     // Freed since the hint, in a process that still runs; or garbage.
@@ -21,9 +35,8 @@ Found FindLive(const IndexState& index, uint64_t offset, ByteCount readable) {
     granule = start - 1;
   }
   Found found;
-  ForEachLargeBefore(index, offset, [&](uint64_t start) {
-    const uint8_t byte = ShadowAt(index, start);
-    if (IsLarge(byte)) found = LiveAt(index, start, byte, readable);
+  ForEachLargeInChunk(index, offset, [&](uint64_t start) {
+    found = LiveLargeAt(index, start, readable);
     return found.size == 0;
   });
   return Covers(found, offset) ? found : Found{};
