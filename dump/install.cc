@@ -40,6 +40,9 @@ constexpr ByteCount kArenaBytes = 256 * 1024 * 1024;
 // Under RLIMIT_AS the tables are smaller: down to this, and to an eighth of the limit.
 constexpr ByteCount kLeastArenaBytes = 8 * 1024 * 1024;
 constexpr ByteCount kDumpStackBytes = 256 * 1024;
+// Three signal frames of the largest kind (11 KiB with AMX), one in the other: a fault, a
+// refused system call, a tick of the watchdog.
+constexpr ByteCount kFaultStackBytes = 64 * 1024;
 // sizeof(struct pthread) is 2,304 in glibc 2.36; more is harmless.
 constexpr uint32_t kDefaultPthreadBytes = 4096;
 
@@ -56,24 +59,30 @@ void* Reserve(ByteCount bytes, const char* name) {
   return memory;
 }
 
-// One mapping: guard page, stack, thread slots, arena. The last two are out of reach
-// until the crash, so that no wild write can spoil them, and mlockall() leaves them be.
+// One mapping: guard page, signal stack, guard page, stack, thread slots, arena. The last
+// two are out of reach until the crash, so that no wild write can spoil them, and
+// mlockall() leaves them be.
 int ReserveMemory() {
   rlimit limit;
   const bool limited =
       getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
   for (ByteCount bytes = kArenaBytes; bytes >= kLeastArenaBytes; bytes /= 2) {
     if (limited && bytes > limit.rlim_cur / 8 && bytes > kLeastArenaBytes) continue;
-    const ByteCount all = kPageSize + kDumpStackBytes + bytes;
+    const ByteCount all =
+        kPageSize + kFaultStackBytes + kPageSize + kDumpStackBytes + bytes;
     auto* memory = static_cast<char*>(Reserve(all, "minicore"));
     if (memory == nullptr) continue;
+    char* const fault_stack = memory + kPageSize;
+    char* const stack = fault_stack + kFaultStackBytes + kPageSize;
+    char* const stack_end = stack + kDumpStackBytes;
     mprotect(memory, kPageSize, PROT_NONE);
-    char* const stack_end = memory + kPageSize + kDumpStackBytes;
+    mprotect(stack - kPageSize, kPageSize, PROT_NONE);
     mprotect(stack_end, bytes, PROT_NONE);
     safe::Arena arena;
     arena.Reset(stack_end, bytes);
     ReserveFreezeSlots(arena);
     const ByteCount used = AlignUp(arena.used(), kPageSize);
+    g_runtime.fault_stack = {fault_stack, 0, kFaultStackBytes};
     g_runtime.dump_stack_end = stack_end;
     g_runtime.arena = stack_end + used;
     g_runtime.arena_bytes = bytes - used;

@@ -257,6 +257,7 @@ int CoreFile::Commit() {
   if (error != 0) {
     Abandon();
   } else {
+    own_ = false;
     safe::Close(fd_);
   }
   return static_cast<int>(error);
@@ -264,6 +265,7 @@ int CoreFile::Commit() {
 
 void CoreFile::Abandon() {
   if (!own_) return;
+  own_ = false;  // once: the number may soon be another file's
   safe::Close(fd_);
   if (part_[0] != '\0') safe::UnlinkAt(directory_, part_);
 }

@@ -66,6 +66,10 @@ struct alignas(kPageSize) Runtime {
   void* arena;
   ByteCount arena_bytes;
   void* dump_stack_end;
+  // Signal stack for the dumper's own faults, apart from the one with the crash's frame,
+  // which the kernel would overwrite; null: none, and then not even an overflow of the
+  // dumper's stack is survived.
+  stack_t fault_stack;
   void* restorer;  // libc's sa_restorer
   // BelievesBlocked() of dump/signal_mask.h, which is no code of the handler's.
   bool (*believes_blocked)(int signal, uint64_t kernel_mask);

@@ -76,11 +76,13 @@ void DumpHere(Request& request) {
 
 void DumpOnOwnStack(void* argument) {
   Request& request = *static_cast<Request*>(argument);
-  // A nested fault (GuardedCopy) must push its frame here: with SA_ONSTACK the kernel
-  // would start at the top of the altstack again and overwrite the crash's own frame
-  // (arch/x86/kernel/signal.c, get_sigframe()). The return from our handler restores it.
+  // A nested fault (GuardedCopy) must push its frame elsewhere: with SA_ONSTACK the kernel
+  // would start at the top of the thread's signal stack again and overwrite the crash's
+  // own frame (arch/x86/kernel/signal.c, get_sigframe()). The return from our handler
+  // restores it.
   const stack_t none = {nullptr, SS_DISABLE, 0};
-  safe::Syscall(SYS_sigaltstack, safe::Word(&none), 0);
+  const stack_t& faults = g_runtime.fault_stack;
+  safe::Syscall(SYS_sigaltstack, safe::Word(faults.ss_sp != nullptr ? &faults : &none), 0);
   DumpHere(request);
 }
 

@@ -1,5 +1,6 @@
 #include "dump/handler/dying.h"
 
+#include "dump/handler/pipeline.h"
 #include "dump/handler/runtime.h"
 #include "dump/safe/syscalls.h"
 
@@ -8,6 +9,7 @@ namespace {
 
 int g_first_signal = 0;
 siginfo_t g_first_info;
+bool g_removed_file = false;
 
 }  // namespace
 
@@ -16,10 +18,12 @@ void RememberFirstSignal(const CrashContext& crash) {
   __builtin_memcpy(&g_first_info, crash.info, sizeof(g_first_info));
 }
 
-// The signal is sent again with its own siginfo; it is blocked until the handler returns, and then finds
-// the default action and the registers of the fault. (For a fault, returning would be
-// enough; but SIGTRAP is reported behind its instruction, and a fault's cause may be
-// gone.)
+bool MustDie() { return g_first_signal != 0; }
+
+// The signal is sent again with its own siginfo; it is blocked until the handler returns,
+// and then finds the default action and the registers of the fault. (For a fault,
+// returning would be enough; but SIGTRAP is reported behind its instruction, and a
+// fault's cause may be gone.)
 void DieAsBefore(const CrashContext& crash) {
   const safe::KernelSigaction none = {nullptr, 0, nullptr, 0};
   safe::SigAction(crash.signal, &none, nullptr);
@@ -43,6 +47,10 @@ void DieAsBefore(const CrashContext& crash) {
 // instruction is tried again. Should that fail, the fault repeats, blocked, and kills.
 void DieOfFirst(int signal, ucontext_t* context) {
   const int first = g_first_signal != 0 ? g_first_signal : signal;
+  if (!g_removed_file) {
+    g_removed_file = true;  // a fault in this comes by here again
+    RemoveUnfinishedFile();
+  }
   const safe::KernelSigaction none = {nullptr, 0, nullptr, 0};
   safe::SigAction(signal, &none, nullptr);
   safe::SigAction(first, &none, nullptr);

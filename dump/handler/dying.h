@@ -19,7 +19,11 @@ void RememberFirstSignal(const CrashContext& crash);
 // fault, once the handler has returned.
 void DieAsBefore(const CrashContext& crash);
 
-// For a dumper that has run into `signal` beyond repair: the same for the first signal.
+// Whether a signal was remembered: not so in a live dump.
+bool MustDie();
+
+// For a dumper that has run into `signal` beyond repair: the same for the first signal,
+// or for `signal` if there was none. Leaves no unfinished file.
 void DieOfFirst(int signal, ucontext_t* context);
 
 // A signal that the program believes blocked (dump/signal_mask.h) was sent: from here on

@@ -242,15 +242,6 @@ void RaiseSignalLimit() {
   }
 }
 
-void AddCrashedThread(const CrashContext& crash, ThreadTable& threads) {
-  Thread crashed;
-  char name[16] = {};
-  safe::Syscall(SYS_prctl, PR_GET_NAME, safe::Word(name));
-  FillThread(crash.tid, ThreadSource::kCrashed, *crash.context,
-             BaseRegister(ARCH_GET_FS), BaseRegister(ARCH_GET_GS), name, &crashed);
-  (void)threads.Push(crashed);
-}
-
 void AddParkedThreads(ThreadTable& threads) {
   const auto joined = static_cast<uint32_t>(g_freeze.load(std::memory_order_acquire));
   for (uint32_t i = 0; i < joined && i < kMaxThreads; ++i) {
@@ -296,10 +287,19 @@ bool ParkIfAsked(const siginfo_t* info, const ucontext_t* context) {
   return true;
 }
 
+void AddCrashedThread(const CrashContext& crash, safe::Arena& arena,
+                      ThreadTable& threads) {
+  threads.Reserve(arena, kMaxThreads);
+  Thread crashed;
+  char name[16] = {};
+  safe::Syscall(SYS_prctl, PR_GET_NAME, safe::Word(name));
+  FillThread(crash.tid, ThreadSource::kCrashed, *crash.context,
+             BaseRegister(ARCH_GET_FS), BaseRegister(ARCH_GET_GS), name, &crashed);
+  (void)threads.Push(crashed);
+}
+
 void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
                    safe::Arena& arena, ThreadTable& threads, Outcome& outcome) {
-  threads.Reserve(arena, kMaxThreads);
-  AddCrashedThread(crash, threads);
   RaiseSignalLimit();
   const uint32_t number =
       NumberOf(g_freeze.fetch_add(uint64_t{1} << 32, std::memory_order_acq_rel)) + 1;

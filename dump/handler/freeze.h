@@ -41,8 +41,12 @@ void ReserveFreezeSlots(safe::Arena& arena);
 // Returns: whether it was one.
 bool ParkIfAsked(const siginfo_t* info, const ucontext_t* context);
 
+// Makes `threads` the table of one thread: the crashed one.
+void AddCrashedThread(const CrashContext& crash, safe::Arena& arena,
+                      ThreadTable& threads);
+
 // Stops every other thread, or gives up on those that don't answer in
-// `policy.freeze_us`, and returns them all in `threads`, the crashed one first.
+// `policy.freeze_us`, and adds them all to `threads`, behind the crashed one.
 // Requires: kFreezeSignal's handler calls ParkIfAsked().
 void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
                    safe::Arena& arena, ThreadTable& threads, Outcome& outcome);

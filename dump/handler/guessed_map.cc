@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "alloc/index_view.h"
 #include "dump/handler/images.h"
 #include "dump/handler/link_maps.h"
 #include "dump/safe/format.h"
@@ -32,6 +33,7 @@ class Guesser {
 
   void AddImage(Address base, const char* name);
   void AddReadable(Address address, const char* flags, const char* name);
+  void AddUnknown(Address address);
   void Write(MemoryMap& map);
 
  private:
@@ -73,6 +75,25 @@ void Guesser::AddReadable(Address address, const char* flags, const char* name) 
   if (line.range.empty()) return;
   __builtin_memcpy(line.flags, flags, 4);
   line.name = name;
+  (void)lines_.Push(line);
+}
+
+// The page of `address` and the next, as far as they can be read and belong to nothing
+// that is known.
+void Guesser::AddUnknown(Address address) {
+  Line line = {};
+  line.range.begin = line.range.end = AlignDown(address, kPageSize);
+  for (int i = 0; i < 2; ++i) {
+    uint8_t byte;
+    if (!safe::GuardedRead(line.range.end, &byte)) break;
+    for (const Line& known : lines_) {
+      if (known.range.Contains(line.range.end)) i = 2;
+    }
+    if (i < 2) line.range.end += kPageSize;
+  }
+  if (line.range.empty()) return;
+  __builtin_memcpy(line.flags, "rw-p", 4);
+  line.name = "";
   (void)lines_.Push(line);
 }
 
@@ -136,6 +157,7 @@ uint64_t Auxv(const ProcessFacts& facts, uint64_t type) {
 void GuessMemoryMap(const CrashContext& crash, const Runtime& runtime,
                     const ThreadTable& threads, safe::Arena& arena, MemoryMap& map) {
   const ProcessFacts& facts = runtime.facts;
+  if (map.mappings().capacity() == 0) map.Reserve(arena);
   Guesser guesser(arena);
   Names names(arena);
   // The program: its header is in the page of its program headers.
@@ -157,6 +179,10 @@ void GuessMemoryMap(const CrashContext& crash, const Runtime& runtime,
     guesser.AddReadable(thread.stack_pointer() - 128, "rw-p",
                         thread.tid == crash.pid ? "[stack]" : "");
     guesser.AddReadable(thread.registers.fs_base, "rw-p", "");
+  }
+  // The list itself is in memory of ld.so's own, or in the heap.
+  for (Address address : addresses) {
+    if (!InHeap(*runtime.index, address)) guesser.AddUnknown(address);
   }
   guesser.Write(map);
 }

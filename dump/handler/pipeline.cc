@@ -48,7 +48,8 @@ alignas(Dump) char g_dump[sizeof(Dump)];
 
 // The phases, as bits of Outcome::failed_stages.
 enum Phase : unsigned {
-  kFreeze, kMap, kRoots, kScan, kSecrets, kPlan, kWrite, kGiveUp,
+  kFreeze, kMap, kRoots, kScan, kSecrets, kPlan, kWrite, kGiveUp, kFile, kNotes,
+  kReport,
 };
 
 // Runs one phase. A fault in it (a bug, or memory of ours that was overwritten) ends
@@ -77,20 +78,63 @@ DumpResult Finish(const Dump& d, int error, const char* failed) {
 int WriteAll(const CrashContext& crash, const Runtime& runtime, Dump& d,
              MemoryCopy* copy) {
   int error = 0;
+  ElfCoreWriter writer(d.plan, d.redactor, d.file, copy, d.outcome);
   Guarded(kWrite, d.outcome, [&] {
-    ElfCoreWriter writer(d.plan, d.redactor, d.file, copy, d.outcome);
     error = writer.WriteContents(d.notes, d.arena);
     if (error != 0 && writer.Shorten()) error = 0;
-    if (error != 0) return;
-    FillReport(crash, runtime, d.map, d.threads, d.scan, d.plan, d.redactor, d.report,
-               d.outcome);
-    error = writer.WriteReport(d.report.notes);
   });
+  if (error == 0 && !Failed(d.outcome, kWrite)) {
+    // Without its report a core is still one.
+    Guarded(kReport, d.outcome, [&] {
+      FillReport(crash, runtime, d.map, d.threads, d.scan, d.plan, d.redactor, d.report,
+                 d.outcome);
+    });
+    Guarded(kWrite, d.outcome, [&] { error = writer.WriteReport(d.report.notes); });
+  }
   d.redactor.Wipe();
   return error == 0 && Failed(d.outcome, kWrite) ? -EFAULT : error;
 }
 
+// A phase that has an error number for its result.
+template <typename Work>
+int GuardedFile(Outcome& outcome, Work work) {
+  int error = -EFAULT;  // what stays if it faults
+  Guarded(kFile, outcome, [&] { error = work(); });
+  return error;
+}
+
+// From the opening of the file to its name. `copy`: of a live dump, all that goes in.
+int WriteFile(const CrashContext& crash, const Runtime& runtime, Dump& d,
+              MemoryCopy* copy, const char** failed) {
+  const uint64_t until = d.outcome.started_us + d.outcome.deadline_us;
+  *failed = "create";
+  int error = GuardedFile(d.outcome, [&] { return d.file.Open(crash, runtime, until); });
+  if (error == 0) {
+    *failed = "write";
+    error = copy == nullptr ? WriteAll(crash, runtime, d, nullptr)
+                            : GuardedFile(d.outcome, [&] {
+                                return d.file.Append(copy->data(), copy->size());
+                              });
+  }
+  if (error == 0) {
+    *failed = "name";
+    error = GuardedFile(d.outcome, [&] { return d.file.Commit(); });
+  }
+  if (error == 0) *failed = nullptr;
+  if (error != 0) {
+    GuardedFile(d.outcome, [&] {
+      d.file.Abandon();
+      return 0;
+    });
+  }
+  return error;
+}
+
 }  // namespace
+
+void RemoveUnfinishedFile() {
+  std::launder(reinterpret_cast<Dump*>(g_dump))->file.Abandon();
+}
 
 DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
                    void (*go_on)()) {
@@ -107,17 +151,21 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
     d.took_descriptors = MakeRoomForDescriptors(runtime);
   }
 
+  // Whatever becomes of the others, this one is there.
+  Guarded(kFreeze, d.outcome, [&] { AddCrashedThread(crash, d.arena, d.threads); });
+  d.outcome.threads = static_cast<uint32_t>(d.threads.size());
   Guarded(kFreeze, d.outcome,
           [&] { FreezeThreads(crash, runtime, d.arena, d.threads, d.outcome); });
   d.outcome.frozen_us = d.outcome.Elapsed();
   Guarded(kMap, d.outcome, [&] {
     const bool mine = runtime.preopened.pid == crash.pid;
     ReadMemoryMap(d.arena, mine ? runtime.preopened.maps : -1, d.map, d.outcome);
-    if (d.map.mappings().empty()) {
-      GuessMemoryMap(crash, runtime, d.threads, d.arena, d.map);
-    }
-    FindImages(d.map, d.arena, d.images);
   });
+  if (d.map.mappings().empty()) {
+    Guarded(kMap, d.outcome,
+            [&] { GuessMemoryMap(crash, runtime, d.threads, d.arena, d.map); });
+  }
+  Guarded(kMap, d.outcome, [&] { FindImages(d.map, d.arena, d.images); });
   Guarded(kRoots, d.outcome, [&] {
     CollectRoots(crash, runtime, d.map, d.images, d.threads, d.arena, d.roots,
                  d.outcome);
@@ -138,9 +186,11 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
                 d.outcome);
   });
   d.outcome.scanned_us = d.outcome.Elapsed();
-  Guarded(kPlan, d.outcome, [&] {
+  Guarded(kNotes, d.outcome, [&] {
     BuildNotes(crash, runtime, d.map, d.threads, d.redactor, d.arena, d.notes,
                d.outcome);
+  });
+  Guarded(kPlan, d.outcome, [&] {
     BuildPlan(runtime, d.map, d.roots, d.scan, d.redactor, d.arena, d.plan, d.outcome);
     ReserveReport(d.threads, d.plan, d.scan, d.outcome, d.arena, d.report);
     LayOut(d.notes.size(), d.report.notes.size(), d.arena, d.plan);
@@ -149,9 +199,9 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
 
   int error = 0;
   const char* failed = nullptr;
-  // Without the secrets nothing can be told to be none, without the plan there is
+  // Without the secrets nothing can be told to be none, without notes and plan there is
   // nothing to write.
-  if (Failed(d.outcome, kGiveUp) || Failed(d.outcome, kPlan)) {
+  if (Failed(d.outcome, kGiveUp) || Failed(d.outcome, kPlan) || d.notes.size() == 0) {
     error = -EFAULT;
     failed = "find out what to write to";
   }
@@ -163,18 +213,7 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
     go_on();
   }
   d.outcome.thawed_us = d.outcome.Elapsed();
-  const uint64_t until = d.outcome.started_us + d.outcome.deadline_us;
-  if (error == 0 && (error = d.file.Open(crash, runtime, until)) != 0) failed = "create";
-  if (error == 0) {
-    error = live ? d.file.Append(copy.data(), copy.size())
-                 : WriteAll(crash, runtime, d, nullptr);
-    if (error != 0) {
-      d.file.Abandon();
-      failed = "write";
-    } else if ((error = d.file.Commit()) != 0) {
-      failed = "name";
-    }
-  }
+  if (error == 0) error = WriteFile(crash, runtime, d, live ? &copy : nullptr, &failed);
   copy.Release();
   return Finish(d, error, failed);
 }

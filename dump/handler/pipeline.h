@@ -24,6 +24,10 @@ struct DumpResult {
 DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
                    void (*go_on)());
 
+// Removes what a dump that cannot go on has written, if it is a file of ours without its
+// final name.
+void RemoveUnfinishedFile();
+
 }  // namespace minicore
 
 #endif  // MINICORE_DUMP_HANDLER_PIPELINE_H_

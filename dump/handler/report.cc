@@ -219,6 +219,8 @@ void ReserveReport(const ThreadTable& threads, const DumpPlan& plan,
                            thread_rows * sizeof(ThreadRow) +
                            anchor_rows * sizeof(AnchorRow));
   report.text = notes.Add(kNoteOwner, kNoteReport, kTextBytes);
+  // A report without lines, should nobody come to write one.
+  if (report.text != nullptr) __builtin_memset(report.text, '\n', kTextBytes);
   report.threads = AddRows(notes, kNoteThreads, thread_rows, sizeof(ThreadRow));
   report.segments =
       AddRows(notes, kNoteSegments, report.segment_rows, sizeof(SegmentRow));

@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include "dump/handler/dying.h"
 #include "dump/safe/guarded.h"
 #include "dump/safe/syscalls.h"
 
@@ -9,6 +10,8 @@ namespace minicore {
 namespace {
 
 constexpr int kPatience = 2;  // ticks before a phase is abandoned
+// Ticks before the process dies as it is: three seconds after the deadline.
+constexpr int kMostTicks = 12;
 
 // Written and read by the dumping thread only, in and out of its handler.
 int g_timer = -1;
@@ -48,7 +51,8 @@ void StopWatchdog() {
 bool OnWatchdogTick(const siginfo_t* info, ucontext_t* context) {
   if (info->si_code != SI_TIMER) return false;
   g_ticks = g_ticks + 1;
-  if (g_ticks > kPatience) safe::AbandonStage(context);
+  const bool abandoned = g_ticks > kPatience && safe::AbandonStage(context);
+  if (!abandoned && g_ticks > kMostTicks && MustDie()) DieOfFirst(info->si_signo, context);
   return true;
 }
 

@@ -2,7 +2,8 @@
 //
 // The first tick, at the deadline, only makes a blocked system call return; every phase
 // and the writer then see that it is late and finish with what there is. From the third
-// tick on, a phase that still runs is abandoned as if it had faulted.
+// tick on, a phase that still runs is abandoned as if it had faulted. What runs between
+// phases, or does not end with them, is ended with the process in time.
 //
 // Context: handler.
 
