@@ -1,13 +1,15 @@
 // The core file's own part: note names, types and layouts, shared by the writer, the
 // tools and the tests. docs/FORMAT.md says what is guaranteed about them.
 //
-// The file: ELF header, program headers, the notes every debugger reads, segments
-// (metadata, stacks and module data first, heap last), and at the very end a second
-// PT_NOTE segment with minicore's notes. That one stands last because part of what it
-// says (read errors, copies of secrets that were elided) is only known once everything
-// else is written; its size is fixed before the first byte, and what it does not need is
-// padding. All numbers are little endian; rows are packed as declared; a row of zeros
-// ends an array early. Readers skip note types, row bytes and keys that they don't know.
+// The file: ELF header, program headers, the notes every debugger reads, a second PT_NOTE
+// segment with minicore's notes, segments (metadata, stacks and module data first, heap
+// last). Part of what minicore's notes say (read errors, copies of secrets that were
+// elided) is only known once everything else is written: their size is fixed before the
+// first byte, their place is filled at the end, and what they do not need is padding. In
+// a pipe, where nobody can go back, they stand last.
+//
+// All numbers are little endian; rows are packed as declared; a row of zeros ends an
+// array early. Readers skip note types, row bytes and keys that they don't know.
 
 #ifndef MINICORE_DUMP_ELF_CORE_FORMAT_H_
 #define MINICORE_DUMP_ELF_CORE_FORMAT_H_

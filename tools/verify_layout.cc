@@ -99,8 +99,9 @@ void VerifyMemoryOrder(const CoreReader& core, Verdict* verdict) {
       verdict->faults.push_back(pair + "overlaps " + other + ".");
     } else if (segment.address == previous->end() && segment.file_bytes > 0 &&
                previous->file_bytes == previous->memory_bytes &&
+               (segment.flags & previous->flags & PF_W) != 0 &&
                segment.offset != previous->file_end()) {
-      // lldb reads the second half of what crosses the border as zeros.
+      // No object crosses the border of read-only memory. Of writable memory, lldb reads the second half of what crosses the border as zeros.
       verdict->faults.push_back(pair + "touches " + other +
                                 " in memory, but not in the file.");
     }

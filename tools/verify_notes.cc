@@ -105,15 +105,11 @@ void VerifyKnown(const CoreNote& note, const Known& known, Verdict* verdict) {
 
 void VerifyOwnSegment(const CoreReader& core, const CoreNote& first_own,
                       Verdict* verdict) {
-  if (first_own.segment >= core.segments().size()) return;
-  const CoreSegment& own = core.segments()[first_own.segment];
-  for (const CoreSegment& load : core.loads()) {
-    if (load.file_bytes == 0 || load.offset < own.offset) continue;
-    verdict->faults.push_back("MINICORE's notes stand at file offset " +
-                              Hex(own.offset) + ", before memory at " +
-                              Hex(load.offset) + "; they must be last.");
-    return;
-  }
+  if (core.notes().empty() || core.notes()[0].segment != first_own.segment) return;
+  if (&core.notes()[0] == &first_own) return;
+  verdict->faults.push_back(
+      "MINICORE's notes stand in the segment of the debuggers' notes; they have one of "
+      "their own.");
 }
 
 }  // namespace

@@ -1,10 +1,13 @@
 #include "dump/handler/dump_plan.h"
 
 #include <elf.h>
+#include <unistd.h>
 
 #include <algorithm>
 
 #include "alloc/index_view.h"
+
+#include "dump/safe/syscalls.h"
 
 namespace minicore {
 namespace {
@@ -14,6 +17,11 @@ constexpr ByteCount kGranularity = 16;
 constexpr ByteCount kCheapGap = 64;
 // When program headers are short, gaps up to this are filled before memory is dropped.
 constexpr ByteCount kWidestGap = 64 * 1024;
+
+// Whether `fd` is a descriptor in which nobody can go back.
+bool IsPipe(int fd) {
+  return fd >= 0 && safe::Syscall(SYS_lseek, fd, 0, SEEK_CUR) < 0;
+}
 
 bool Before(const Piece& a, const Piece& b) {
   if (a.range.begin != b.range.begin) return a.range.begin < b.range.begin;
@@ -200,6 +208,7 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
                const ScanResult& scan, const Redactor& redactor, safe::Arena& arena,
                DumpPlan& plan, Outcome& outcome) {
   const uint64_t most = std::min<uint64_t>(runtime.policy.segments, kMaxSegments - 2);
+  plan.report_last = IsPipe(runtime.policy.fd);
   Pieces solid;
   Pieces absent;
   solid.Reserve(arena, roots.pieces.size() + scan.reached.size());
@@ -252,6 +261,12 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
   builder.MakeSegments(most, gaps.widest);
 }
 
+// Whether an object can lie across the boundary: in writable memory. What is read-only
+// on one side begins or ends with a module.
+bool Touch(const Segment& a, const Segment& b) {
+  return a.range.end == b.range.begin && (a.flags & b.flags & PF_W) != 0;
+}
+
 // Segments that touch share the group of the most important one, so that they touch in
 // the file too: lldb reads zeros across a boundary that does not.
 void LayOut(uint64_t notes_bytes, uint64_t report_bytes, safe::Arena& arena,
@@ -260,8 +275,7 @@ void LayOut(uint64_t notes_bytes, uint64_t report_bytes, safe::Arena& arena,
   for (size_t first = 0; first < segments.size();) {
     size_t end = first + 1;
     FileGroup group = segments[first].group;
-    while (end < segments.size() &&
-           segments[end - 1].range.end == segments[end].range.begin) {
+    while (end < segments.size() && Touch(segments[end - 1], segments[end])) {
       group = std::min(group, segments[end++].group);
     }
     for (; first < end; ++first) segments[first].group = group;
@@ -270,7 +284,12 @@ void LayOut(uint64_t notes_bytes, uint64_t report_bytes, safe::Arena& arena,
   uint64_t offset = sizeof(Elf64_Ehdr) + (segments.size() + 2) * sizeof(Elf64_Phdr);
   plan.notes_offset = AlignUp(offset, kGranularity);
   plan.notes_bytes = notes_bytes;
+  plan.report_bytes = report_bytes;
   offset = AlignUp(plan.notes_offset + notes_bytes, kGranularity);
+  if (!plan.report_last) {
+    plan.report_offset = offset;
+    offset = AlignUp(offset + report_bytes, kGranularity);
+  }
   for (unsigned group = 0; group < kFileGroups; ++group) {
     for (size_t i = 0; i < segments.size(); ++i) {
       if (static_cast<unsigned>(segments[i].group) != group) continue;
@@ -282,9 +301,11 @@ void LayOut(uint64_t notes_bytes, uint64_t report_bytes, safe::Arena& arena,
       plan.least_bytes = offset;
     }
   }
-  plan.report_offset = AlignUp(offset, kGranularity);
-  plan.report_bytes = report_bytes;
-  plan.file_bytes = plan.report_offset + report_bytes;
+  if (plan.report_last) {
+    plan.report_offset = AlignUp(offset, kGranularity);
+    offset = plan.report_offset + report_bytes;
+  }
+  plan.file_bytes = offset;
 }
 
 }  // namespace minicore

@@ -38,6 +38,10 @@ struct DumpPlan {
   uint64_t notes_bytes = 0;
   uint64_t report_offset = 0;  // second PT_NOTE, minicore's own
   uint64_t report_bytes = 0;
+  // It is filled when all else is written, but stands behind the first notes, so that a
+  // file that is cut short has it (and gdb opens that: BFD refuses a PT_NOTE behind the
+  // end of the file). Only what can't be gone back in, a pipe, has it last.
+  bool report_last = false;
   uint64_t file_bytes = 0;
   // With the crashed thread's stack and what stands before it, the file is worth having.
   uint64_t least_bytes = 0;

@@ -204,51 +204,53 @@ int ElfCoreWriter::WriteContents(const NoteBuffer& notes, safe::Arena& arena) {
   int error = WriteHeaders();
   if (error == 0) error = PadTo(plan_.notes_offset);
   if (error == 0) error = Put(notes.bytes(), notes.size());
+  if (error == 0 && !plan_.report_last) {
+    error = PadTo(plan_.report_offset + plan_.report_bytes);
+  }
   for (const uint32_t index : plan_.file_order) {
     if (error != 0) return error;
     error = WriteSegment(plan_.segments[index]);
   }
-  if (error == 0) error = PadTo(plan_.report_offset);
+  if (error == 0 && plan_.report_last) error = PadTo(plan_.report_offset);
   if (error == 0) error = Flush();
   return error;
 }
 
 bool ElfCoreWriter::Shorten() {
-  if (copy_ != nullptr || !file_.seekable() ||
-      file_.written() < plan_.least_bytes + plan_.report_bytes) {
+  if (copy_ != nullptr || plan_.report_last || file_.written() < plan_.least_bytes) {
     return false;
   }
-  plan_.report_offset = AlignDown(file_.written() - plan_.report_bytes, 16);
+  const uint64_t end = AlignDown(file_.written(), 16);
   for (Segment& segment : plan_.segments) {
-    const uint64_t end = segment.file_offset + segment.file_bytes;
-    if (end <= plan_.report_offset || segment.file_bytes == 0) continue;
-    const uint64_t left = plan_.report_offset > segment.file_offset
-                              ? plan_.report_offset - segment.file_offset
-                              : 0;
+    if (segment.file_offset + segment.file_bytes <= end || segment.file_bytes == 0) {
+      continue;
+    }
+    const uint64_t left = end > segment.file_offset ? end - segment.file_offset : 0;
     outcome_.AddHole(segment.range.begin + left, segment.range.end,
                      HoleReason::kOutOfRoom);
     segment.file_bytes = left;
     // Memory that is missing is a hole, not zeros.
     segment.range.end = segment.range.begin + left;
-    segment.file_offset = std::min(segment.file_offset, plan_.report_offset);
+    segment.file_offset = std::min(segment.file_offset, end);
   }
   outcome_.truncated = shortened_ = true;
-  plan_.file_bytes = plan_.report_offset + plan_.report_bytes;
+  plan_.file_bytes = end;
   return true;
 }
 
 int ElfCoreWriter::WriteReport(const NoteBuffer& report) {
-  if (!shortened_) {
+  if (plan_.report_last) {
     const int error = Put(report.bytes(), report.size());
     return error != 0 ? error : Flush();
   }
-  FillHeaders(plan_, headers_);
-  int error = file_.WriteAt(0, headers_, header_bytes_);
-  if (error == 0) {
-    error = file_.WriteAt(plan_.report_offset, report.bytes(), report.size());
+  if (copy_ != nullptr) {
+    return copy_->WriteAt(plan_.report_offset, report.bytes(), report.size());
   }
-  if (error == 0) error = file_.Truncate(plan_.file_bytes);
-  return error;
+  int error = file_.WriteAt(plan_.report_offset, report.bytes(), report.size());
+  if (!shortened_ || error != 0) return error;
+  FillHeaders(plan_, headers_);
+  error = file_.WriteAt(0, headers_, header_bytes_);
+  return error != 0 ? error : file_.Truncate(plan_.file_bytes);
 }
 
 }  // namespace minicore

@@ -2,7 +2,7 @@
 // what the redactor marks, and what can't be read.
 //
 // When the sink fails on the way, a file is made valid at what was written so far: the
-// report moves to the end of it, and the program headers lose what is missing.
+// program headers lose what is missing.
 //
 // Context: handler.
 
@@ -30,7 +30,7 @@ class ElfCoreWriter {
       : plan_(plan), redactor_(redactor), file_(file), copy_(copy),
         outcome_(outcome) {}
 
-  // Everything up to the report.
+  // Everything but the report.
   // Returns: 0 or -errno.
   int WriteContents(const NoteBuffer& notes, safe::Arena& arena);
 

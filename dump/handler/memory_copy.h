@@ -44,6 +44,13 @@ class MemoryCopy {
     return 0;
   }
 
+  // Overwrites. Returns: 0, or -EINVAL beyond what was appended.
+  int WriteAt(uint64_t offset, const void* data, size_t size) {
+    if (offset > size_ || size > size_ - offset) return -EINVAL;
+    __builtin_memcpy(data_ + offset, data, size);
+    return 0;
+  }
+
   void Release() {
     if (data_ != nullptr) {
       safe::Syscall(SYS_munmap, safe::Word(data_), static_cast<long>(capacity_));

@@ -18,6 +18,13 @@ namespace {
 constexpr ByteCount kSmallMapping = 256 * 1024;
 constexpr ByteCount kProgramCounterWindow = 128;  // each way
 
+uint64_t AuxvValue(const ProcessFacts& facts, uint64_t type) {
+  for (unsigned i = 0; i + 1 < facts.auxv_words; i += 2) {
+    if (facts.auxv[i] == type) return facts.auxv[i + 1];
+  }
+  return 0;
+}
+
 class Collector {
  public:
   Collector(const CrashContext& crash, const Runtime& runtime,
@@ -37,6 +44,7 @@ class Collector {
            Content content = Content::kMemory, int tid = 0);
   void AddModuleData(AddressRange data, ByteCount* left, uint64_t* pagemap);
   void KeepIfSmall(Address address);
+  void KeepEarly(AddressRange range);
 
   const CrashContext& crash_;
   const Runtime& runtime_;
@@ -224,6 +232,22 @@ void Collector::AddLinkMaps(safe::Arena& arena) {
   for (Address address : addresses) {
     (void)roots_.metadata.Push(address);
     KeepIfSmall(address);
+    KeepEarly({address, address + 1});
+  }
+  // The list begins at the program's PT_DYNAMIC.
+  const Image* program = FindImage(images_, AuxvValue(runtime_.facts, AT_PHDR));
+  if (program != nullptr) KeepEarly(program->dynamic);
+}
+
+// Module data that debuggers list the modules from comes first in the file: without it, a
+// file that is cut short has no backtrace.
+void Collector::KeepEarly(AddressRange range) {
+  const Image* image = FindImage(images_, range.begin);
+  for (unsigned i = 0; image != nullptr && i < image->data_ranges; ++i) {
+    if (!image->data[i].Contains(range.begin)) continue;
+    range.begin = AlignDown(range.begin, kPageSize);
+    range.end = AlignUp(range.end, kPageSize);
+    Add(range.Clip(image->data[i]), SegmentKind::kModuleData, FileGroup::kMetadata);
   }
 }
 

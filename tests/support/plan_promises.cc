@@ -22,6 +22,7 @@ std::string InMemory(const DumpPlan& plan) {
     if (segment.range.begin < before.range.end) return "segments overlap";
     if (segment.range.begin == before.range.end &&
         before.file_bytes == before.range.size() &&
+        (segment.flags & before.flags & PF_W) != 0 &&
         segment.file_offset != before.file_offset + before.file_bytes) {
       return "segments touch in memory and not in the file";
     }
@@ -54,12 +55,16 @@ std::string InSegment(const DumpPlan& plan, const Segment& segment) {
   return at == segment.range.end ? "" : "pieces do not fill their segment";
 }
 
-// Headers, notes, segments by importance, report; nothing overlaps.
+// Headers, notes, report, segments by importance, or the report last; nothing overlaps.
 std::string InFile(const DumpPlan& plan) {
   uint64_t at =
       sizeof(Elf64_Ehdr) + (plan.segments.size() + 2) * sizeof(Elf64_Phdr);
   if (plan.notes_offset < at) return "notes over headers";
   at = plan.notes_offset + plan.notes_bytes;
+  if (!plan.report_last) {
+    if (plan.report_offset < at) return "the report over notes";
+    at = plan.report_offset + plan.report_bytes;
+  }
   if (plan.file_order.size() != plan.segments.size())
     return "segments without a place";
   std::vector<bool> seen(plan.segments.size());
@@ -74,11 +79,12 @@ std::string InFile(const DumpPlan& plan) {
     if (segment.file_offset < at) return "segments overlap in the file";
     at = segment.file_offset + segment.file_bytes;
   }
-  if (plan.report_offset < at) return "the report over segments";
-  if (plan.file_bytes != plan.report_offset + plan.report_bytes)
-    return "a wrong size";
-  if (plan.least_bytes > plan.report_offset)
-    return "a least size above the size";
+  if (plan.report_last) {
+    if (plan.report_offset < at) return "the report over segments";
+    at = plan.report_offset + plan.report_bytes;
+  }
+  if (plan.file_bytes != at) return "a wrong size";
+  if (plan.least_bytes > plan.file_bytes) return "a least size above the size";
   return "";
 }
 

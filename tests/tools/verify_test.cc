@@ -241,7 +241,7 @@ const Mutation kNotes[] = {
        core.own_notes.erase(core.own_notes.begin());
      },
      {},
-     "they must be last"},
+     "they have one of their own"},
     {"OwnTypeCollides",
      [](CoreBuilder& core) {
        core.own_notes.push_back({kNoteOwner, 0x400, "x"});

@@ -132,7 +132,16 @@ TEST_F(DumpPlanTest, PiecesOfOtherPermissionsAreOtherSegments) {
   ASSERT_EQ(plan_.segments.size(), 2u);
   EXPECT_EQ(plan_.segments[0].flags, unsigned{PF_R | PF_X});
   EXPECT_EQ(plan_.segments[1].flags, unsigned{PF_R | PF_W});
-  // lldb reads zeros across a boundary that does not touch in the file.
+}
+
+// lldb reads zeros across a boundary that does not touch in the file.
+TEST_F(DumpPlanTest, WritableSegmentsThatTouchInMemoryTouchInTheFile) {
+  process_.Map({kHeap, kHeap + 0x1000}, "rwxp");
+  process_.Map({kHeap + 0x1000, kHeap + 0x2000}, "rw-p");
+  AddRoot({kHeap + 0xff0, kHeap + 0x1000});
+  AddReached({kHeap + 0x1000, kHeap + 0x1010});
+  Build();
+  ASSERT_EQ(plan_.segments.size(), 2u);
   EXPECT_EQ(plan_.segments[1].file_offset, plan_.segments[0].file_offset + 16);
   EXPECT_EQ(plan_.segments[0].group, plan_.segments[1].group);
 }
