@@ -61,4 +61,5 @@ def e2e_test(name, module = None, dumper = "minicore"):
             "//tests/support:harness",
             "//tools:minicore",
         ],
+        tags = ["own_malloc"],
     )
