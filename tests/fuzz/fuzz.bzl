@@ -22,6 +22,7 @@ def fuzz_target(name, deps = [], copts = COPTS):
     native.cc_test(
         name = name + "_short",
         size = "small",
+        timeout = "moderate",  # for the sanitizers
         args = ["$(rootpath %s)" % file for file in corpus],
         data = corpus,
         deps = [

@@ -1,5 +1,5 @@
 // The short leg of a fuzz target, the same on every run: the files of its
-// corpus, its first seed cut at every length (2,000 of them), and all seeds
+// corpus, its first seed cut at every length (500 of them), and all seeds
 // with a few words overwritten by numbers that hurt. A run ends with the number
 // of inputs; a crash leaves the file or the number of the input, which brings
 // it back:
@@ -25,8 +25,8 @@
 
 namespace {
 
-constexpr uint64_t kMutations = 4000;
-constexpr uint64_t kMostCuts = 2000;
+constexpr uint64_t kMutations = 2500;
+constexpr uint64_t kMostCuts = 500;
 constexpr uint64_t kHurting[] = {
     0,          1,          7,          8,          0x7f,   0xff,
     0x7fff,     0xffff,     0x7fffffff, 0x80000000, ~0u,    1ull << 47,
