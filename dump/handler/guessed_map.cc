@@ -102,8 +102,13 @@ void Guesser::Write(MemoryMap& map) {
     return a.range.begin < b.range.begin;
   });
   Address end = 0;
-  for (Line& line : lines_) {
+  for (size_t i = 0; i < lines_.size(); ++i) {
+    Line& line = lines_[i];
     line.range.begin = std::max(line.range.begin, end);
+    // Memory that could be read from some address on ends where an image begins.
+    for (size_t j = i + 1; !line.file && j < lines_.size(); ++j) {
+      if (lines_[j].file) line.range.end = std::min(line.range.end, lines_[j].range.begin);
+    }
     if (line.range.empty()) continue;
     end = line.range.end;
     char buffer[4096 + 128];
