@@ -52,7 +52,9 @@ void FindLinkMaps(const uint64_t* auxv, unsigned auxv_words,
   if (debug == 0 || !safe::GuardedRead(debug, &list)) return;
   (void)addresses.Push(debug);
   auto node = reinterpret_cast<Address>(list.r_map);
-  for (size_t i = 0; node != 0 && i < kMaxLinkMaps; ++i) {
+  Address mark = 0;  // the node at the last power of two: a circle comes back to it
+  for (size_t i = 0; node != 0 && node != mark && i < kMaxLinkMaps; ++i) {
+    if ((i & (i - 1)) == 0) mark = node;
     link_map module;
     if (!safe::GuardedRead(node, &module)) return;
     if (!addresses.Push(node)) return;
