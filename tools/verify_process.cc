@@ -101,14 +101,17 @@ void VerifyThreads(const CoreReader& core, const ProcessNotes& process,
 }
 
 void VerifyModules(const CoreReader& core, const ProcessNotes& process,
-                   Verdict* verdict) {
+                   const MinicoreNotes& notes, Verdict* verdict) {
   const auto modules = WalkModules(core, process, &verdict->faults);
+  // A file that was cut short honestly says so, and has lost module data.
+  auto& unusual = notes.ReportValue("truncated") == "1" ? verdict->remarks
+                                                        : verdict->faults;
   for (const LinkedModule& module : modules) {
     char byte;
     if (module.dynamic != 0 && !core.Read(module.dynamic, &byte, 1)) {
-      verdict->faults.push_back("The dynamic section of module \"" +
-                                Printable(module.name) + "\" at " +
-                                Hex(module.dynamic) + " is not in the core.");
+      unusual.push_back("The dynamic section of module \"" +
+                        Printable(module.name) + "\" at " +
+                        Hex(module.dynamic) + " is not in the core.");
     }
   }
   const auto vdso = process.auxv.find(AT_SYSINFO_EHDR);
@@ -131,7 +134,7 @@ void VerifyModules(const CoreReader& core, const ProcessNotes& process,
 void VerifyProcess(const CoreReader& core, const ProcessNotes& process,
                    const MinicoreNotes& notes, Verdict* verdict) {
   VerifyThreads(core, process, notes, verdict);
-  VerifyModules(core, process, verdict);
+  VerifyModules(core, process, notes, verdict);
 }
 
 Verdict VerifyCore(const CoreReader& core) {

@@ -222,17 +222,29 @@ bool ElfCoreWriter::Shorten() {
   }
   const uint64_t end = AlignDown(file_.written(), 16);
   for (Segment& segment : plan_.segments) {
-    if (segment.file_offset + segment.file_bytes <= end || segment.file_bytes == 0) {
-      continue;
-    }
+    if (segment.file_offset + segment.file_bytes <= end) continue;
     const uint64_t left = end > segment.file_offset ? end - segment.file_offset : 0;
+    segment.file_offset = std::min(segment.file_offset, end);
+    if (segment.file_bytes == 0) continue;  // absent, not missing
     outcome_.AddHole(segment.range.begin + left, segment.range.end,
                      HoleReason::kOutOfRoom);
     segment.file_bytes = left;
     // Memory that is missing is a hole, not zeros.
     segment.range.end = segment.range.begin + left;
-    segment.file_offset = std::min(segment.file_offset, end);
+    uint32_t pieces = 0;
+    for (; pieces < segment.piece_count; ++pieces) {
+      AddressRange& piece = plan_.pieces[segment.first_piece + pieces].range;
+      if (piece.begin >= segment.range.end) break;
+      piece.end = std::min(piece.end, segment.range.end);
+    }
+    segment.piece_count = pieces;
   }
+  // What has nothing left leaves the plan: a PT_LOAD of no memory is a fault to some.
+  Segment* const first = plan_.segments.begin();
+  Segment* const last = std::remove_if(first, plan_.segments.end(), [](const Segment& s) {
+    return s.range.empty();
+  });
+  plan_.segments.Truncate(static_cast<size_t>(last - first));
   outcome_.truncated = shortened_ = true;
   plan_.file_bytes = end;
   return true;
@@ -248,6 +260,7 @@ int ElfCoreWriter::WriteReport(const NoteBuffer& report) {
   }
   int error = file_.WriteAt(plan_.report_offset, report.bytes(), report.size());
   if (!shortened_ || error != 0) return error;
+  __builtin_memset(headers_, 0, header_bytes_);
   FillHeaders(plan_, headers_);
   error = file_.WriteAt(0, headers_, header_bytes_);
   return error != 0 ? error : file_.Truncate(plan_.file_bytes);
