@@ -8,6 +8,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -210,6 +212,75 @@ TEST_F(PipelineTest, FewProgramHeadersTakeNoMoreStack) {
         Segfault();
       });
   EXPECT_LE(core_->loads().size(), 128u);
+}
+
+// ulimit -f, a quota, a full disk: wherever the writing stops, what is left is
+// a core that can be read, or no file at all.
+TEST_F(PipelineTest, AFileThatCannotGrowIsAGoodShorterCoreOrNone) {
+  const auto crash = [](TestHeap& heap) {
+    std::vector<Address> nodes;
+    for (int i = 0; i < 2000; ++i) {
+      nodes.push_back(heap.Allocate(64));
+      heap.Allocate(256);
+      if (i != 0) heap.Word(nodes[i - 1]) = nodes[i];
+    }
+    volatile Address root = nodes[0];
+    (void)root;
+    Segfault();
+  };
+  Crash(SIGSEGV, &Nothing, crash);
+  const uint64_t whole = core_->file_bytes();
+  ASSERT_GT(whole, 100'000u);
+  unsigned shorter = 0;
+  unsigned none = 0;
+  constexpr uint64_t kSteps = 40;
+  for (uint64_t step = 0; step < kSteps; ++step) {
+    const std::string directory = directory_ + "/" + std::to_string(step);
+    ASSERT_EQ(mkdir(directory.c_str(), 0700), 0);
+    const uint64_t limit = whole * step / kSteps + step * 7;
+    const HandlerChild child = CrashInChild(
+        directory,
+        [limit](Policy&, TestHeap&) {
+          const rlimit file_size = {limit, limit};
+          setrlimit(RLIMIT_FSIZE, &file_size);
+        },
+        crash);
+    EXPECT_TRUE(WIFSIGNALED(child.status) && WTERMSIG(child.status) == SIGSEGV)
+        << limit;
+    EXPECT_NE(access((child.core + ".part").c_str(), F_OK), 0) << limit;
+    if (access(child.core.c_str(), F_OK) != 0) {
+      EXPECT_EQ(shorter, 0u)
+          << "no core at " << limit << ", but one at a lower limit";
+      ++none;
+      continue;
+    }
+    ++shorter;
+    std::string error;
+    core_ = CoreReader::Open(child.core, &error);
+    ASSERT_NE(core_, nullptr) << error;
+    EXPECT_LE(core_->file_bytes(), limit);
+    for (const auto& fault : VerifyCore(*core_).faults)
+      ADD_FAILURE() << limit << ": " << fault;
+    EXPECT_EQ(Report("truncated"), "1") << limit;
+  }
+  EXPECT_GE(none, 1u);
+  EXPECT_GE(shorter, kSteps / 4);
+}
+
+TEST_F(PipelineTest, ADeadlineThatHasPassedLeavesAGoodCoreWithLess) {
+  Crash(
+      SIGSEGV, [](Policy& policy, TestHeap&) { policy.deadline_us = 1000; },
+      [](TestHeap& heap) {
+        std::vector<Address> nodes;
+        for (int i = 0; i < 100000; ++i) {
+          nodes.push_back(heap.Allocate(64));
+          if (i != 0) heap.Word(nodes[i - 1]) = nodes[i];
+        }
+        volatile Address root = nodes[0];
+        (void)root;
+        Segfault();
+      });
+  EXPECT_EQ(Report("past_deadline"), "1");
 }
 
 // The guard itself: what it counts must be countable.
