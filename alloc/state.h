@@ -12,8 +12,10 @@
 
 namespace minicore {
 
-extern IndexState g_index_state;
-extern TagState g_tag_state;
+// Hidden, said here as well as by -fvisibility: whoever includes this reads them
+// directly, not by way of the global offset table.
+extern IndexState g_index_state __attribute__((visibility("hidden")));
+extern TagState g_tag_state __attribute__((visibility("hidden")));
 
 }  // namespace minicore
 

@@ -17,6 +17,9 @@ namespace minicore {
 
 inline constexpr unsigned kMaxTaggedArenas = 16;
 
+// The rule that a tag has when it is first used here decides how its extents are
+// made; a later rule does not change them.
+//
 // Context: ordinary.
 // Requires: `tag` is interned.
 // Returns: memory aligned to 16 and recorded; null if there is none, or if
