@@ -42,7 +42,7 @@ TEST(JemallocApi, MallocxAndFriendsAreKnown) {
 }
 
 TEST(JemallocApi, RallocxKeepsAlignmentAndZeroes) {
-  auto* bytes = static_cast<char*>(mallocx(100, MALLOCX_ALIGN(4096)));
+  auto* bytes = Opaque(static_cast<char*>(mallocx(100, MALLOCX_ALIGN(4096))));
   memset(bytes, 1, sallocx(bytes, 0));
   const size_t before = sallocx(bytes, 0);
   bytes = static_cast<char*>(

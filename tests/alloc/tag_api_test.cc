@@ -29,9 +29,8 @@ bool IsZero(Address begin, size_t size) {
 }
 
 char* Filled(size_t size) {
-  auto* bytes = static_cast<char*>(malloc(size));
+  auto* bytes = Opaque(static_cast<char*>(malloc(size)));
   memset(bytes, 'S', malloc_usable_size(bytes));
-  __asm__ volatile("" : "+r"(bytes) : : "memory");
   return bytes;
 }
 
@@ -57,7 +56,7 @@ TEST(TagApi, TagsTheAllocationThatEnclosesThePointer) {
 TEST(TagApi, WhatIsNoLiveAllocationIsNotTagged) {
   int local = 0;
   char* block = Filled(100);
-  const Address freed = AddressOf(block);
+  const Address freed = Opaque(AddressOf(block));
   free(block);
   EXPECT_EQ(minicore_tag(reinterpret_cast<void*>(freed), "secret"), -ENOENT);
   EXPECT_EQ(minicore_untag(reinterpret_cast<void*>(freed)), -ENOENT);
@@ -83,7 +82,7 @@ TEST(TagApi, BadNamesAreRefusedAndErrnoIsLeftAlone) {
 TEST(TagApi, ATagEndsWithItsAllocation) {
   for (size_t size : kSizes) {
     char* block = Filled(size);
-    const Address was = AddressOf(block);
+    const Address was = Opaque(AddressOf(block));
     minicore_tag(block, "secret");
     free(block);
     // The cache gives the same place again for the same size.
@@ -102,7 +101,7 @@ TEST(TagApi, ATagFollowsItsAllocationThroughRealloc) {
     for (size_t to : kSizes) {
       char* block = Filled(from);
       minicore_tag(block, "cache");
-      block = static_cast<char*>(realloc(block, to));
+      block = Opaque(static_cast<char*>(realloc(block, to)));
       EXPECT_EQ(TagOf(block), "cache") << from << " " << to;
       EXPECT_EQ(Find(block).begin, AddressOf(block));
       EXPECT_EQ(block[std::min(from, to) - 1], 'S');
@@ -115,7 +114,7 @@ TEST(TagApi, ASecretIsWipedWhenItIsFreed) {
   for (size_t size : kSizes) {
     char* block = Filled(size);
     const size_t usable = malloc_usable_size(block);
-    const Address was = AddressOf(block);
+    const Address was = Opaque(AddressOf(block));
     minicore_tag(block, "secret");
     free(block);
     EXPECT_TRUE(IsZero(was, usable)) << size;
@@ -127,9 +126,9 @@ TEST(TagApi, ASecretIsWipedWhereItMovedFrom) {
     for (size_t to : kSizes) {
       char* block = Filled(from);
       const size_t usable = malloc_usable_size(block);
-      const Address was = AddressOf(block);
+      const Address was = Opaque(AddressOf(block));
       minicore_tag(block, "secret");
-      block = static_cast<char*>(realloc(block, to));
+      block = Opaque(static_cast<char*>(realloc(block, to)));
       EXPECT_EQ(TagOf(block), "secret");
       if (AddressOf(block) != was) {
         EXPECT_TRUE(IsZero(was, usable)) << from << " " << to;
@@ -143,7 +142,7 @@ TEST(TagApi, ASecretIsWipedWhereItMovedFrom) {
 
 TEST(TagApi, WhatIsNoSecretIsNotWiped) {
   char* block = Filled(1000);
-  const Address was = AddressOf(block);
+  const Address was = Opaque(AddressOf(block));
   minicore_tag(block, "cache");
   free(block);
   EXPECT_EQ(*reinterpret_cast<volatile char*>(was + 500), 'S');

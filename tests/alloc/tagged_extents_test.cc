@@ -59,6 +59,11 @@ std::string TagOf(const void* pointer) {
   return name;
 }
 
+// The compiler knows the size that was asked for, not the usable one.
+void* OpaqueMalloc(size_t size, const char* tag) {
+  return Opaque(minicore_malloc(size, tag));
+}
+
 TEST(TaggedExtents, EveryAllocationHasTheTagWithoutACall) {
   for (size_t size : kSizes) {
     void* block = minicore_malloc(size, "secret");
@@ -94,7 +99,7 @@ TEST(TaggedExtents, NoOtherAllocationEverLiesInThem) {
 }
 
 TEST(TaggedExtents, ElidedOnesAreInNoCoreFileAndInNoChild) {
-  auto* block = static_cast<char*>(minicore_malloc(100, "secret"));
+  auto* block = static_cast<char*>(OpaqueMalloc(100, "secret"));
   strcpy(block, "the secret itself");
   const std::string flags = VmFlags(block);
   EXPECT_NE(flags.find(" dd "), std::string::npos) << flags;
@@ -126,7 +131,7 @@ TEST(TaggedExtents, OrdinaryHeapIsInCoreFiles) {
 
 TEST(TaggedExtents, ElidedOnesAreWipedWhenFreed) {
   for (size_t size : kSizes) {
-    auto* block = static_cast<char*>(minicore_malloc(size, "secret"));
+    auto* block = static_cast<char*>(OpaqueMalloc(size, "secret"));
     const size_t usable = malloc_usable_size(block);
     memset(block, 'S', usable);
     const Address was = AddressOf(block);
@@ -139,11 +144,11 @@ TEST(TaggedExtents, ElidedOnesAreWipedWhenFreed) {
 TEST(TaggedExtents, ReallocStaysWithinTheTagAndWipes) {
   for (size_t from : kSizes) {
     for (size_t to : kSizes) {
-      auto* block = static_cast<char*>(minicore_malloc(from, "secret"));
+      auto* block = static_cast<char*>(OpaqueMalloc(from, "secret"));
       const size_t usable = malloc_usable_size(block);
       memset(block, 'S', usable);
       const Address was = AddressOf(block);
-      block = static_cast<char*>(realloc(block, to));
+      block = Opaque(static_cast<char*>(realloc(block, to)));
       ASSERT_NE(block, nullptr);
       EXPECT_EQ(TagOf(block), "secret") << from << " " << to;
       EXPECT_TRUE(IsKnownWhole(block, malloc_usable_size(block)));
