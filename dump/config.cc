@@ -298,6 +298,7 @@ bool MakePolicy(const minicore_config& caller, Policy* policy, TagRules* rules,
   policy->root_bytes = config.root_bytes;
   policy->object_bytes = config.object_bytes;
   policy->hops = config.hops;
+  policy->tagged_pointers = config.tagged_pointers != 0;
   policy->stack_bytes = config.stack_bytes;
   policy->static_bytes = config.static_bytes;
   policy->segments = config.segments;

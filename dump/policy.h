@@ -26,6 +26,7 @@ struct Policy {
   ByteCount root_bytes;
   ByteCount object_bytes;
   uint64_t hops;  // 0: no limit
+  bool tagged_pointers;
   ByteCount stack_bytes;
   ByteCount static_bytes;
   uint64_t segments;

@@ -11,44 +11,51 @@ constexpr ByteCount kTurn = 1024;
 
 void ScanRegisters(const Thread& thread, Walk& walk) {
   const auto* words = reinterpret_cast<const uint64_t*>(&thread.registers);
-  for (size_t i = 0; i < sizeof(thread.registers) / 8; ++i) walk.AddRoot(words[i]);
+  for (size_t i = 0; i < sizeof(thread.registers) / 8; ++i)
+    walk.KeepDirect(words[i]);
   if (thread.xstate == nullptr) return;
-  // xmm0-15 at byte 160 of the legacy area, the upper halves of ymm0-15 at byte 576
-  // (Intel SDM volume 1, 13.4 and 13.5.6).
+  // xmm0-15 at byte 160 of the legacy area, the upper halves of ymm0-15 at byte
+  // 576 (Intel SDM volume 1, 13.4 and 13.5.6).
   uint64_t vectors[32];
   const auto image = reinterpret_cast<Address>(thread.xstate);
   if (safe::GuardedRead(image + 160, &vectors)) {
-    for (uint64_t word : vectors) walk.AddRoot(word);
+    for (uint64_t word : vectors) walk.KeepDirect(word);
   }
   if (thread.xstate_bytes >= 832 && safe::GuardedRead(image + 576, &vectors)) {
-    for (uint64_t word : vectors) walk.AddRoot(word);
+    for (uint64_t word : vectors) walk.KeepDirect(word);
   }
 }
 
-void ScanRange(AddressRange range, const Redactor& redactor, Walk& walk) {
+using Visit = void (Walk::*)(uint64_t word);
+
+void ScanRange(AddressRange range, Visit visit, const Redactor& redactor,
+               Walk& walk) {
   uint64_t block[kTurn / 8];
   for (Address at = AlignUp(range.begin, 8); at + 8 <= range.end;) {
     ByteCount size = range.end - at;
     if (size > sizeof(block)) size = sizeof(block);
     const size_t read = safe::GuardedCopy(block, at, size);
     redactor.Blank(at, block, read / 8);
-    for (size_t i = 0; i < read / 8; ++i) walk.AddRoot(block[i]);
+    for (size_t i = 0; i < read / 8; ++i) (walk.*visit)(block[i]);
     if (walk.Exhausted()) return;
     // Behind a page that can't be read the next one may be readable.
     at = read == size ? at + size : AlignDown(at + read, kPageSize) + kPageSize;
   }
 }
 
-// The crashed thread's stack first and whole, the others' round robin.
-void ScanStacks(const Roots& roots, const ThreadTable& threads,
-                const Redactor& redactor, Walk& walk) {
-  if (roots.stacks.empty()) return;
+// The crashed thread's registers and stack first and whole, then the others'
+// registers, then their stacks round robin.
+void KeepDirects(const Roots& roots, const ThreadTable& threads,
+                 const Redactor& redactor, Walk& walk) {
+  ScanRegisters(threads[0], walk);
   size_t first = 0;
-  // The crashed thread's parts stand first: its current stack and, if any, more.
+  // The crashed thread's parts stand first: its current stack and, if any,
+  // more.
   while (first < roots.stacks.size() &&
          threads[0].stack.Overlaps(roots.stacks[first])) {
-    ScanRange(roots.stacks[first++], redactor, walk);
+    ScanRange(roots.stacks[first++], &Walk::KeepDirect, redactor, walk);
   }
+  for (size_t i = 1; i < threads.size(); ++i) ScanRegisters(threads[i], walk);
   bool more = true;
   for (ByteCount offset = 0; more && !walk.Exhausted(); offset += kTurn) {
     more = false;
@@ -58,7 +65,7 @@ void ScanStacks(const Roots& roots, const ThreadTable& threads,
       if (turn.empty()) continue;
       more = true;
       if (turn.size() > kTurn) turn.end = turn.begin + kTurn;
-      ScanRange(turn, redactor, walk);
+      ScanRange(turn, &Walk::KeepDirect, redactor, walk);
     }
   }
 }
@@ -71,10 +78,12 @@ bool KeepTagged(void* context, const Allocation& allocation) {
   return !walk.Exhausted();
 }
 
-// Allocations tagged "keep": found by walking the chunks that ever had such a tag.
+// Allocations tagged "keep": found by walking the chunks that ever had such a
+// tag.
 void ScanKept(const IndexState& index, Walk& walk) {
   const ByteCount committed = index.committed.load(std::memory_order_acquire);
-  for (ByteCount at = 0; at < committed && index.chunks != nullptr; at += kChunkSize) {
+  for (ByteCount at = 0; at < committed && index.chunks != nullptr;
+       at += kChunkSize) {
     const ChunkEntry& chunk = index.chunks[at >> kChunkShift];
     if (chunk.has_tags.load(std::memory_order_relaxed) == 0) continue;
     ForEachLive(index, {index.region + at, index.region + at + kChunkSize},
@@ -95,8 +104,8 @@ void ScanKeptRanges(const TagState& tags, Walk& walk) {
   }
 }
 
-void DescribeAnchor(const IndexState& index, AnchorSource source, unsigned number,
-                    uint64_t value, ScanResult& result) {
+void DescribeAnchor(const IndexState& index, AnchorSource source,
+                    unsigned number, uint64_t value, ScanResult& result) {
   if (!InHeap(index, value)) return;
   const Allocation allocation = Resolve(index, value);
   if (allocation.state == AllocationState::kUnknown) return;
@@ -120,7 +129,8 @@ void DescribeAnchors(const CrashContext& crash, const Runtime& runtime,
   }
   const auto* words = reinterpret_cast<const uint64_t*>(&crashed.registers);
   for (unsigned i = 0; i < sizeof(crashed.registers) / 8; ++i) {
-    DescribeAnchor(*runtime.index, AnchorSource::kRegister, i, words[i], result);
+    DescribeAnchor(*runtime.index, AnchorSource::kRegister, i, words[i],
+                   result);
   }
 }
 
@@ -128,8 +138,8 @@ void DescribeAnchors(const CrashContext& crash, const Runtime& runtime,
 
 void ScanAnchors(const CrashContext& crash, const Runtime& runtime,
                  const MemoryMap& map, const ThreadTable& threads,
-                 const Roots& roots, const Redactor& redactor, safe::Arena& arena,
-                 ScanResult& result, Outcome& outcome) {
+                 const Roots& roots, const Redactor& redactor,
+                 safe::Arena& arena, ScanResult& result, Outcome& outcome) {
   result.anchors.Reserve(arena, 64);
   result.reached.Reserve(arena, kMaxReached);
   DescribeAnchors(crash, runtime, threads[0], result);
@@ -137,20 +147,22 @@ void ScanAnchors(const CrashContext& crash, const Runtime& runtime,
   for (size_t i = 0; i < roots.metadata.size(); ++i) {
     walk.KeepMetadata(roots.metadata[i]);
   }
-  walk.SetDirect(true);
-  ScanRegisters(threads[0], walk);
-  for (size_t i = 1; i < threads.size(); ++i) ScanRegisters(threads[i], walk);
-  ScanStacks(roots, threads, redactor, walk);
-  walk.SetDirect(false);
+  KeepDirects(roots, threads, redactor, walk);
   ScanKept(*runtime.index, walk);
   ScanKeptRanges(*runtime.tags, walk);
-  for (size_t i = 0; i < roots.thread_data.size(); ++i) {
-    ScanRange(roots.thread_data[i], redactor, walk);
+  walk.WidenDirect();
+  walk.FollowDirect();
+  // What frames lead to comes before what static data leads to, but for this
+  // part.
+  walk.Drain(runtime.policy.max_bytes / 4);
+  for (AddressRange range : roots.thread_data) {
+    ScanRange(range, &Walk::AddRoot, redactor, walk);
   }
-  for (size_t i = 0; i < roots.static_data.size(); ++i) {
-    ScanRange(roots.static_data[i], redactor, walk);
+  for (AddressRange range : roots.static_data) {
+    ScanRange(range, &Walk::AddRoot, redactor, walk);
   }
-  walk.Drain();
+  walk.Drain(0);
+  walk.WidenAll();
 }
 
 }  // namespace minicore

@@ -12,9 +12,9 @@
 namespace minicore {
 namespace {
 
-// An anonymous mapping up to this size that holds something a debugger needs (ld.so's
-// own first allocations: the main thread's control block, the first link maps) is kept
-// whole.
+// An anonymous mapping up to this size that holds something a debugger needs
+// (ld.so's own first allocations: the main thread's control block, the first
+// link maps) is kept whole.
 constexpr ByteCount kSmallMapping = 256 * 1024;
 constexpr ByteCount kProgramCounterWindow = 128;  // each way
 
@@ -30,8 +30,12 @@ class Collector {
   Collector(const CrashContext& crash, const Runtime& runtime,
             const MemoryMap& map, const Images& images, Roots& roots,
             Outcome& outcome)
-      : crash_(crash), runtime_(runtime), map_(map), images_(images),
-        roots_(roots), outcome_(outcome) {}
+      : crash_(crash),
+        runtime_(runtime),
+        map_(map),
+        images_(images),
+        roots_(roots),
+        outcome_(outcome) {}
 
   void AddStacks(ThreadTable& threads);
   void AddThreadData(const ThreadTable& threads);
@@ -42,6 +46,7 @@ class Collector {
  private:
   void Add(AddressRange range, SegmentKind kind, FileGroup group,
            Content content = Content::kMemory, int tid = 0);
+  void AddZeros(AddressRange run, bool more);
   void AddModuleData(AddressRange data, ByteCount* left, uint64_t* pagemap);
   void KeepIfSmall(Address address);
   void KeepEarly(AddressRange range);
@@ -64,7 +69,8 @@ void Collector::Add(AddressRange range, SegmentKind kind, FileGroup group,
 }
 
 void Collector::AddStacks(ThreadTable& threads) {
-  const StackFinder find = {&map_, runtime_.index, runtime_.facts.pthread_bytes};
+  const StackFinder find = {&map_, runtime_.index,
+                            runtime_.facts.pthread_bytes};
   for (Thread& thread : threads) {
     const bool crashed = thread.source == ThreadSource::kCrashed;
     AddressRange stacks[kMaxStacks];
@@ -91,6 +97,10 @@ void Collector::AddStacks(ThreadTable& threads) {
       }
     }
     if (count != 0) thread.stack = stacks[0];
+    if (!thread.alternate_stack.empty() &&
+        !thread.alternate_stack.Contains(thread.stack_pointer())) {
+      (void)roots_.unused_stacks.Push(thread.alternate_stack);
+    }
   }
 }
 
@@ -105,8 +115,8 @@ void Collector::KeepIfSmall(Address address) {
 }
 
 // glibc: static TLS lies right below the thread pointer, struct pthread at it
-// (sysdeps/x86_64/nptl/tls.h, TLS_TCB_AT_TP), the DTV's address in its second word
-// (tcbhead_t).
+// (sysdeps/x86_64/nptl/tls.h, TLS_TCB_AT_TP), the DTV's address in its second
+// word (tcbhead_t).
 void Collector::AddThreadData(const ThreadTable& threads) {
   ByteCount static_tls = kPageSize;  // ld.so's surplus for dlopen'ed libraries
   for (const Image& image : images_) static_tls += image.tls_bytes;
@@ -120,34 +130,59 @@ void Collector::AddThreadData(const ThreadTable& threads) {
                      AlignUp(pointer + runtime_.facts.pthread_bytes, 16)}
             .Clip(mapping->range);
     if (thread.stack.Contains(pointer)) {
-      // On its stack, where glibc puts it: below the live part there is nothing.
+      // On its stack, where glibc puts it: below the live part there is
+      // nothing.
       window = window.Clip(thread.stack);
-      Add(window, SegmentKind::kStack, FileGroup::kStacks, Content::kMemory, thread.tid);
-    } else {
-      Add(window, SegmentKind::kThreadData, FileGroup::kMetadata, Content::kMemory,
+      Add(window, SegmentKind::kStack, FileGroup::kStacks, Content::kMemory,
           thread.tid);
+    } else {
+      Add(window, SegmentKind::kThreadData, FileGroup::kMetadata,
+          Content::kMemory, thread.tid);
     }
     (void)roots_.thread_data.Push(window);
-    // The first thread's control block is ld.so's; the others' are on their stacks.
+    // The first thread's control block is ld.so's; the others' are on their
+    // stacks.
     if (thread.tid == crash_.pid) KeepIfSmall(pointer);
     Address dtv;
     if (safe::GuardedRead(pointer + 8, &dtv)) (void)roots_.metadata.Push(dtv);
   }
 }
 
-// Writable data of a module, RELRO too: all but the pages that were never touched, which
-// are zero. Linux, Documentation/admin-guide/mm/pagemap.rst: bit 63 present, bit 62
-// swapped, bit 61 a page of the file.
+// Pages that are zero and stand in the file as a program header's p_memsz, but
+// for their rims. lldb reads zeros behind the bytes that a segment has, and
+// nothing from a segment that has none
+// (ProcessElfCore::AddAddressRangeFromLoadSegment); and what it reads at once,
+// to print up to 1,024 bytes of an array, it takes from one segment.
+void Collector::AddZeros(AddressRange run, bool more) {
+  constexpr ByteCount kRim = 2048;
+  AddressRange absent = {run.begin + kRim, more ? run.end - kRim : run.end};
+  if (absent.size() < kPageSize) absent = {run.end, run.end};
+  Add({run.begin, absent.begin}, SegmentKind::kModuleData,
+      FileGroup::kModuleData);
+  Add(absent, SegmentKind::kModuleData, FileGroup::kModuleData,
+      Content::kAbsent);
+  Add({absent.end, run.end}, SegmentKind::kModuleData, FileGroup::kModuleData);
+}
+
+// Writable data of a module, RELRO too: all but the pages that were never
+// touched, which are zero. Linux, Documentation/admin-guide/mm/pagemap.rst: bit
+// 63 present, bit 62 swapped, bit 61 a page of the file.
 void Collector::AddModuleData(AddressRange data, ByteCount* left,
                               uint64_t* pagemap) {
   constexpr size_t kPagesAtOnce = 4096;
   const int fd = safe::Open("/proc/self/pagemap", O_RDONLY);
   AddressRange run;  // of pages alike
   Content run_content = Content::kMemory;
-  const auto flush = [&] {
+  // `more`: pages of the same permissions follow.
+  const auto flush = [&](bool more) {
     if (run.empty()) return;
-    Add(run, SegmentKind::kModuleData, FileGroup::kModuleData, run_content);
-    if (run_content == Content::kMemory) (void)roots_.static_data.Push(run);
+    if (run_content == Content::kMemory) {
+      Add(run, SegmentKind::kModuleData, FileGroup::kModuleData);
+      (void)roots_.static_data.Push(run);
+    } else {
+      AddZeros(run, more);
+    }
+    run = {};
   };
   for (Address at = data.begin; at < data.end;) {
     const Mapping* mapping = map_.FindAtOrAbove(at);
@@ -158,12 +193,12 @@ void Collector::AddModuleData(AddressRange data, ByteCount* left,
       at = part.end;
       continue;
     }
+    flush(false);
     for (at = part.begin; at < part.end;) {
       size_t pages = part.Clip({at, part.end}).size() / kPageSize;
       if (pages > kPagesAtOnce) pages = kPagesAtOnce;
-      const long bytes = fd < 0 ? -1
-                                : safe::PRead(fd, pagemap, pages * 8,
-                                              at / kPageSize * 8);
+      const long bytes =
+          fd < 0 ? -1 : safe::PRead(fd, pagemap, pages * 8, at / kPageSize * 8);
       for (size_t i = 0; i < pages; ++i, at += kPageSize) {
         const bool known = bytes >= static_cast<long>((i + 1) * 8);
         const bool zero =
@@ -175,7 +210,7 @@ void Collector::AddModuleData(AddressRange data, ByteCount* left,
         if (!zero) *left -= kPageSize;
         const Content content = zero ? Content::kAbsent : Content::kMemory;
         if (run.end != at || run_content != content) {
-          flush();
+          flush(run.end == at);
           run = {at, at};
           run_content = content;
         }
@@ -183,7 +218,7 @@ void Collector::AddModuleData(AddressRange data, ByteCount* left,
       }
     }
   }
-  flush();
+  flush(false);
   if (fd >= 0) safe::Close(fd);
 }
 
@@ -205,7 +240,8 @@ void Collector::AddModules() {
     }
     if (mapping.inode == 0 || mapping.writable || mapping.shared) continue;
     if (FindImage(images_, mapping.range.begin) == nullptr) continue;
-    const bool all = runtime_.policy.text == TextPolicy::kAll && mapping.readable;
+    const bool all =
+        runtime_.policy.text == TextPolicy::kAll && mapping.readable;
     Add(mapping.range, SegmentKind::kText, FileGroup::kForeign,
         all ? Content::kMemory : Content::kAbsent);
   }
@@ -216,7 +252,8 @@ void Collector::AddProgramCounters(const ThreadTable& threads) {
   for (const Thread& thread : threads) {
     const Address pc = thread.program_counter();
     const Mapping* mapping = map_.Find(pc);
-    if (mapping == nullptr || !mapping->readable || !mapping->executable) continue;
+    if (mapping == nullptr || !mapping->readable || !mapping->executable)
+      continue;
     if (InHeap(*runtime_.index, pc)) continue;
     Add(AddressRange{AlignDown(pc - kProgramCounterWindow, 16),
                      AlignUp(pc + kProgramCounterWindow, 16)}
@@ -261,6 +298,7 @@ void CollectRoots(const CrashContext& crash, const Runtime& runtime,
   roots.stacks.Reserve(arena, 4 * kMaxThreads);
   roots.thread_data.Reserve(arena, kMaxThreads);
   roots.static_data.Reserve(arena, kMaxMappings);
+  roots.unused_stacks.Reserve(arena, threads.size());
   roots.metadata.Reserve(arena, kMaxThreads + 2 * kMaxLinkMaps);
   Collector collector(crash, runtime, map, images, roots, outcome);
   collector.AddStacks(threads);

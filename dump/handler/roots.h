@@ -22,6 +22,8 @@ struct Roots {
   safe::FixedVector<AddressRange> stacks;
   safe::FixedVector<AddressRange> thread_data;
   safe::FixedVector<AddressRange> static_data;
+  // Alternate signal stacks that their threads are not on.
+  safe::FixedVector<AddressRange> unused_stacks;
   // Addresses whose allocations (or small mappings) debuggers need: link maps, their
   // names, each thread's DTV. Kept outside the budget.
   safe::FixedVector<Address> metadata;

@@ -11,22 +11,54 @@ namespace {
 constexpr unsigned kSeenLog2 = 21;
 // A tagged cache's first bytes: a header with its counters is worth having.
 constexpr ByteCount kCutBytes = 256;
-// A window into memory that is no allocation of ours: an object of ordinary size whose
-// start is not known.
-constexpr ByteCount kWindow = 2048;
-constexpr ByteCount kWindowStep = 1024;
+// A window into memory that is no allocation of ours, around an object of
+// ordinary size whose start is not known: whole blocks, from this much before
+// the pointer to this much behind it.
+constexpr ByteCount kBlock = 1024;
+constexpr ByteCount kBeforePointer = 64;
+constexpr ByteCount kBehindPointer = 512;
+// The least that is kept of an allocation, when the budget comes to its end.
+constexpr ByteCount kLeastShare = 2048;
+// Of an allocation that a register or a stack points to, this much at first:
+// when they point to more than the budget holds, each gets its share.
+constexpr ByteCount kFirstShare = 4096;
+// Of a freed allocation around the pointer: what was there is of interest, and
+// stale pointers to large ones are frequent.
+constexpr ByteCount kFreedShare = 4096;
+// What a debugger's user sees of any address (`x/8gx`): kept of what nothing is
+// known of.
+constexpr ByteCount kLook = 64;
 // What debuggers need beyond the budget; a list that runs in circles ends here.
 constexpr ByteCount kMetadataBytes = 4 * 1024 * 1024;
-constexpr Address kLowest = 64 * 1024;             // vm.mmap_min_addr
-constexpr Address kHighest = 0x7fffffffffff;       // user half, 4-level paging
+constexpr Address kLowest = 64 * 1024;        // vm.mmap_min_addr
+constexpr Address kHighest = 0x7fffffffffff;  // user half, 4-level paging
+constexpr uint64_t kUntagged =
+    0xffffffffffff;  // without a tag in the high 16 bits
 
-// `size` bytes of `whole` with `address` in the middle, or as near to it as they get.
+// `size` bytes of `whole` with `address` in the middle, or as near to it as
+// they get.
 AddressRange Around(Address address, ByteCount size, AddressRange whole) {
   const ByteCount before = AlignDown(size / 2, 16);
   address = AlignDown(address, 16);
-  Address begin = address - whole.begin > before ? address - before : whole.begin;
+  Address begin =
+      address - whole.begin > before ? address - before : whole.begin;
   if (whole.end - begin < size) begin = whole.end - size;
   return {begin, begin + size};
+}
+
+void Sort(safe::FixedVector<AddressRange>& ranges) {
+  std::sort(ranges.begin(), ranges.end(),
+            [](AddressRange a, AddressRange b) { return a.begin < b.begin; });
+}
+
+// Whether one of `sorted`, which are disjoint, holds `address`.
+bool OneHolds(const safe::FixedVector<AddressRange>& sorted, Address address) {
+  const AddressRange* above =
+      std::upper_bound(sorted.begin(), sorted.end(), address,
+                       [](Address value, const AddressRange& range) {
+                         return value < range.begin;
+                       });
+  return above != sorted.begin() && (above - 1)->Contains(address);
 }
 
 }  // namespace
@@ -34,66 +66,146 @@ AddressRange Around(Address address, ByteCount size, AddressRange whole) {
 Walk::Walk(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
            const Redactor& redactor, safe::Arena& arena, ScanResult& result,
            Outcome& outcome)
-    : runtime_(runtime), map_(map), redactor_(redactor), result_(result), outcome_(outcome),
+    : runtime_(runtime),
+      map_(map),
+      redactor_(redactor),
+      result_(result),
+      outcome_(outcome),
       budget_(runtime.policy.max_bytes) {
   seen_.Reserve(arena, kSeenLog2);
   for (unsigned tag = 0; tag < 256; ++tag) {
-    dispositions_[tag] = DispositionOf(*runtime.tags, static_cast<uint8_t>(tag));
+    dispositions_[tag] =
+        DispositionOf(*runtime.tags, static_cast<uint8_t>(tag));
   }
+  direct_.Reserve(arena, kMaxReached);
   covered_.Reserve(arena, roots.pieces.size());
   for (const Piece& piece : roots.pieces) {
-    if (piece.content == Content::kMemory) (void)covered_.Push(piece.range);
+    (void)covered_.Push(piece.range);
   }
-  std::sort(covered_.begin(), covered_.end(),
-            [](AddressRange a, AddressRange b) { return a.begin < b.begin; });
+  Sort(covered_);
   size_t merged = 0;
   for (size_t i = 0; i < covered_.size(); ++i) {
     if (merged != 0 && covered_[i].begin <= covered_[merged - 1].end) {
-      covered_[merged - 1].end = std::max(covered_[merged - 1].end, covered_[i].end);
+      covered_[merged - 1].end =
+          std::max(covered_[merged - 1].end, covered_[i].end);
     } else {
       covered_[merged++] = covered_[i];
     }
   }
   covered_.Truncate(merged);
+  unused_stacks_.Reserve(arena, roots.unused_stacks.size());
+  for (AddressRange range : roots.unused_stacks)
+    (void)unused_stacks_.Push(range);
+  Sort(unused_stacks_);
 }
 
-Disposition Walk::DispositionOfTag(uint8_t tag) const { return dispositions_[tag]; }
-
-bool Walk::Covered(Address address) const {
-  const AddressRange* above = std::upper_bound(
-      covered_.begin(), covered_.end(), address,
-      [](Address value, const AddressRange& range) { return value < range.begin; });
-  return above != covered_.begin() && (above - 1)->Contains(address);
+Disposition Walk::DispositionOfTag(uint8_t tag) const {
+  return dispositions_[tag];
 }
 
-// The dumper's memory and the index's planes: pointed to from our static data, of no use
-// to anybody, and full of addresses of allocations that the program has no pointer to.
+// The dumper's memory and the index's planes: pointed to from our static data,
+// of no use to anybody, and full of addresses of allocations that the program
+// has no pointer to.
 bool Walk::IsOurs(Address address) const {
   const IndexState& index = *runtime_.index;
   const auto within = [address](const void* plane, ByteCount bytes) {
     return address - reinterpret_cast<Address>(plane) < bytes;
   };
   const ByteCount granules = index.region_bytes >> kGranuleShift;
-  return runtime_.arena_range.Contains(address) || within(index.shadow, granules) ||
-         within(index.tags, granules) ||
-         within(index.large, (index.region_bytes >> kPageShift) * sizeof(uint64_t)) ||
+  return runtime_.arena_range.Contains(address) ||
+         within(index.shadow, granules) || within(index.tags, granules) ||
+         within(index.large,
+                (index.region_bytes >> kPageShift) * sizeof(uint64_t)) ||
          within(index.chunks,
                 (index.region_bytes >> kChunkShift) * sizeof(ChunkEntry));
 }
 
 void Walk::Follow(uint64_t word, uint16_t hops) {
   if (word < kLowest) return;
-  if (InHeap(*runtime_.index, word)) {
-    const Allocation allocation = Resolve(*runtime_.index, word);
-    if (allocation.state == AllocationState::kLive) {
-      ++outcome_.anchors;
-      FollowAllocation(word, allocation, hops);
-    } else if (allocation.state == AllocationState::kFreed) {
-      ++outcome_.freed_anchors;
-    }
+  if (word > kHighest) {
+    // Type tags, counters, hardware tags. Tags in the low 3 bits need nothing:
+    // the pointer is then an interior one.
+    if (!runtime_.policy.tagged_pointers) return;
+    word &= kUntagged;
+    if (word < kLowest || word > kHighest) return;
+  }
+  if (!InHeap(*runtime_.index, word)) {
+    FollowForeign(word, hops);
     return;
   }
-  if (word <= kHighest) FollowForeign(word, hops);
+  const Allocation allocation = Resolve(*runtime_.index, word);
+  switch (allocation.state) {
+    case AllocationState::kLive:
+      ++outcome_.anchors;
+      FollowAllocation(word, allocation, hops);
+      if (directly_) KeepTail(word, allocation);
+      break;
+    case AllocationState::kFreed:
+      ++outcome_.freed_anchors;
+      if (!directly_) break;
+      KeepFreed(word, allocation);
+      KeepTail(word, allocation);
+      break;
+    case AllocationState::kUnknown:
+      if (directly_) KeepLook(word, HeapRange());
+      break;
+  }
+}
+
+void Walk::KeepFreed(uint64_t word, const Allocation& allocation) {
+  const Disposition disposition = DispositionOfTag(allocation.tag);
+  if (disposition == Disposition::kElide || disposition == Disposition::kCut)
+    return;
+  Reached reached;
+  reached.range = allocation.range();
+  if (allocation.size == 0) {
+    reached.range = {AlignDown(word, 16), AlignDown(word, 16) + kLook};
+  } else if (allocation.size > kFreedShare) {
+    reached.range = Around(word, kFreedShare, reached.range);
+  }
+  if (seen_.Insert(reached.range.begin) != AddressSet::Answer::kNew) return;
+  reached.pointer = word;
+  reached.tag = allocation.tag;
+  reached.directly = true;
+  reached.scanned = true;  // what it pointed to may long be something else
+  Keep(reached, allocation.tag, 0);
+}
+
+// What kLook bytes from `word` on show of [begin, end), and of which nothing is
+// scanned.
+void Walk::KeepLook(uint64_t word, AddressRange where) {
+  Reached reached;
+  reached.kind = SegmentKind::kForeign;
+  reached.range =
+      AddressRange{AlignDown(word, 16), AlignUp(word + kLook, 16)}.Clip(where);
+  // Odd: no allocation and no block begins there.
+  if (reached.range.empty() ||
+      seen_.Insert(reached.range.begin + 1) != AddressSet::Answer::kNew) {
+    return;
+  }
+  reached.pointer = word;
+  reached.directly = true;
+  reached.scanned = true;
+  Keep(reached, kNoTag, 0);
+}
+
+// What a look at a small allocation shows behind its end, as far as nothing
+// lives there.
+void Walk::KeepTail(uint64_t word, const Allocation& allocation) {
+  if (DispositionOfTag(allocation.tag) == Disposition::kElide) return;
+  const Address begin = allocation.range().end;
+  const Address end = AlignUp(word + kLook, kGranuleSize);
+  Address dead = begin;
+  // At most kLook / kGranuleSize turns.
+  while (dead < end && InHeap(*runtime_.index, dead)) {
+    const Allocation next = Resolve(*runtime_.index, dead);
+    if (next.state == AllocationState::kLive ||
+        DispositionOfTag(next.tag) == Disposition::kElide) {
+      break;
+    }
+    dead += kGranuleSize;
+  }
+  if (dead > begin) KeepLook(word, {begin, dead});
 }
 
 void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
@@ -102,32 +214,36 @@ void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
   reached.range = allocation.range();
   reached.pointer = word;
   reached.tag = allocation.tag;
-  reached.directly = directly_ && hops == 0;
+  reached.directly = directly_;
   reached.hops = hops;
   if (seen_.Insert(allocation.begin) != AddressSet::Answer::kNew) return;
-  TagCount& count = result_.tags[allocation.tag <= kMaxTags ? allocation.tag : 0];
+  TagCount& count =
+      result_.tags[allocation.tag <= kMaxTags ? allocation.tag : 0];
   const ByteCount whole = allocation.size;
   switch (DispositionOfTag(allocation.tag)) {
     case Disposition::kElide:
       ++count.elided;
       count.bytes_out += whole;
-      outcome_.AddHole(reached.range.begin, reached.range.end, HoleReason::kSecret,
-                       allocation.tag);
+      outcome_.AddHole(reached.range.begin, reached.range.end,
+                       HoleReason::kSecret, allocation.tag);
       return;
     case Disposition::kCut:
       ++count.cut;
       reached.scanned = true;
       if (whole > kCutBytes) {
         reached.range.end = reached.range.begin + kCutBytes;
-        outcome_.AddHole(reached.range.end, allocation.range().end, HoleReason::kCut,
-                         allocation.tag);
+        outcome_.AddHole(reached.range.end, allocation.range().end,
+                         HoleReason::kCut, allocation.tag);
       }
       break;
     case Disposition::kKeep:
     case Disposition::kKeepAlways:
       ++count.kept;
-      if (whole > LargestWhole() && !metadata_) {
-        reached.range = Around(word, LargestWhole(), allocation.range());
+      if (!metadata_) {
+        const ByteCount most =
+            directly_ ? std::min(kFirstShare, LargestWhole()) : LargestWhole();
+        if (whole > most)
+          reached.range = Around(word, most, allocation.range());
       }
       break;
   }
@@ -135,7 +251,7 @@ void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
 }
 
 void Walk::FollowForeign(uint64_t word, uint16_t hops) {
-  if (IsOurs(word) || Covered(word)) return;
+  if (IsOurs(word) || OneHolds(covered_, word)) return;
   const Mapping* mapping = map_.Find(word);
   if (mapping == nullptr || !mapping->readable || !mapping->writable) return;
   const char* name = map_.NameOf(*mapping);
@@ -144,23 +260,43 @@ void Walk::FollowForeign(uint64_t word, uint16_t hops) {
       !safe::StartsWith(name, "/dev/zero")) {
     return;
   }
+  if (OneHolds(unused_stacks_, word)) {
+    if (directly_) KeepLook(word, mapping->range);  // nothing on it is alive
+    return;
+  }
+  // Neighbouring windows share blocks: each block is kept, and paid for, once.
+  const AddressRange window =
+      AddressRange{AlignDown(word - kBeforePointer, kBlock),
+                   AlignUp(word + kBehindPointer, kBlock)}
+          .Clip(mapping->range);
   Reached reached;
   reached.kind = SegmentKind::kForeign;
   reached.pointer = word;
-  reached.directly = directly_ && hops == 0;
+  reached.directly = directly_;
   reached.hops = hops;
-  reached.range.begin = AlignDown(word, kWindowStep);
-  if (seen_.Insert(reached.range.begin) != AddressSet::Answer::kNew) return;
-  reached.range.end = reached.range.begin + kWindow;
-  reached.range = reached.range.Clip(mapping->range);
-  Keep(reached, kNoTag, reached.range.size());
+  for (Address at = window.begin; at < window.end; at += kBlock) {
+    if (seen_.Insert(at) != AddressSet::Answer::kNew) continue;
+    if (reached.range.empty() || reached.range.end != at) {
+      if (!reached.range.empty()) Keep(reached, kNoTag, 0);
+      reached.range = {at, at};
+    }
+    reached.range.end = std::min(at + kBlock, window.end);
+  }
+  if (!reached.range.empty()) Keep(reached, kNoTag, 0);
 }
 
 void Walk::Keep(Reached reached, uint8_t tag, ByteCount whole) {
-  const ByteCount size = reached.range.size();
+  ByteCount size = reached.range.size();
   if (!metadata_) {
+    if (size > budget_ && reached.directly &&
+        reached.kind == SegmentKind::kHeap && budget_ >= kLeastShare) {
+      // A share of it is worth more than the next one whole.
+      reached.range = Around(reached.pointer, kLeastShare, reached.range);
+      size = kLeastShare;
+    }
     if (size > budget_) {
-      outcome_.AddHole(reached.range.begin, reached.range.end, HoleReason::kBudget, tag);
+      outcome_.AddHole(reached.range.begin, reached.range.end,
+                       HoleReason::kBudget, tag);
       if (budget_ < kGranuleSize) full_ = true;
       return;
     }
@@ -168,26 +304,29 @@ void Walk::Keep(Reached reached, uint8_t tag, ByteCount whole) {
     quota_ = quota_ > size ? quota_ - size : 0;
   }
   if (!result_.reached.Push(reached)) {
-    outcome_.AddHole(reached.range.begin, reached.range.end, HoleReason::kOutOfRoom, tag);
+    outcome_.AddHole(reached.range.begin, reached.range.end,
+                     HoleReason::kOutOfRoom, tag);
     full_ = true;
     return;
   }
-  if (reached.kind == SegmentKind::kHeap) {
+  if (reached.kind == SegmentKind::kHeap) outcome_.heap_bytes += size;
+  if (whole != 0) {
     TagCount& count = result_.tags[tag <= kMaxTags ? tag : 0];
     count.bytes_in += size;
     count.bytes_out += whole - size;
     ++outcome_.allocations;
-    outcome_.heap_bytes += size;
   }
 }
 
 bool Walk::ScanReached(Reached& reached) {
   if (reached.scanned) return true;
-  if (runtime_.policy.hops != 0 && reached.hops >= runtime_.policy.hops) return true;
+  if (runtime_.policy.hops != 0 && reached.hops >= runtime_.policy.hops)
+    return true;
   if (outcome_.Late()) return false;
   uint64_t block[128];
   const AddressRange range = reached.range;
-  const auto hops = static_cast<uint16_t>(reached.hops + (reached.hops < 0xffff));
+  const auto hops =
+      static_cast<uint16_t>(reached.hops + (reached.hops < 0xffff));
   for (Address at = AlignUp(range.begin, 8); at + 8 <= range.end;) {
     const ByteCount size = std::min<ByteCount>(range.end - at, sizeof(block));
     const size_t read = safe::GuardedCopy(block, at, size);
@@ -202,10 +341,19 @@ bool Walk::ScanReached(Reached& reached) {
   return true;
 }
 
-void Walk::AddRoot(uint64_t word) {
+void Walk::KeepDirect(uint64_t word) {
+  const size_t before = result_.reached.size();
+  quota_ = UINT64_MAX;
+  directly_ = true;
+  Follow(word, 0);
+  directly_ = false;
+  if (result_.reached.size() != before) (void)direct_.Push(before);
+}
+
+void Walk::FollowFrom(size_t index) {
   size_t next = result_.reached.size();
   quota_ = runtime_.policy.root_bytes;
-  Follow(word, 0);
+  if (!ScanReached(result_.reached[index])) return;
   // Each turn follows at least one piece or stops, and the queue is bounded.
   while (next < result_.reached.size() && quota_ != 0 && !full_) {
     if (!ScanReached(result_.reached[next])) break;
@@ -213,8 +361,23 @@ void Walk::AddRoot(uint64_t word) {
   }
 }
 
+void Walk::FollowDirect() {
+  for (size_t index : direct_) {
+    if (Exhausted()) return;
+    FollowFrom(index);
+  }
+}
+
+void Walk::AddRoot(uint64_t word) {
+  const size_t before = result_.reached.size();
+  quota_ = runtime_.policy.root_bytes;
+  Follow(word, 0);
+  if (result_.reached.size() != before && !full_) FollowFrom(before);
+}
+
 void Walk::KeepMetadata(Address address) {
-  if (!InHeap(*runtime_.index, address) || outcome_.heap_bytes > kMetadataBytes) {
+  if (!InHeap(*runtime_.index, address) ||
+      outcome_.heap_bytes > kMetadataBytes) {
     return;
   }
   metadata_ = true;
@@ -222,7 +385,8 @@ void Walk::KeepMetadata(Address address) {
   Follow(address, 0);
   for (size_t i = first; i < result_.reached.size() && i < first + 64; ++i) {
     Reached& reached = result_.reached[i];
-    // What the structure itself points to, one hop: not the program's data behind it.
+    // What the structure itself points to, one hop: not the program's data
+    // behind it.
     if (reached.hops == 0) ScanReached(reached);
     reached.kind = SegmentKind::kThreadData;
   }
@@ -235,39 +399,83 @@ void Walk::KeepRange(AddressRange range) {
   reached.range = {AlignDown(range.begin, 16), AlignUp(range.end, 16)};
   reached.kind = SegmentKind::kForeign;
   reached.pointer = range.begin;
-  quota_ = runtime_.policy.root_bytes;
-  Keep(reached, kNoTag, reached.range.size());
+  Keep(reached, kNoTag, 0);
 }
 
-void Walk::Drain() {
-  // The queue grows while it is walked, up to its capacity; each piece is scanned once.
+void Walk::Drain(ByteCount reserve) {
+  // The queue grows while it is walked, up to its capacity; each piece is
+  // scanned once.
   for (size_t i = 0; i < result_.reached.size() && !Exhausted(); ++i) {
-    quota_ = budget_;
+    // With nothing in reserve, the first that does not fit is noted.
+    if (reserve != 0 && budget_ <= reserve) return;
+    quota_ = budget_ - reserve;
     ScanReached(result_.reached[i]);
   }
-  for (size_t i = 0; i < result_.reached.size(); ++i) {
-    Reached& reached = result_.reached[i];
-    if (reached.kind != SegmentKind::kHeap) continue;
-    if (DispositionOfTag(reached.tag) == Disposition::kCut) continue;
-    if (reached.range.size() < LargestWhole()) continue;
-    const Allocation allocation = Resolve(*runtime_.index, reached.pointer);
-    if (allocation.state != AllocationState::kLive) continue;
-    const AddressRange whole = allocation.range();
+}
+
+bool Walk::MayBeWidened(const Reached& reached, AddressRange* whole) const {
+  if (reached.kind != SegmentKind::kHeap ||
+      DispositionOfTag(reached.tag) == Disposition::kCut) {
+    return false;
+  }
+  const Allocation allocation = Resolve(*runtime_.index, reached.pointer);
+  *whole = allocation.range();
+  return allocation.state == AllocationState::kLive &&
+         whole->Contains(reached.range) &&
+         whole->size() != reached.range.size();
+}
+
+void Walk::Grow(Reached& reached, AddressRange range) {
+  const ByteCount more = range.size() - reached.range.size();
+  budget_ -= more;
+  outcome_.heap_bytes += more;
+  TagCount& count = result_.tags[reached.tag <= kMaxTags ? reached.tag : 0];
+  count.bytes_in += more;
+  count.bytes_out -= more;
+  reached.range = range;
+}
+
+void Walk::WidenDirect() {
+  for (size_t index : direct_) {
+    Reached& reached = result_.reached[index];
+    AddressRange whole;
+    if (!MayBeWidened(reached, &whole)) continue;
+    if (whole.size() > LargestWhole()) {
+      whole = Around(reached.pointer, LargestWhole(), whole);
+    }
     const ByteCount more = whole.size() - reached.range.size();
-    if (more == 0 || !whole.Contains(reached.range)) continue;
-    if (reached.directly && more <= budget_) {
-      budget_ -= more;
-      outcome_.heap_bytes += more;
-      TagCount& count = result_.tags[reached.tag <= kMaxTags ? reached.tag : 0];
-      count.bytes_in += more;
-      count.bytes_out -= more;
-      reached.range = whole;
+    if (whole.size() <= reached.range.size() ||
+        !whole.Contains(reached.range) || more > budget_ ||
+        budget_ - more < runtime_.policy.max_bytes / 2) {
       continue;
     }
-    outcome_.AddHole(whole.begin, reached.range.begin, HoleReason::kObjectLimit,
-                     reached.tag);
-    outcome_.AddHole(reached.range.end, whole.end, HoleReason::kObjectLimit,
-                     reached.tag);
+    Grow(reached, whole);
+  }
+}
+
+void Walk::WidenAll() {
+  for (Reached& reached : result_.reached) {
+    // What is smaller is whole.
+    if (reached.range.size() < std::min(kLeastShare, LargestWhole())) continue;
+    AddressRange whole;
+    if (!MayBeWidened(reached, &whole)) continue;
+    if (reached.directly) {
+      const AddressRange most =
+          whole.size() > LargestWhole()
+              ? Around(reached.pointer, LargestWhole(), whole)
+              : whole;
+      for (const AddressRange& range : {whole, most}) {
+        if (range.Contains(reached.range) &&
+            range.size() - reached.range.size() <= budget_) {
+          Grow(reached, range);
+        }
+      }
+    }
+    const HoleReason reason = whole.size() > LargestWhole()
+                                  ? HoleReason::kObjectLimit
+                                  : HoleReason::kBudget;
+    outcome_.AddHole(whole.begin, reached.range.begin, reason, reached.tag);
+    outcome_.AddHole(reached.range.end, whole.end, reason, reached.tag);
   }
 }
 

@@ -1,4 +1,6 @@
-// The search behind ScanAnchors(): one queue, two rounds.
+// The search behind ScanAnchors(): one queue of what is kept, in rounds. First what the
+// words of registers and stacks point to themselves, then for each of these, and for each
+// word of static data, what it leads to within a quota, then everything, oldest first.
 //
 // Context: handler.
 
@@ -15,10 +17,19 @@ class Walk {
        const Redactor& redactor, safe::Arena& arena, ScanResult& result,
        Outcome& outcome);
 
-  // Words from now on come from a register or a stack, or not.
-  void SetDirect(bool directly) { directly_ = directly; }
+  // Keeps what a word of a register or a stack points to, and nothing behind it yet.
+  // Freed allocations and the allocator's own structures too, in part: a debugger's user
+  // looks there first, and finds what was there.
+  void KeepDirect(uint64_t word);
 
-  // First round: follows a root word, for at most `root_bytes`.
+  // Makes large allocations that were kept around the pointer whole, or as large as
+  // object_bytes, while more than half of the budget is left.
+  void WidenDirect();
+
+  // Follows what KeepDirect() kept, each for at most `root_bytes`.
+  void FollowDirect();
+
+  // Follows one word of static data, for at most `root_bytes`.
   void AddRoot(uint64_t word);
 
   // Keeps what a debugger needs, and what that points to (a DTV's blocks, a link map's
@@ -28,9 +39,12 @@ class Walk {
   // Keeps a tagged range of any memory.
   void KeepRange(AddressRange range);
 
-  // Second round: follows everything that is kept, oldest first; then widens large
-  // allocations with what is left of the budget.
-  void Drain();
+  // Follows everything that is kept, oldest first, until less than `reserve` bytes of the
+  // budget are left.
+  void Drain(ByteCount reserve);
+
+  // Widens large allocations with what is left, and lists what is not there of them.
+  void WidenAll();
 
   // The budget, the tables or the time are used up.
   bool Exhausted() { return full_ || outcome_.Late(); }
@@ -42,10 +56,22 @@ class Walk {
   void Follow(uint64_t word, uint16_t hops);
   void FollowAllocation(uint64_t word, const Allocation& allocation, uint16_t hops);
   void FollowForeign(uint64_t word, uint16_t hops);
+  void KeepFreed(uint64_t word, const Allocation& allocation);
+  void KeepLook(uint64_t word, AddressRange where);
+  void KeepTail(uint64_t word, const Allocation& allocation);
+  AddressRange HeapRange() const {
+    const IndexState& index = *runtime_.index;
+    return {index.region,
+            index.region + index.committed.load(std::memory_order_acquire)};
+  }
+  // Follows result_.reached[index] and what that leads to, for at most `root_bytes`.
+  void FollowFrom(size_t index);
+  // Grows a piece within its allocation.
+  void Grow(Reached& reached, AddressRange range);
+  bool MayBeWidened(const Reached& reached, AddressRange* whole) const;
   void Keep(Reached reached, uint8_t tag, ByteCount whole);
   // Follows the words of one reached piece. False if `left_` ran out on the way.
   bool ScanReached(Reached& reached);
-  bool Covered(Address address) const;
   // What is larger is kept in part.
   ByteCount LargestWhole() const {
     return AlignDown(runtime_.policy.object_bytes, kGranuleSize);
@@ -59,6 +85,8 @@ class Walk {
   Outcome& outcome_;
   AddressSet seen_;
   safe::FixedVector<AddressRange> covered_;  // by the roots' pieces, sorted
+  safe::FixedVector<AddressRange> unused_stacks_;
+  safe::FixedVector<size_t> direct_;         // indices of what KeepDirect() kept
   Disposition dispositions_[256];
   ByteCount budget_;         // left of max_bytes
   ByteCount quota_ = 0;      // left for this root word

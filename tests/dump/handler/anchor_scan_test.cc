@@ -179,13 +179,23 @@ TEST_F(AnchorScanTest, HopsAreCountedFromTheRoot) {
   EXPECT_FALSE(process().Kept(nodes[4]));
 }
 
-TEST_F(AnchorScanTest, FreedAllocationsAreCountedNotKept) {
+// What a register or a stack still points to is kept as it was left, but where it pointed
+// to is nobody's concern any more.
+TEST_F(AnchorScanTest, AFreedAllocationIsKeptAndNotFollowed) {
   const Address block = heap().Allocate(48);
   heap().Allocate(48);
+  const Address behind = heap().Allocate(4096);
+  const Address also_freed = heap().Allocate(100);
+  heap().Word(block) = behind;
   heap().Free(block);
+  heap().Free(also_freed);
+  heap().Word(behind) = also_freed;
   process().registers().rdi = block + 16;
   process().Scan();
-  EXPECT_FALSE(process().Kept(block));
+  EXPECT_EQ(process().KeptBytes({block, block + 48}), 48u);
+  EXPECT_FALSE(process().Kept(behind));
+  EXPECT_FALSE(process().Kept(also_freed));
+  EXPECT_EQ(process().outcome.allocations, 0u);
   EXPECT_EQ(process().outcome.freed_anchors, 1u);
   // And a crash report can say so.
   ASSERT_EQ(process().scan.anchors.size(), 1u);
@@ -193,6 +203,15 @@ TEST_F(AnchorScanTest, FreedAllocationsAreCountedNotKept) {
             static_cast<uint8_t>(AllocationState::kFreed));
   EXPECT_EQ(process().scan.anchors[0].begin, block);
   EXPECT_EQ(process().scan.anchors[0].size, 48u);
+}
+
+TEST_F(AnchorScanTest, AFreedSecretIsNotKept) {
+  const Address secret = heap().Allocate(64, heap().Tag("secret"));
+  heap().Free(secret);
+  const uint64_t chunk = (secret - heap().region().begin) >> kChunkShift;
+  heap().index().chunks[chunk].extent_tag.store(kTagSecret);
+  ScanFrom({secret});
+  EXPECT_FALSE(process().Kept(secret));
 }
 
 TEST_F(AnchorScanTest, TheFaultAddressIsDescribedForAFaultOnly) {
@@ -209,6 +228,35 @@ TEST_F(AnchorScanTest, TheFaultAddressIsDescribedForAFaultOnly) {
   process().info.si_addr = reinterpret_cast<void*>(sent);
   process().Scan();
   EXPECT_TRUE(process().scan.anchors.empty());
+}
+
+TEST_F(AnchorScanTest, TagsInTheHighAndLowBitsOfAPointerAreNoneOfIt) {
+  for (uint64_t tag : {5ull, 0xabcdull << 48, 0x7full << 56, 0xffffull << 48 | 7}) {
+    for (bool wanted : {true, false}) {
+      process_ = std::make_unique<MadeUpProcess>();
+      policy().tagged_pointers = wanted;
+      const Address block = heap().Allocate(64);
+      const Address behind = heap().Allocate(64);
+      heap().Word(block) = behind | tag;
+      ScanFrom({block | tag});
+      const bool followed = wanted || tag >> 48 == 0;
+      EXPECT_EQ(process().Kept(block), followed) << tag;
+      EXPECT_EQ(process().Kept(behind), followed) << tag;
+    }
+  }
+}
+
+// With many words that point to much, each gets something before one gets all.
+TEST_F(AnchorScanTest, WhatWordsPointToThemselvesComesBeforeWhatThatLeadsTo) {
+  policy().max_bytes = 256 * 1024;
+  policy().root_bytes = 64 * 1024;
+  std::vector<uint64_t> words;
+  for (int i = 0; i < 30; ++i) words.push_back(List(1000, 64)[0]);
+  const auto big = heap().Allocate(512 * 1024);
+  words.push_back(big);
+  ScanFrom(words);
+  EXPECT_EQ(CountKept({words.begin(), words.end() - 1}), 30u);
+  EXPECT_TRUE(process().Kept(big));
 }
 
 // Budget
@@ -267,7 +315,8 @@ TEST_F(AnchorScanTest, AnAllocationAboveTheBudgetDoesNotEndTheSearch) {
   const auto small = List(100, 64);
   ScanFrom({big, small[0]});
   EXPECT_EQ(CountKept(small), 100u);
-  EXPECT_TRUE(process().Hole(big, HoleReason::kBudget));
+  EXPECT_TRUE(process().Kept(big));
+  EXPECT_TRUE(process().Hole(big + 64 * 1024, HoleReason::kBudget));
 }
 
 TEST_F(AnchorScanTest, TheCrashedThreadsRegistersComeFirst) {
@@ -437,10 +486,24 @@ TEST_F(AnchorScanTest, OtherWritableMemoryIsKeptInAWindow) {
   const Address pointer = other.begin + 500'000;
   ScanFrom({pointer});
   EXPECT_TRUE(process().Kept(pointer));
-  EXPECT_TRUE(process().Kept(pointer + 1023));
+  EXPECT_TRUE(process().Kept(pointer - 64));
+  EXPECT_TRUE(process().Kept(pointer + 511));
   const ByteCount kept = process().KeptBytes(other);
-  EXPECT_GE(kept, 1024u);
+  EXPECT_GE(kept, 576u);
   EXPECT_LE(kept, 4096u);
+}
+
+// Neighbouring windows don't pay for their common memory twice.
+TEST_F(AnchorScanTest, OverlappingWindowsAreKeptOnce) {
+  const AddressRange other = Foreign(64 * kPageSize);
+  std::vector<uint64_t> words;
+  for (Address at = other.begin; at < other.end; at += 200) words.push_back(at);
+  policy().max_bytes = other.size();
+  ScanFrom(words);
+  EXPECT_EQ(process().KeptBytes(other), other.size());
+  ByteCount paid = 0;
+  for (const Reached& reached : process().scan.reached) paid += reached.range.size();
+  EXPECT_EQ(paid, other.size());
 }
 
 TEST_F(AnchorScanTest, AWindowEndsWithItsMapping) {
@@ -463,7 +526,7 @@ TEST_F(AnchorScanTest, PointersInWindowsAreFollowed) {
 TEST_F(AnchorScanTest, ManyPointersIntoOneWindowAreOneWindow) {
   const AddressRange other = Foreign(kPageSize);
   std::vector<uint64_t> words;
-  for (Address at = other.begin; at < other.begin + 1024; at += 8)
+  for (Address at = other.begin; at < other.begin + 512; at += 8)
     words.push_back(at);
   ScanFrom(words);
   EXPECT_EQ(process().scan.reached.size(), 1u);
