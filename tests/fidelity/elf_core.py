@@ -6,6 +6,7 @@ import struct
 
 PT_LOAD = 1
 PT_NOTE = 4
+NT_FILE = 0x46494C45
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,32 @@ def notes(path):
                 )
                 at = begin + (size + 3) // 4 * 4
     return result
+
+
+def files(path):
+    """The mapped files: (begin, end, name)."""
+    for note in notes(path):
+        if note.type != NT_FILE:
+            continue
+        count, _ = struct.unpack_from("<QQ", note.data)
+        names = note.data[16 + 24 * count :].split(b"\0")
+        for i in range(count):
+            begin, end, _ = struct.unpack_from("<3Q", note.data, 16 + 24 * i)
+            yield begin, end, names[i].decode(errors="replace")
+
+
+def holes(path):
+    """Memory that the kernel has left out of its core (guard areas, MADV_DONTDUMP), for
+    which it writes program headers without bytes: debuggers then read zeros, and that is
+    no truth to be held against. Mapped files are read from the file."""
+    backed = [(begin, end) for begin, end, _ in files(path)]
+    return [
+        (segment.address, segment.address + segment.memory_bytes)
+        for segment in segments(path)
+        if segment.kind == PT_LOAD
+        and segment.file_bytes == 0
+        and not any(begin <= segment.address < end for begin, end in backed)
+    ]
 
 
 class Memory:

@@ -21,6 +21,7 @@ import tempfile
 from tests.fidelity import bytes as memory_bytes
 from tests.fidelity import compare
 from tests.fidelity import crash
+from tests.fidelity import elf_core
 from tests.fidelity import gdb_view
 from tests.fidelity import lldb_view
 from tests.fidelity import other_views
@@ -78,8 +79,11 @@ def measure(victim, directory, fast):
     reference.put_threads_back(victim.program, both.full, scratch)
     figures = {}
 
-    full = gdb_view.view(victim.program, both.full, scratch, victim.full_threads)
-    small = gdb_view.view(victim.program, both.small, scratch, victim.full_threads)
+    holes = elf_core.holes(both.full)
+    full, small = (
+        gdb_view.view(victim.program, core, scratch, victim.full_threads, holes)
+        for core in (both.full, both.small)
+    )
     for name, tally in gdb_view.compare_views(full, small).items():
         figures["gdb " + name] = tally
 

@@ -8,14 +8,16 @@ from tests.fidelity import gdb
 _COMMANDS = ("info sharedlibrary", "info threads", "info auxv", "info proc", "info signal SIGSEGV")
 
 
-def view(program, core, scratch, full_threads):
-    """`full_threads`: of how many threads locals are printed, the crashed one first."""
+def view(program, core, scratch, full_threads, holes):
+    """`full_threads`: of how many threads locals are printed, the crashed one first.
+    `holes`: memory that the kernel leaves out (elf_core.holes)."""
     answer, said, seconds = gdb.run(
         "view_probe.py", program, core,
         {
             "commands": _COMMANDS,
             "sources": ["tests/fidelity/victims/"],
             "full_threads": full_threads,
+            "holes": holes,
         },
         scratch,
     )  # fmt: skip

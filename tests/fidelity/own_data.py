@@ -7,7 +7,6 @@ import subprocess
 from tests.fidelity import elf_core
 
 _NT_PRSTATUS = 1
-_NT_FILE = 0x46494C45
 _NT_AUXV = 6
 _AT_ENTRY = 9
 _PAGE = 4096
@@ -23,7 +22,7 @@ def ranges(full_core, program, preload):
 def _of_library(core, library):
     """All writable segments of the preloaded library."""
     begin = min(
-        (first for first, _, name in _files(core) if name.endswith("/" + library.name)),
+        (first for first, _, name in elf_core.files(core) if name.endswith("/" + library.name)),
         default=None,
     )
     if begin is None:
@@ -61,17 +60,6 @@ def _dead_stack(core):
             low = stack - _RED_ZONE
             result.append((low // _PAGE * _PAGE, low))
     return result
-
-
-def _files(core):
-    for note in elf_core.notes(core):
-        if note.type != _NT_FILE:
-            continue
-        count, _ = struct.unpack_from("<QQ", note.data)
-        names = note.data[16 + 24 * count :].split(b"\0")
-        for i in range(count):
-            begin, end, _ = struct.unpack_from("<3Q", note.data, 16 + 24 * i)
-            yield begin, end, names[i].decode(errors="replace")
 
 
 def _entry(core):

@@ -69,8 +69,9 @@ class Explorer:
     """Follows everything that a variable leads to, as raw members and pointers: no pretty
     printer stands between the memory and what is compared. Scalars by their paths."""
 
-    def __init__(self, budget):
+    def __init__(self, budget, holes):
         self.left = budget
+        self._holes = holes
         self.found = {}
         self._seen = set()
 
@@ -114,7 +115,7 @@ class Explorer:
         target = kind.target().strip_typedefs()
         if address == 0 or target.code in (gdb.TYPE_CODE_FUNC, gdb.TYPE_CODE_VOID):
             return
-        if path.endswith(_BEHIND):
+        if path.endswith(_BEHIND) or any(low <= address < end for low, end in self._holes):
             return
         if target.sizeof == 0 or (address, str(target)) in self._seen:
             return
@@ -130,10 +131,10 @@ class Explorer:
         queue.append((f"(*{path})", target_value))
 
 
-def values_of(frame, budget):
+def values_of(frame, budget, holes):
     """Returns: the variables as gdb prints them, and what they lead to."""
     printed = {}
-    explorer = Explorer(budget)
+    explorer = Explorer(budget, holes)
     for name, symbol in symbols_of(frame):
         printed[name] = format_value(lambda: symbol.value(frame))
         try:
@@ -197,6 +198,7 @@ def reachable_name(file, name):
 def main():
     with open(os.environ["PROBE_IN"]) as file:
         questions = json.load(file)
+    holes = questions["holes"]
     inferior = gdb.selected_inferior()
     current = gdb.selected_thread()
     threads = {thread.ptid[1]: thread for thread in inferior.threads()}
@@ -216,7 +218,7 @@ def main():
         answer["commands"][command] = execute(command)
     names = static_variables(questions["sources"])
     thread_locals = [name for name in names if name.split("::")[-1].startswith("tls_")]
-    explorer = Explorer(_LEAVES)
+    explorer = Explorer(_LEAVES, holes)
     for name in names:
         if name not in thread_locals:
             answer["globals"][name] = format_value(lambda: gdb.parse_and_eval(name))
@@ -233,7 +235,7 @@ def main():
             "code": execute("x/2i $pc"),
         }
         for frame in frames:
-            printed, led_to = values_of(frame, _LEAVES) if index < full else ({}, {})
+            printed, led_to = values_of(frame, _LEAVES, holes) if index < full else ({}, {})
             entry["frames"].append(
                 {
                     "pc": frame.pc(),
