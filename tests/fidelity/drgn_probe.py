@@ -40,4 +40,5 @@ for index, thread in enumerate(threads):
             locals_of(frame)
         if len(trace):
             stack = trace[0].register("rsp")
-            print(prog.read(stack, 256).hex())  # noqa: F821
+            for at in range(stack, stack + 256, 8):
+                print(prog.read(at, 8).hex())  # noqa: F821

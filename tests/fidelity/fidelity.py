@@ -1,11 +1,12 @@
 """Does the small core answer what the full one answers? One table, victim by tool.
 
-    bazel run //tests/fidelity -- [--fast] [--only NAME,NAME] [--update] [--keep DIR]
+    bazel run -c opt //tests/fidelity -- [--fast] [--only NAME,NAME] [--update] [--keep DIR]
 
 Every victim is crashed once; minicore's core and the kernel's core of that same crash go
 to every consumer of cores, and what these print is compared. A cell is the share of what
 is printed for the full core that is printed for the small one too, in percent; "!n" says
-that n of the others are wrong without saying so. Fails when a figure falls below the one
+that n of the others are wrong without saying so, "en" that n more are elided on purpose and
+say so (canaries, values of environment variables), which counts for nothing. Fails when a figure falls below the one
 in expected.json, or when anything is silently wrong.
 """
 
@@ -17,6 +18,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import time
 
 from tests.fidelity import bytes as memory_bytes
 from tests.fidelity import compare
@@ -26,6 +28,7 @@ from tests.fidelity import gdb_view
 from tests.fidelity import lldb_view
 from tests.fidelity import other_views
 from tests.fidelity import own_data
+from tests.fidelity import programs
 from tests.fidelity import reference
 
 _BUILT = pathlib.Path.cwd() / "tests" / "fidelity"
@@ -34,6 +37,8 @@ _EXPECTED = pathlib.Path(__file__).resolve().parent / "expected.json"
 # A core is small if it is below this, or below this share of the full one.
 _SMALL_BYTES = 2 << 20
 _SMALL_SHARE = 0.01
+# That are printed of one victim.
+_MOST_PROBLEMS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,48 +76,65 @@ VICTIMS = (
 
 
 def measure(victim, directory, fast):
-    """Returns: {figure: Tally}, with "size" as the bytes of both cores."""
+    """Returns: ({figure: Tally}, bytes of the full core, bytes of the small one)."""
     preload = None if victim.linked else _PRELOAD
     both = crash.run(victim.program, directory, victim.arguments, preload)
     scratch = directory / "scratch"
     scratch.mkdir()
-    reference.put_threads_back(victim.program, both.full, scratch)
+    reference.put_threads_back(both.program, both.full, scratch)
     figures = {}
-
     holes = elf_core.holes(both.full)
     full, small = (
-        gdb_view.view(victim.program, core, scratch, victim.full_threads, holes)
+        gdb_view.view(both.program, core, scratch, victim.full_threads, holes)
         for core in (both.full, both.small)
     )
     for name, tally in gdb_view.compare_views(full, small).items():
         figures["gdb " + name] = tally
+    figures.update(_other_tools(both, scratch, fast, full["globals"]))
+    figures["bytes"] = _bytes(both, preload)
+    return figures, both.full.stat().st_size, both.small.stat().st_size
 
-    for name, command in lldb_view.versions().items():
-        if fast and name != max(lldb_view.versions()):
+
+def measure_program(name, directory, fast):
+    """The same of a program without debug information."""
+    both = programs.crash_program(name, directory, _PRELOAD)
+    scratch = directory / "scratch"
+    scratch.mkdir()
+    reference.put_threads_back(both.program, both.full, scratch)
+    figures = {
+        "gdb " + figure: tally for figure, tally in programs.compare_words(both, scratch).items()
+    }
+    figures.update(_other_tools(both, scratch, fast, ()))
+    figures["bytes"] = _bytes(both, _PRELOAD)
+    return figures, both.full.stat().st_size, both.small.stat().st_size
+
+
+def _other_tools(both, scratch, fast, global_names):
+    figures = {}
+    versions = lldb_view.versions()
+    for name, command in versions.items():
+        if fast and name != list(versions)[-1]:
             continue
         views = [
-            lldb_view.view(command, victim.program, core, scratch, full["globals"])
+            lldb_view.view(command, both.program, core, scratch, global_names)
             for core in (both.full, both.small)
         ]
         total = compare.Tally()
         for tally in lldb_view.compare_views(*views).values():
             total.add(tally)
         figures[name] = total
-
     for name, function in other_views.ALL.items():
-        before = function(victim.program, both.full)
-        after = function(victim.program, both.small)
+        before = function(both.program, both.full)
+        after = function(both.program, both.small)
         total = compare.Tally()
         for section, text in before.items():
             total.add(compare.lines(text, after.get(section, ""), section))
         figures[name] = total
-
-    figures["bytes"] = _bytes(both, victim, preload)
-    return figures, both.full.stat().st_size, both.small.stat().st_size
+    return figures
 
 
-def _bytes(both, victim, preload):
-    ignored = own_data.ranges(both.full, victim.program, preload)
+def _bytes(both, preload):
+    ignored = own_data.ranges(both.full, both.program, preload)
     wrong, compared, _ = memory_bytes.wrong_ranges(both.full, both.small, ignored)
     tally = compare.Tally(equal=compared // 8)
     for address, size, full, small in wrong:
@@ -122,7 +144,7 @@ def _bytes(both, victim, preload):
     return tally
 
 
-def problems_of(victim, figures, full_bytes, small_bytes, expected):
+def problems_of(figures, full_bytes, small_bytes, limits_size, expected):
     found = []
     for name, tally in figures.items():
         for kind, where, before, after in tally.examples:
@@ -135,7 +157,7 @@ def problems_of(victim, figures, full_bytes, small_bytes, expected):
             found.append(f"{name}: {tally.share:.2f} % is below {least} %")
             found += [f"  {example}" for example in tally.examples[:3]]
     limit = max(_SMALL_BYTES, full_bytes * _SMALL_SHARE)
-    if victim.limits_size and small_bytes > limit:
+    if limits_size and small_bytes > limit:
         found.append(f"the core has {small_bytes} bytes, and may have {limit:.0f}")
     return found
 
@@ -145,7 +167,7 @@ def cell(tally):
         return "-"
     share = int(tally.share * 100) / 100  # never rounded up
     text = "100" if tally.equal == tally.total else f"{share:.2f}"
-    return text + (f" !{tally.wrong}" if tally.wrong else "")
+    return text + (f" !{tally.wrong}" if tally.wrong else "") + (f" e{tally.elided}" if tally.elided else "")
 
 
 def table(rows):
@@ -170,6 +192,7 @@ def table(rows):
 
 
 def main():
+    started = time.monotonic()
     parser = argparse.ArgumentParser()
     parser.add_argument("--fast", action="store_true", help="the subset of `bazel test`")
     parser.add_argument("--only", default="", help="names of victims, with commas")
@@ -185,29 +208,42 @@ def main():
     scratch = pathlib.Path(
         arguments.keep or tempfile.mkdtemp(prefix="fidelity.", dir=os.environ.get("TEST_TMPDIR"))
     )
+    work = [
+        (victim.name, victim.limits_size, lambda directory, victim=victim: measure(victim, directory, arguments.fast))
+        for victim in VICTIMS
+        if (victim.name in only if only else victim.fast or not arguments.fast)
+    ]
+    for name in programs.PROGRAMS:
+        if name in only if only else not arguments.fast:
+            if name not in programs.available():
+                print(f"SKIPPED: {name} is not installed")
+                continue
+            work.append((name, False, lambda directory, name=name: measure_program(name, directory, arguments.fast)))
     rows = []
     failed = False
-    for victim in VICTIMS:
-        if (only and victim.name not in only) or (arguments.fast and not victim.fast):
-            continue
-        directory = scratch / victim.name
+    for name, limits_size, run in work:
+        directory = scratch / name
         shutil.rmtree(directory, ignore_errors=True)
-        figures, full_bytes, small_bytes = measure(victim, directory, arguments.fast)
-        rows.append((victim.name, figures, full_bytes, small_bytes))
-        found = problems_of(
-            victim, figures, full_bytes, small_bytes, expected.get(victim.name, {})
-        )
+        figures, full_bytes, small_bytes = run(directory)
+        rows.append((name, figures, full_bytes, small_bytes))
+        found = problems_of(figures, full_bytes, small_bytes, limits_size, expected.get(name, {}))
         if arguments.update:
-            expected[victim.name] = {
-                name: int(tally.share * 10) / 10 for name, tally in figures.items()
-            }
+            expected[name] = {figure: int(tally.share * 10) / 10 for figure, tally in figures.items()}
             found = [text for text in found if "is wrong at" in text or "may have" in text]
-        for text in found:
-            failed = True
-            print(f"{victim.name}: {text}", flush=True)
+        for text in found[:_MOST_PROBLEMS]:
+            print(f"{name}: {text}", flush=True)
+        if len(found) > _MOST_PROBLEMS:
+            print(f"{name}: and {len(found) - _MOST_PROBLEMS} more")
+        failed = failed or bool(found)
         if not arguments.keep:
             shutil.rmtree(directory, ignore_errors=True)
-    print(table(rows))
+    for some in (
+        [row for row in rows if row[0] not in programs.PROGRAMS],
+        [row for row in rows if row[0] in programs.PROGRAMS],
+    ):
+        if some:
+            print(table(some), end="\n\n")
+    print(f"{len(rows)} victims in {time.monotonic() - started:.0f} s")
     if arguments.update:
         tree = os.environ.get("BUILD_WORKSPACE_DIRECTORY")
         target = pathlib.Path(tree) / "tests/fidelity/expected.json" if tree else _EXPECTED

@@ -88,7 +88,8 @@ def _sections(output, commands):
             elif command.startswith("frame select"):
                 frame = int(command.split()[-1])
             elif command == "frame variable":
-                name = f"thread {thread} frame {frame} variables"
+                # With fewer threads than were to be selected, the last one stays selected.
+                name = None if thread is None else f"thread {thread} frame {frame} variables"
             else:
                 name = command
             continue

@@ -83,6 +83,7 @@ def main():
             words.update(stack_words(inferior, stack_pointer, control_block))
         answer["threads"][thread.ptid[1]] = {
             "registers": registers,
+            "sp": stack_pointer,
             "stack": [read(inferior, stack_pointer + 8 * i, 8) for i in range(64)],
             "frames": frames(),
         }
