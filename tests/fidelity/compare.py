@@ -57,7 +57,9 @@ class Tally:
         self.examples += other.examples
 
     def count(self, where, full, small):
-        if full == small:
+        if full == small or full == small + "...":
+            # lldb's "..." says only that it stopped looking, and where depends on how
+            # much it can read at a time.
             self.equal += 1
         elif _ELIDED.search(small):
             self.elided += 1
