@@ -22,7 +22,9 @@ namespace minicore {
 // A growing note segment in the arena.
 class NoteBuffer {
  public:
+  // At most half of what is left.
   void Reserve(safe::Arena& arena, size_t capacity) {
+    if (capacity > arena.left() / 2) capacity = AlignDown(arena.left() / 2, 64);
     bytes_ = arena.AllocateArray<uint8_t>(capacity);
     capacity_ = bytes_ == nullptr ? 0 : capacity;
   }

@@ -26,11 +26,15 @@ namespace minicore {
 namespace {
 
 constexpr size_t kMaxHoles = 16384;
+// An arena below this (RLIMIT_AS) has a quarter set aside for the notes, the plan and the
+// writer, which come last and cannot do with nothing.
+constexpr size_t kSmallArena = 64 * 1024 * 1024;
 
 // Everything the phases hand to each other. Too large for any stack; one thread dumps at
 // a time.
 struct Dump {
   safe::Arena arena;
+  safe::Arena late_arena;
   Outcome outcome;
   ThreadTable threads;
   MemoryMap map;
@@ -80,7 +84,8 @@ int WriteAll(const CrashContext& crash, const Runtime& runtime, Dump& d,
   int error = 0;
   ElfCoreWriter writer(d.plan, d.redactor, d.file, copy, d.outcome);
   Guarded(kWrite, d.outcome, [&] {
-    error = writer.WriteContents(d.notes, d.arena);
+    error = writer.WriteContents(
+        d.notes, d.late_arena.size() != 0 ? d.late_arena : d.arena);
     if (error != 0 && writer.Shorten()) error = 0;
   });
   if (error == 0 && !Failed(d.outcome, kWrite)) {
@@ -143,6 +148,11 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   d.outcome.started_us = safe::NowMicroseconds();
   d.outcome.deadline_us = runtime.policy.deadline_us;
   d.arena.Reset(runtime.arena, runtime.arena_bytes);
+  if (runtime.arena_bytes < kSmallArena) {
+    const size_t quarter = d.arena.left() / 4;
+    d.late_arena.Reset(d.arena.Allocate(quarter), quarter);
+  }
+  safe::Arena& late_arena = d.late_arena.size() != 0 ? d.late_arena : d.arena;
   d.outcome.holes.Reserve(d.arena, kMaxHoles);
   MemoryCopy copy;
   if (live) {
@@ -187,13 +197,13 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   });
   d.outcome.scanned_us = d.outcome.Elapsed();
   Guarded(kNotes, d.outcome, [&] {
-    BuildNotes(crash, runtime, d.map, d.threads, d.redactor, d.arena, d.notes,
+    BuildNotes(crash, runtime, d.map, d.threads, d.redactor, late_arena, d.notes,
                d.outcome);
   });
   Guarded(kPlan, d.outcome, [&] {
-    BuildPlan(runtime, d.map, d.roots, d.scan, d.redactor, d.arena, d.plan, d.outcome);
-    ReserveReport(d.threads, d.plan, d.scan, d.outcome, d.arena, d.report);
-    LayOut(d.notes.size(), d.report.notes.size(), d.arena, d.plan);
+    BuildPlan(runtime, d.map, d.roots, d.scan, d.redactor, late_arena, d.plan, d.outcome);
+    ReserveReport(d.threads, d.plan, d.scan, d.outcome, late_arena, d.report);
+    LayOut(d.notes.size(), d.report.notes.size(), late_arena, d.plan);
   });
   d.outcome.planned_us = d.outcome.Elapsed();
 

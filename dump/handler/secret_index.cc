@@ -1,5 +1,7 @@
 #include "dump/handler/secret_index.h"
 
+#include <algorithm>
+
 #include <emmintrin.h>
 
 namespace minicore {
@@ -70,12 +72,14 @@ bool OfProgram(HoleReason reason) {
 
 bool SecretIndex::Reserve(safe::Arena& arena, ByteCount bytes, size_t parts,
                           ByteCount public_bytes) {
+  // In a small arena there is room for less: Append() and EndPart() will tell.
+  bytes = std::min<ByteCount>(bytes, arena.left() / 4);
   contents_ = arena.AllocateArray<uint8_t>(bytes + kWindowBytes);
   capacity_ = contents_ == nullptr ? 0 : bytes;
   parts_.Reserve(arena, parts);
   public_ = arena.AllocateArray<uint8_t>(public_bytes + kWindowBytes);
   public_capacity_ = public_ == nullptr ? 0 : public_bytes;
-  return contents_ != nullptr && parts_.capacity() == parts;
+  return contents_ != nullptr && parts_.capacity() != 0;
 }
 
 bool SecretIndex::Append(const uint8_t* bytes, size_t size) {
