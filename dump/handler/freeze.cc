@@ -190,20 +190,27 @@ bool WaitForReady(uint64_t until_us) {
   }
 }
 
-// Whether the kernel holds the freeze signal back for good: blocked by a raw
-// rt_sigprocmask() (fs/proc/array.c, task_sig(): "SigBlk:\t" and 16 digits).
-bool BlocksFreezeSignal(int tid) {
-  char text[2048];
-  TaskFile(tid, "status", text, sizeof(text));
-  for (const char* at = text; *at != '\0'; ++at) {
-    if (at[0] != '\n' || !safe::StartsWith(at + 1, "SigBlk:\t")) continue;
-    const char* digits = at + 9;
+// Whether the freeze signal is in the set that a line of a thread's status begins with
+// `key` and shows (fs/proc/array.c, task_sig(): 16 digits).
+bool ShowsFreezeSignal(const char* status, const char* key) {
+  for (const char* at = status; *at != '\0'; ++at) {
+    if (at[0] != '\n' || !safe::StartsWith(at + 1, key)) continue;
+    const char* digits = at + 1 + safe::Length(key);
     if (safe::Length(digits) < 16) return false;
     // Signals 33 to 36 are the eighth digit, the lowest bit first.
     const char digit = digits[7];
     return ((digit <= '9' ? digit - '0' : digit - 'a' + 10) & 1) != 0;
   }
   return false;
+}
+
+// Whether the kernel holds the freeze signal back for good: blocked by a raw
+// rt_sigprocmask(). A thread that is on its way through the handler blocks it, too, but
+// has it no longer pending.
+bool BlocksFreezeSignal(int tid) {
+  char text[2048];
+  TaskFile(tid, "status", text, sizeof(text));
+  return ShowsFreezeSignal(text, "SigPnd:\t") && ShowsFreezeSignal(text, "SigBlk:\t");
 }
 
 // Waiting for more than a few threads is cheaper than asking about each.

@@ -1,0 +1,349 @@
+// Real threads, stopped and let go; the dumping thread is the test itself,
+// outside of any handler.
+
+#include "dump/handler/freeze.h"
+
+#include <dirent.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "dump/safe/syscalls.h"
+#include "tests/support/fault_handler.h"
+
+namespace minicore {
+namespace {
+
+class FreezeTest : public testing::Test {
+ protected:
+  static constexpr size_t kBytes = 256 * 1024 * 1024;
+
+  FreezeTest() {
+    InstallFaultHandler();
+    static char* const slots = Map();
+    slots_ = slots;
+    static const bool reserved = [this] {
+      safe::Arena arena;
+      arena.Reset(slots_, kBytes);
+      ReserveFreezeSlots(arena);
+      return true;
+    }();
+    (void)reserved;
+    memory_ = Map();
+    crash_.pid = getpid();
+    crash_.tid = gettid();
+    crash_.context = &context_;
+    getcontext(&context_);
+    runtime_->policy.freeze_us = 5'000'000;
+  }
+
+  ~FreezeTest() {
+    stop_ = true;
+    for (std::thread& thread : started_) thread.join();
+    munmap(memory_, kBytes);
+  }
+
+  static char* Map() {
+    return static_cast<char*>(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                                   -1, 0));
+  }
+
+  static void* Restorer() {
+    safe::KernelSigaction action;
+    safe::SigAction(SIGSEGV, nullptr, &action);
+    return action.restorer;
+  }
+
+  // Starts a thread and waits until it runs.
+  void Start(const std::function<void()>& body) {
+    std::atomic<bool> runs{false};
+    started_.emplace_back([&runs, body] {
+      runs = true;
+      body();
+    });
+    while (!runs) sched_yield();
+  }
+
+  static void OnFreezeSignal(int, siginfo_t* info, void* context) {
+    ParkIfAsked(info, static_cast<const ucontext_t*>(context));
+  }
+
+  // As a dump does it: the signal, which libc takes when the first thread
+  // starts; zeroed memory, the crashed thread, then all others.
+  void Freeze() {
+    const safe::KernelSigaction action = {
+        reinterpret_cast<void*>(&OnFreezeSignal),
+        SA_SIGINFO | SA_RESTART | safe::kSaRestorer, Restorer(), ~uint64_t{0}};
+    ASSERT_EQ(safe::SigAction(kFreezeSignal, &action, nullptr), 0);
+    madvise(slots_, kBytes, MADV_DONTNEED);
+    madvise(memory_, kBytes, MADV_DONTNEED);
+    arena_.Reset(memory_, kBytes);
+    threads_ = ThreadTable();
+    outcome_ = Outcome();
+    outcome_.started_us = safe::NowMicroseconds();
+    outcome_.deadline_us = 60'000'000;
+    AddCrashedThread(crash_, arena_, threads_);
+    FreezeThreads(crash_, *runtime_, arena_, threads_, outcome_);
+  }
+
+  static std::set<int> ListedByTheKernel() {
+    std::set<int> tids;
+    DIR* directory = opendir("/proc/self/task");
+    while (const dirent* entry = readdir(directory)) {
+      if (entry->d_name[0] != '.') tids.insert(atoi(entry->d_name));
+    }
+    closedir(directory);
+    return tids;
+  }
+
+  std::set<int> Found() const {
+    std::set<int> tids;
+    for (const Thread& thread : threads_) tids.insert(thread.tid);
+    return tids;
+  }
+
+  const Thread* Find(int tid) const {
+    for (const Thread& thread : threads_) {
+      if (thread.tid == tid) return &thread;
+    }
+    return nullptr;
+  }
+
+  char* slots_;
+  char* memory_;
+  safe::Arena arena_;
+  ucontext_t context_;
+  CrashContext crash_;
+  std::unique_ptr<Runtime> runtime_ = std::make_unique<Runtime>();
+  ThreadTable threads_;
+  Outcome outcome_;
+  // Threads are joined when the test's own variables are gone: what they write
+  // to is here.
+  static constexpr int kMostThreads = 20;
+  std::atomic<uint64_t> turns_[kMostThreads] = {};
+  std::atomic<int> tids_[kMostThreads] = {};
+  std::atomic<uint64_t> local_{0};
+  std::atomic<long> result_{-1};
+  std::vector<std::thread> started_;
+  std::atomic<bool> stop_{false};
+};
+
+TEST_F(FreezeTest, AProcessOfOneThreadHasThatOne) {
+  Freeze();
+  ASSERT_EQ(threads_.size(), 1u);
+  EXPECT_EQ(threads_[0].tid, gettid());
+  EXPECT_EQ(threads_[0].source, ThreadSource::kCrashed);
+  EXPECT_TRUE(ThawThreads());
+}
+
+TEST_F(FreezeTest, EveryThreadStandsStillUntilTheThaw) {
+  constexpr int kThreads = kMostThreads;
+  for (auto& turn : turns_) {
+    Start([this, &turn] {
+      while (!stop_) turn.fetch_add(1, std::memory_order_relaxed);
+    });
+  }
+  Freeze();
+  EXPECT_EQ(threads_.size(), kThreads + 1u);
+  EXPECT_EQ(Found(), ListedByTheKernel());
+  EXPECT_EQ(outcome_.threads_silent, 0u);
+  uint64_t before[kThreads];
+  for (int i = 0; i < kThreads; ++i) before[i] = turns_[i];
+  // They have the processor to themselves, if they want it.
+  for (int i = 0; i < 100; ++i) sched_yield();
+  for (int i = 0; i < kThreads; ++i) EXPECT_EQ(turns_[i], before[i]) << i;
+  EXPECT_TRUE(ThawThreads());
+  for (int i = 0; i < kThreads; ++i) {
+    while (turns_[i] == before[i]) sched_yield();
+  }
+}
+
+TEST_F(FreezeTest, RegistersAreThoseOfTheThread) {
+  for (uint64_t i = 0; i < 4; ++i) {
+    Start([this, i] {
+      const uint64_t word = 0x1111'0000'0000'0000 * (i + 1) + 0xabc;
+      tids_[i] = gettid();
+      // The word in r12 to r15 and in xmm7, as long as it turns.
+      asm volatile(
+          "mov %0, %%r12\n mov %0, %%r13\n mov %0, %%r14\n mov %0, %%r15\n"
+          "movq %0, %%xmm7\n"
+          "1: cmpb $0, (%1)\n je 1b\n"
+          :
+          : "r"(word), "r"(&stop_)
+          : "r12", "r13", "r14", "r15", "xmm7", "memory", "cc");
+    });
+  }
+  for (int i = 0; i < 4; ++i) {
+    while (tids_[i] == 0) sched_yield();
+  }
+  // A thread that has told its number may not have come to its loop yet: the
+  // freeze is repeated until it has.
+  for (uint64_t i = 0; i < 4; ++i) {
+    const uint64_t word = 0x1111'0000'0000'0000 * (i + 1) + 0xabc;
+    for (;;) {
+      Freeze();
+      const Thread* thread = Find(tids_[i]);
+      ASSERT_NE(thread, nullptr);
+      EXPECT_EQ(thread->source, ThreadSource::kSignal);
+      if (thread->registers.r15 == word) {
+        EXPECT_EQ(thread->registers.r12, word);
+        EXPECT_EQ(thread->registers.r13, word);
+        EXPECT_EQ(thread->registers.r14, word);
+        // xmm7 in the legacy area: 160 + 7 * 16.
+        ASSERT_NE(thread->xstate, nullptr);
+        uint64_t vector;
+        __builtin_memcpy(&vector, thread->xstate + 160 + 7 * 16, 8);
+        EXPECT_EQ(vector, word);
+        EXPECT_TRUE(ThawThreads());
+        break;
+      }
+      EXPECT_TRUE(ThawThreads());
+      sched_yield();
+    }
+  }
+}
+
+TEST_F(FreezeTest, EachThreadHasItsOwnThreadPointerStackAndName) {
+  Start([this] {
+    pthread_setname_np(pthread_self(), "the worker");
+    volatile int on_stack = 0;
+    local_ = reinterpret_cast<uint64_t>(&on_stack);
+    tids_[0] = gettid();
+    while (!stop_) sched_yield();
+  });
+  while (tids_[0] == 0) sched_yield();
+  const auto pointer = static_cast<uint64_t>(started_[0].native_handle());
+  Freeze();
+  const Thread* thread = Find(tids_[0]);
+  ASSERT_NE(thread, nullptr);
+  EXPECT_STREQ(thread->name, "the worker");
+  EXPECT_EQ(thread->registers.fs_base, pointer);  // glibc: pthread_t is it
+  EXPECT_LT(thread->stack_pointer(), local_);
+  EXPECT_GT(thread->stack_pointer(), local_ - (1 << 20));
+  EXPECT_TRUE(ThawThreads());
+}
+
+// sigfillset() leaves the freeze signal out, and so does pthread_sigmask().
+TEST_F(FreezeTest, ThreadsThatBlockEverySignalByLibcAreStopped) {
+  for (int i = 0; i < 4; ++i) {
+    Start([&] {
+      sigset_t all;
+      sigfillset(&all);
+      pthread_sigmask(SIG_SETMASK, &all, nullptr);
+      while (!stop_) sched_yield();
+    });
+  }
+  for (int i = 0; i < 10; ++i) {
+    Freeze();
+    EXPECT_EQ(threads_.size(), 5u);
+    EXPECT_EQ(outcome_.threads_silent, 0u);
+    EXPECT_TRUE(ThawThreads());
+  }
+}
+
+TEST_F(FreezeTest, AThreadThatBlocksTheSignalItselfIsListedInTime) {
+  Start([&] {
+    const uint64_t all = ~uint64_t{0};
+    uint64_t old;
+    safe::SigProcMask(SIG_SETMASK, &all, &old);
+    tids_[0] = gettid();
+    while (!stop_) usleep(1000);
+    safe::SigProcMask(SIG_SETMASK, &old, nullptr);
+  });
+  while (tids_[0] == 0) sched_yield();
+  const uint64_t before = safe::NowMicroseconds();
+  Freeze();
+  EXPECT_LT(safe::NowMicroseconds() - before, runtime_->policy.freeze_us);
+  EXPECT_EQ(Found(), ListedByTheKernel());
+  EXPECT_EQ(outcome_.threads_silent, 1u);
+  const Thread* thread = Find(tids_[0]);
+  ASSERT_NE(thread, nullptr);
+  // From a helper that traces it, or from /proc where that is forbidden: at
+  // least where it is.
+  EXPECT_NE(thread->source, ThreadSource::kSignal);
+  if (thread->source != ThreadSource::kNone) {
+    EXPECT_NE(thread->stack_pointer(), 0u);
+    EXPECT_NE(thread->program_counter(), 0u);
+  }
+  EXPECT_TRUE(ThawThreads());
+}
+
+// Systems with thread pools of short-lived threads: some start, some end, some
+// are between.
+TEST_F(FreezeTest, ThreadsThatComeAndGoMeanwhileAreAllFound) {
+  for (int i = 0; i < 3; ++i) {
+    Start([&] {
+      while (!stop_) {
+        std::thread([] {}).join();
+      }
+    });
+  }
+  for (int i = 0; i < 100; ++i) {
+    Freeze();
+    // Whoever the kernel lists now stands still, and has registers, but for one
+    // that was about to end.
+    for (int tid : ListedByTheKernel()) {
+      const Thread* thread = Find(tid);
+      EXPECT_NE(thread, nullptr) << "turn " << i;
+    }
+    EXPECT_TRUE(ThawThreads());
+  }
+}
+
+TEST_F(FreezeTest, SystemCallsThatWaitGoOnAfterTheThaw) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  Start([this, from = ends[0]] {
+    char byte;
+    result_ = read(from, &byte, 1);
+  });
+  for (int i = 0; i < 20; ++i) {
+    Freeze();
+    EXPECT_EQ(threads_.size(), 2u);
+    EXPECT_TRUE(ThawThreads());
+    EXPECT_EQ(result_, -1);
+  }
+  EXPECT_EQ(write(ends[1], "x", 1), 1);
+  while (result_ == -1) sched_yield();
+  EXPECT_EQ(result_, 1);
+  close(ends[0]);
+  close(ends[1]);
+}
+
+// The crashed thread is first whatever its number, the others follow by theirs.
+TEST_F(FreezeTest, TheCrashedThreadComesFirst) {
+  for (int i = 0; i < 5; ++i) {
+    Start([&] {
+      while (!stop_) sched_yield();
+    });
+  }
+  Freeze();
+  ASSERT_EQ(threads_.size(), 6u);
+  EXPECT_EQ(threads_[0].tid, gettid());
+  for (size_t i = 2; i < threads_.size(); ++i) {
+    EXPECT_LT(threads_[i - 1].tid, threads_[i].tid);
+  }
+  EXPECT_TRUE(ThawThreads());
+}
+
+// A signal that somebody else queues with the same number is none of ours.
+TEST_F(FreezeTest, OtherUsesOfTheSignalAreNotParked) {
+  siginfo_t info{};
+  info.si_code = SI_QUEUE;
+  EXPECT_FALSE(ParkIfAsked(&info, &context_));
+  info.si_code = SI_TKILL;
+  EXPECT_FALSE(ParkIfAsked(&info, &context_));
+}
+
+}  // namespace
+}  // namespace minicore
