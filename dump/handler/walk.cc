@@ -9,6 +9,9 @@ namespace minicore {
 namespace {
 
 constexpr unsigned kSeenLog2 = 21;
+// So many allocations may find the budget used up before the search ends: what it costs
+// does not depend on the size of the heap.
+constexpr unsigned kMostRefused = 1024;
 // A tagged cache's first bytes: a header with its counters is worth having.
 constexpr ByteCount kCutBytes = 256;
 // A window into memory that is no allocation of ours, around an object of
@@ -159,7 +162,8 @@ void Walk::KeepFreed(uint64_t word, const Allocation& allocation) {
   Reached reached;
   reached.range = allocation.range();
   if (allocation.size == 0) {
-    reached.range = {AlignDown(word, 16), AlignDown(word, 16) + kLook};
+    reached.range = AddressRange{AlignDown(word, 16), AlignDown(word, 16) + kLook}.Clip(
+        HeapRange());
   } else if (allocation.size > kFreedShare) {
     reached.range = Around(word, kFreedShare, reached.range);
   }
@@ -297,7 +301,8 @@ void Walk::Keep(Reached reached, uint8_t tag, ByteCount whole) {
     if (size > budget_) {
       outcome_.AddHole(reached.range.begin, reached.range.end,
                        HoleReason::kBudget, tag);
-      if (budget_ < kGranuleSize) full_ = true;
+      // What else might fit into the rest is not worth looking at a whole heap.
+      if (budget_ < kGranuleSize || ++refused_ == kMostRefused) full_ = true;
       return;
     }
     budget_ -= size;

@@ -91,6 +91,7 @@ class Walk {
   ByteCount budget_;         // left of max_bytes
   ByteCount quota_ = 0;      // left for this root word
   bool directly_ = false;
+  unsigned refused_ = 0;  // allocations that were larger than the rest of the budget
   bool full_ = false;
   bool metadata_ = false;    // outside the budget
 };

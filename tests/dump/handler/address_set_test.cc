@@ -43,7 +43,7 @@ TEST(AddressSetTest, SaysThatItIsFullInsteadOfSearchingForever) {
 }
 
 TEST(AddressSetTest, WithoutRoomItIsFull) {
-  TestArena arena(4096);
+  TestArena arena(2048);
   AddressSet set;
   set.Reserve(arena, 20);
   EXPECT_EQ(set.Insert(0x1000), Answer::kFull);
