@@ -1,6 +1,7 @@
 #include "dump/handler/dump_plan.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +23,10 @@ constexpr ByteCount kWidestGap = 64 * 1024;
 bool IsPipe(int fd) {
   return fd >= 0 && safe::Syscall(SYS_lseek, fd, 0, SEEK_CUR) < 0;
 }
+
+// Whether a filter lets us write elsewhere than at the end. The kernel looks at the
+// descriptor first (fs/read_write.c, ksys_pwrite64()).
+bool MayGoBack() { return safe::PWrite(-1, "", 1, 0) == -EBADF; }
 
 bool Before(const Piece& a, const Piece& b) {
   if (a.range.begin != b.range.begin) return a.range.begin < b.range.begin;
@@ -208,7 +213,8 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
                const ScanResult& scan, const Redactor& redactor, safe::Arena& arena,
                DumpPlan& plan, Outcome& outcome) {
   const uint64_t most = std::min<uint64_t>(runtime.policy.segments, kMaxSegments - 2);
-  plan.report_last = IsPipe(runtime.policy.fd);
+  // Under a filter that forbids all but write(), nobody can go back either.
+  plan.report_last = IsPipe(runtime.policy.fd) || !MayGoBack();
   Pieces solid;
   Pieces absent;
   solid.Reserve(arena, roots.pieces.size() + scan.reached.size());
