@@ -1,0 +1,167 @@
+// Crashes of programs that have run out of something, or run into a wall.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "tests/e2e/facts.h"
+#include "tests/e2e/threads.h"
+#include "tests/torture/crash.h"
+#include "tests/torture/places.h"
+#include "tests/torture/scenarios.h"
+
+namespace torture {
+
+#define NOINLINE __attribute__((noinline))
+
+namespace {
+
+// Not a page can be mapped any more.
+void AddressSpaceFull(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    for (size_t size = size_t{1} << 46; size >= 4096;) {
+      if (mmap(nullptr, size, PROT_NONE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+               0) == MAP_FAILED) {
+        size /= 2;
+      }
+    }
+    CrashHere();
+  });
+}
+
+// RLIMIT_AS is lowered to less than is in use.
+void AddressSpaceLimited(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    const rlimit none = {1 << 20, 1 << 20};
+    if (setrlimit(RLIMIT_AS, &none) != 0) Fail("setrlimit");
+    CrashHere();
+  });
+}
+
+// As many mappings as the kernel allows, no two of which it can merge.
+void MappingsExhausted(const Arguments& arguments) {
+  const long most =
+      arguments.size() > 1 ? atol(arguments[1].c_str()) : LONG_MAX;
+  StartBystanders(2);
+  NameTheCrasher();
+  long made = 0;
+  char* reserved = static_cast<char*>(
+      mmap(nullptr, size_t{1} << 40, PROT_NONE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  while (made < most &&
+         mprotect(reserved + made * 8192, 4096, PROT_READ | PROT_WRITE) == 0) {
+    ++made;
+  }
+  victim::Fact("mappings", made);
+  CrashHere();
+}
+
+// malloc until it answers no; every page touched.
+void HeapFull(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    while (char* block = static_cast<char*>(malloc(1 << 20)))
+      memset(block, 1, 1 << 20);
+    while (char* block = static_cast<char*>(malloc(100))) memset(block, 1, 100);
+    CrashHere();
+  });
+}
+
+// Touches memory up to `arguments[1]` bytes, and crashes: for a limit that
+// nobody tells the process about.
+void Touch(const Arguments& arguments) {
+  NameTheCrasher();
+  const size_t size = strtoul(arguments.at(0).c_str(), nullptr, 10);
+  auto* memory = static_cast<char*>(mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  for (size_t at = 0; at < size; at += 4096) memory[at] = 1;
+  CrashHere();
+}
+
+void SmallestStacks(const Arguments&) {
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, PTHREAD_STACK_MIN);
+  pthread_attr_setguardsize(&attributes, 0);
+  pthread_t thread;
+  StartBystanders(2);
+  const int error = pthread_create(
+      &thread, &attributes,
+      [](void*) -> void* {
+        NameTheCrasher();
+        CrashHere();
+      },
+      nullptr);
+  if (error != 0) Fail("pthread_create");
+  pthread_join(thread, nullptr);
+}
+
+}  // namespace
+
+// Each frame touches itself from its top down, so that the guard is hit, not
+// jumped over.
+NOINLINE int OverflowTheStack(int depth) {
+  volatile char frame[1024];
+  for (size_t i = sizeof(frame); i > 0; --i)
+    frame[i - 1] = static_cast<char>(depth);
+  if (depth < 0) return 0;
+  return OverflowTheStack(depth + 1) + frame[depth % sizeof(frame)];
+}
+
+namespace {
+
+void Overflow(const Arguments& arguments) {
+  CrashIn(arguments, [] { OverflowTheStack(0); });
+}
+
+void NoDescriptors(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    while (open("/dev/null", O_RDONLY) >= 0) {
+    }
+    CrashHere();
+  });
+}
+
+void NoDescriptorsAtAll(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    const rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_NOFILE, &none) != 0) Fail("setrlimit");
+    CrashHere();
+  });
+}
+
+void DirectoryRemoved(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    char path[4096];
+    if (getcwd(path, sizeof(path)) == nullptr || rmdir(path) != 0)
+      Fail("rmdir");
+    CrashHere();
+  });
+}
+
+constexpr Scenario kScenarios[] = {
+    {"address_space_full", AddressSpaceFull},
+    {"address_space_limited", AddressSpaceLimited},
+    {"mappings_exhausted", MappingsExhausted},
+    {"heap_full", HeapFull},
+    {"touch", Touch},
+    {"smallest_stacks", SmallestStacks},
+    {"overflow", Overflow},
+    {"no_descriptors", NoDescriptors},
+    {"no_descriptors_at_all", NoDescriptorsAtAll},
+    {"directory_removed", DirectoryRemoved},
+};
+
+}  // namespace
+
+const Theme kExhaustionTheme = MakeTheme(kScenarios);
+
+}  // namespace torture

@@ -1,0 +1,127 @@
+"""Crashes of programs that have run out of something, or run into a wall."""
+
+import os
+import pathlib
+import resource
+import signal
+import tempfile
+
+from tests.torture import torture
+
+_STANDING = {"bystander0": "victim::Park", "bystander1": "victim::Park"}
+_MIB = 1 << 20
+
+
+class Exhaustion(torture.Torture):
+    def each_place(self, scenario, **how):
+        for place in ("main", "worker"):
+            with self.subTest(place=place):
+                self.survive(scenario, place, unwound=_STANDING, **how)
+
+    def test_address_space_is_full(self):
+        self.each_place("address_space_full")
+
+    def test_address_space_limit_is_lowered_below_what_is_in_use(self):
+        self.each_place("address_space_limited")
+
+    def test_address_space_limit_is_low_from_the_start(self):
+        for megabytes in (100, 200, 400, 800):
+            with self.subTest(megabytes=megabytes):
+                limit = [(resource.RLIMIT_AS, megabytes * _MIB)]
+                # The dumper's own tables are small then: more is left out, and said so.
+                self.survive(
+                    "plain", unwound=_STANDING, limits=limit,
+                    verified=["^Remark: ", "[(]sanitized[)] is not one"],
+                )  # fmt: skip
+
+    def test_malloc_has_nothing_left(self):
+        self.each_place("heap_full", limits=[(resource.RLIMIT_AS, 900 * _MIB)])
+
+    def test_mappings_are_used_up(self):
+        for build in torture.BUILDS:
+            child, _, _ = self.survive_in(
+                build, "mappings_exhausted", unwound=_STANDING, control=False
+            )
+            self.assertGreater(child.fact("mappings"), 20_000)
+
+    def test_stacks_are_as_small_as_they_can_be(self):
+        self.survive("smallest_stacks", unwound=_STANDING)
+
+    def test_stack_limit_is_tiny(self):
+        self.each_place("plain", limits=[(resource.RLIMIT_STACK, 64 * 1024)])
+
+    def test_stack_overflow(self):
+        for place in ("main", "worker"):
+            self.survive(
+                "overflow", place, function="torture::OverflowTheStack",
+                callers=["torture::OverflowTheStack", "torture::OverflowTheStack"],
+                unwound=_STANDING,
+            )  # fmt: skip
+
+    def test_descriptors_are_used_up(self):
+        self.each_place("no_descriptors", limits=[(resource.RLIMIT_NOFILE, 40)])
+
+    def test_no_descriptor_is_allowed_at_all(self):
+        for child in self.expect_absent("no_descriptors_at_all"):
+            self.assertEqual(child.files(), [])
+
+    def test_queue_of_signals_is_full(self):
+        self.survive(
+            "many", "200", limits=[(resource.RLIMIT_SIGPENDING, 0)], threads=200
+        )
+
+    # --- where the core goes ---
+
+    def expect_absent(self, *arguments, **how):
+        for build in torture.BUILDS:
+            with self.subTest(build=build.name):
+                control = self.run_child(torture.PLAIN, *arguments)
+                child = self.run_child(build, *arguments, **how)
+                self.assertEqual(child.status, control.status)
+                self.assertRegex(child.stderr, "^minicore: no core: .*\n$")
+                yield child
+
+    def test_working_directory_has_been_removed(self):
+        for child in self.expect_absent("directory_removed"):
+            self.assertFalse(child.directory.exists())
+
+    def test_a_pipe_that_nobody_reads_is_ended_by_the_deadline(self):
+        for build in torture.BUILDS:
+            with self.subTest(build=build.name):
+                reading, writing = os.pipe()
+                self.addCleanup(os.close, reading)
+                self.addCleanup(os.close, writing)
+                os.set_inheritable(writing, True)
+                child = self.run_child(
+                    build, "plain", options=f"fd={writing}:deadline=1s", pass_fds=[writing]
+                )
+                self.assertEqual(child.signal, signal.SIGSEGV)
+                self.assertLess(child.seconds, 3)
+
+    def test_a_fifo_that_nobody_opens_does_not_stop_the_process(self):
+        for name in ("core.fifo", "core.fifo.part"):
+            for build in torture.BUILDS:
+                with self.subTest(build=build.name, fifo=name):
+                    with tempfile.TemporaryDirectory(dir=os.environ["TEST_TMPDIR"]) as where:
+                        os.mkfifo(pathlib.Path(where) / name)
+                        child = self.run_child(
+                            build, "plain", options=f"path={where}/core.fifo:deadline=1s"
+                        )
+                        self.assertEqual(child.signal, signal.SIGSEGV)
+                        self.assertLess(child.seconds, 3)
+
+    def test_a_core_of_the_same_name_is_kept_and_the_new_one_is_not_lost(self):
+        for build in torture.BUILDS:
+            with self.subTest(build=build.name):
+                with tempfile.TemporaryDirectory(dir=os.environ["TEST_TMPDIR"]) as where:
+                    directory = pathlib.Path(where)
+                    (directory / "core.fixed").write_text("precious")
+                    (directory / "core.fixed.part").write_text("somebody died while dumping")
+                    child = self.run_child(build, "plain", options=f"path={where}/core.fixed")
+                    self.assertEqual((directory / "core.fixed").read_text(), "precious")
+                    made = [
+                        path for path in directory.iterdir()
+                        if path.name not in ("core.fixed", "core.fixed.part")
+                    ]  # fmt: skip
+                    self.assertEqual(len(made), 1, list(directory.iterdir()))
+                    self.check_core(child, made[0], signal.SIGSEGV, ("crasher",))

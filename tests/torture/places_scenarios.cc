@@ -1,0 +1,354 @@
+// Crashes in the places where programs are neither here nor there: handlers,
+// constructors, destructors, the dynamic linker, other people's stacks.
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <string>
+
+#include "tests/e2e/facts.h"
+#include "tests/e2e/threads.h"
+#include "tests/torture/crash.h"
+#include "tests/torture/places.h"
+#include "tests/torture/scenarios.h"
+
+namespace torture {
+
+#define NOINLINE __attribute__((noinline))
+
+// --- signal handlers ---
+
+NOINLINE void CrashInHandler(int) { CrashHere(); }
+NOINLINE void OuterHandler(int) { raise(SIGUSR2); }
+
+namespace {
+
+void Handle(int signal, void (*handler)(int), int flags = 0,
+            bool block_all = false) {
+  struct sigaction action = {};
+  action.sa_handler = handler;
+  action.sa_flags = flags;
+  if (block_all) sigfillset(&action.sa_mask);
+  if (sigaction(signal, &action, nullptr) != 0) Fail("sigaction");
+}
+
+void UseAlternateStack() {
+  static char stack[64 * 1024];
+  const stack_t ours = {stack, 0, sizeof(stack)};
+  if (sigaltstack(&ours, nullptr) != 0) Fail("sigaltstack");
+}
+
+void InHandler(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    Handle(SIGUSR1, CrashInHandler);
+    raise(SIGUSR1);
+  });
+}
+
+void InHandlerOnAlternateStack(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    UseAlternateStack();
+    Handle(SIGUSR1, CrashInHandler, SA_ONSTACK);
+    raise(SIGUSR1);
+  });
+}
+
+void InNestedHandler(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    Handle(SIGUSR1, OuterHandler);
+    Handle(SIGUSR2, CrashInHandler);
+    raise(SIGUSR1);
+  });
+}
+
+void InNestedHandlerOnAlternateStack(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    UseAlternateStack();
+    Handle(SIGUSR1, OuterHandler, SA_ONSTACK);
+    Handle(SIGUSR2, CrashInHandler, SA_ONSTACK);
+    raise(SIGUSR1);
+  });
+}
+
+// sigfillset(&action.sa_mask) is what most programs write; it blocks SIGSEGV,
+// too, and the kernel ends a process whose thread faults with the fault's
+// signal blocked.
+void InHandlerWithAllBlocked(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    Handle(SIGUSR1, CrashInHandler, 0, true);
+    raise(SIGUSR1);
+  });
+}
+
+}  // namespace
+
+// --- before and after main, around threads ---
+
+NOINLINE void CrashInAtexit() { CrashHere(); }
+
+namespace {
+
+void InAtexit(const Arguments&) {
+  NameTheCrasher();
+  StartBystanders(2);
+  atexit(CrashInAtexit);
+  exit(0);
+}
+
+}  // namespace
+
+// Before main; the name of the scenario is of no matter then.
+struct CrashesBeforeMain {
+  NOINLINE CrashesBeforeMain() {
+    if (getenv("TORTURE_BEFORE_MAIN") != nullptr) CrashHere();
+  }
+};
+static CrashesBeforeMain g_before_main;
+
+namespace {
+
+struct CrashesWhenStatic {
+  bool armed = false;
+  ~CrashesWhenStatic() {
+    if (armed) CrashHere();
+  }
+};
+CrashesWhenStatic g_static;
+
+void InStaticDestructor(const Arguments&) {
+  NameTheCrasher();
+  StartBystanders(2);
+  g_static.armed = true;
+  exit(0);
+}
+
+}  // namespace
+
+struct CrashesWhenThreadEnds {
+  bool armed = false;
+  NOINLINE ~CrashesWhenThreadEnds() {
+    if (armed) CrashHere();
+  }
+};
+thread_local CrashesWhenThreadEnds t_crashes;
+
+NOINLINE void CrashInKeyDestructor(void*) { CrashHere(); }
+
+// The second round of destructors: after minicore's own key has been dealt
+// with.
+NOINLINE void CrashInLateKeyDestructor(void* value) {
+  static pthread_key_t* key = static_cast<pthread_key_t*>(value);
+  static int round = 0;
+  if (round++ < 2) {
+    pthread_setspecific(*key, value);
+    return;
+  }
+  CrashHere();
+}
+
+namespace {
+
+void InThreadLocalDestructor(const Arguments&) {
+  StartBystanders(2);
+  pthread_join(victim::StartThread("crasher", [] { t_crashes.armed = true; }),
+               nullptr);
+}
+
+pthread_key_t g_key;
+
+void InKeyDestructor(const Arguments&) {
+  StartBystanders(2);
+  pthread_key_create(&g_key, CrashInKeyDestructor);
+  pthread_join(victim::StartThread("crasher",
+                                   [] { pthread_setspecific(g_key, &g_key); }),
+               nullptr);
+}
+
+void InLateKeyDestructor(const Arguments&) {
+  StartBystanders(2);
+  pthread_key_create(&g_key, CrashInLateKeyDestructor);
+  pthread_join(victim::StartThread("crasher",
+                                   [] { pthread_setspecific(g_key, &g_key); }),
+               nullptr);
+}
+
+}  // namespace
+
+// --- fork handlers ---
+
+NOINLINE void CrashBeforeFork() { CrashHere(); }
+NOINLINE void CrashInParentAfterFork() { CrashHere(); }
+NOINLINE void CrashInChildAfterFork() {
+  NameTheCrasher();
+  CrashHere();
+}
+
+namespace {
+
+void InForkPrepare(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    pthread_atfork(CrashBeforeFork, nullptr, nullptr);
+    fork();
+  });
+}
+
+void InForkParent(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    pthread_atfork(nullptr, CrashInParentAfterFork, nullptr);
+    if (fork() == 0) _exit(0);
+  });
+}
+
+// The parent dies of it as well, so that the wait status is the child's.
+void InForkChild(const Arguments&) {
+  StartBystanders(2);
+  pthread_atfork(nullptr, nullptr, CrashInChildAfterFork);
+  const pid_t child = fork();
+  int status = 0;
+  if (waitpid(child, &status, 0) != child) Fail("waitpid");
+  victim::Fact("child.status", status);
+  _exit(0);
+}
+
+// --- the dynamic linker ---
+
+std::string Library(const char* name) {
+  const char* directory = getenv("TORTURE_LIBRARY");
+  if (directory == nullptr) Fail("TORTURE_LIBRARY");
+  return std::string(directory) + "/" + name;
+}
+
+std::atomic<int> g_rounds{0};
+
+NOINLINE void OpenAndClose(const std::string& library) {
+  for (;; g_rounds.fetch_add(1)) {
+    void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (handle == nullptr) Fail(dlerror());
+    dlclose(handle);
+  }
+}
+
+// In the constructor of a library that dlopen() loads, with ld.so's lock held;
+// another thread opens libraries all the time and soon waits for that lock.
+void InConstructorOfLibrary(const Arguments& arguments) {
+  victim::StartThread("opener", [] {
+    victim::CountAsParked();
+    OpenAndClose(Library("libtorture_idle.so"));
+  });
+  victim::AwaitParked(1);
+  const auto crash = [] {
+    NameTheCrasher();
+    dlopen(Library("libtorture_crashing.so").c_str(), RTLD_NOW);
+  };
+  if (!arguments.empty()) {
+    pthread_join(victim::StartThread("worker", crash), nullptr);
+  } else {
+    crash();
+  }
+}
+
+// A fault anywhere while another thread is in the middle of dlopen() or
+// dlclose(): libraries_opened ROUNDS
+void WhileLibrariesAreOpened(const Arguments& arguments) {
+  victim::StartThread("opener", [] {
+    victim::CountAsParked();
+    OpenAndClose(Library("libtorture_idle.so"));
+  });
+  victim::AwaitParked(1);
+  NameTheCrasher();
+  const int rounds = atoi(arguments.at(0).c_str());
+  while (g_rounds < rounds) {
+  }
+  CrashHere();
+}
+
+// --- stacks of coroutines ---
+
+ucontext_t g_main_context;
+ucontext_t g_coroutine;
+
+}  // namespace
+
+NOINLINE void CoroutineBody() { CrashHere(); }
+
+NOINLINE int OverflowCoroutine(int depth) {
+  volatile char frame[1024];
+  for (size_t i = sizeof(frame); i > 0; --i)
+    frame[i - 1] = static_cast<char>(depth);
+  if (depth < 0) return 0;
+  return OverflowCoroutine(depth + 1) + frame[depth % sizeof(frame)];
+}
+
+NOINLINE void OverflowingBody() { OverflowCoroutine(0); }
+
+NOINLINE void SwitchTo(void* stack, size_t size, void (*body)()) {
+  getcontext(&g_coroutine);
+  g_coroutine.uc_stack.ss_sp = stack;
+  g_coroutine.uc_stack.ss_size = size;
+  g_coroutine.uc_link = &g_main_context;
+  makecontext(&g_coroutine, body, 0);
+  swapcontext(&g_main_context, &g_coroutine);
+}
+
+namespace {
+
+constexpr size_t kCoroutineBytes = 128 * 1024;
+
+void OnHeapCoroutine(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    SwitchTo(malloc(kCoroutineBytes), kCoroutineBytes, CoroutineBody);
+  });
+}
+
+void OnMappedCoroutine(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    void* stack = mmap(nullptr, kCoroutineBytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    SwitchTo(stack, kCoroutineBytes, CoroutineBody);
+  });
+}
+
+void OnOverflowingCoroutine(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    auto* stack = static_cast<char*>(mmap(nullptr, kCoroutineBytes,
+                                          PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    mprotect(stack, 4096, PROT_NONE);
+    SwitchTo(stack + 4096, kCoroutineBytes - 4096, OverflowingBody);
+  });
+}
+
+constexpr Scenario kScenarios[] = {
+    {"handler", InHandler},
+    {"handler_alternate", InHandlerOnAlternateStack},
+    {"handler_nested", InNestedHandler},
+    {"handler_nested_alternate", InNestedHandlerOnAlternateStack},
+    {"handler_all_blocked", InHandlerWithAllBlocked},
+    {"atexit", InAtexit},
+    {"static_destructor", InStaticDestructor},
+    {"thread_local_destructor", InThreadLocalDestructor},
+    {"key_destructor", InKeyDestructor},
+    {"late_key_destructor", InLateKeyDestructor},
+    {"fork_prepare", InForkPrepare},
+    {"fork_parent", InForkParent},
+    {"fork_child", InForkChild},
+    {"library_constructor", InConstructorOfLibrary},
+    {"libraries_opened", WhileLibrariesAreOpened},
+    {"coroutine_heap", OnHeapCoroutine},
+    {"coroutine_mapped", OnMappedCoroutine},
+    {"coroutine_overflow", OnOverflowingCoroutine},
+};
+
+}  // namespace
+
+const Theme kPlacesTheme = MakeTheme(kScenarios);
+
+}  // namespace torture

@@ -1,0 +1,117 @@
+// Crashes of programs that have locked themselves in.
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "tests/e2e/facts.h"
+#include "tests/e2e/threads.h"
+#include "tests/torture/crash.h"
+#include "tests/torture/places.h"
+#include "tests/torture/scenarios.h"
+
+namespace torture {
+namespace {
+
+// Lets `calls` through and answers all others with `action`; for all threads.
+void InstallFilter(const std::vector<int>& calls, uint32_t action,
+                   bool allow_listed = true) {
+  std::vector<sock_filter> filter = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+  for (size_t i = 0; i < calls.size(); ++i) {
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+                              static_cast<uint32_t>(calls[i]),
+                              static_cast<uint8_t>(calls.size() - i), 0));
+  }
+  const uint32_t allow = SECCOMP_RET_ALLOW;
+  filter.push_back(BPF_STMT(BPF_RET | BPF_K, allow_listed ? action : allow));
+  filter.push_back(BPF_STMT(BPF_RET | BPF_K, allow_listed ? allow : action));
+  const sock_fprog program = {static_cast<unsigned short>(filter.size()),
+                              filter.data()};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) Fail("no_new_privs");
+  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
+              &program) != 0) {
+    Fail("seccomp");
+  }
+}
+
+uint32_t ActionNamed(const std::string& name) {
+  if (name == "kill") return SECCOMP_RET_KILL_PROCESS;
+  if (name == "trap") return SECCOMP_RET_TRAP;
+  return SECCOMP_RET_ERRNO | EPERM;
+}
+
+const std::vector<int> kStrictest = {
+    SYS_read, SYS_write, SYS_exit, SYS_exit_group, SYS_futex, SYS_rt_sigreturn};
+
+// read, write, exit, futex, sigreturn, and nothing else.
+void StrictFilter(const Arguments& arguments) {
+  const int threads = arguments.size() > 1 ? atoi(arguments[1].c_str()) : 0;
+  StartBystanders(threads);
+  NameTheCrasher();
+  InstallFilter(kStrictest, ActionNamed(arguments.at(0)));
+  CrashHere();
+}
+
+// What Docker forbids by default and a dumper might want, and some more.
+void ContainerFilter(const Arguments&) {
+  StartBystanders(2);
+  NameTheCrasher();
+  InstallFilter(
+      {SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_clone3,
+       SYS_kcmp, SYS_perf_event_open, SYS_userfaultfd, SYS_pidfd_getfd},
+      SECCOMP_RET_ERRNO | EPERM, false);
+  CrashHere();
+}
+
+void Chroot(const Arguments& arguments) {
+  const int threads = arguments.empty() ? 2 : atoi(arguments[0].c_str());
+  StartBystanders(threads);
+  NameTheCrasher();
+  if (mkdir("root", 0755) != 0 || chroot("root") != 0 || chdir("/") != 0)
+    Fail("chroot");
+  CrashHere();
+}
+
+void ChangeUser(const Arguments& arguments) {
+  StartBystanders(2);
+  NameTheCrasher();
+  if (chmod(".", 0777) != 0 || setgid(65534) != 0 || setuid(65534) != 0)
+    Fail("setuid");
+  if (!arguments.empty() && arguments[0] == "no_new_privs") {
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  }
+  CrashHere();
+}
+
+void NotDumpable(const Arguments&) {
+  StartBystanders(2);
+  NameTheCrasher();
+  if (chmod(".", 0777) != 0 || setgid(65534) != 0 || setuid(65534) != 0)
+    Fail("setuid");
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  CrashHere();
+}
+
+constexpr Scenario kScenarios[] = {
+    {"strict_filter", StrictFilter},
+    {"container_filter", ContainerFilter},
+    {"chroot", Chroot},
+    {"change_user", ChangeUser},
+    {"not_dumpable", NotDumpable},
+};
+
+}  // namespace
+
+const Theme kSandboxTheme = MakeTheme(kScenarios);
+
+}  // namespace torture

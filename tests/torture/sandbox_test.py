@@ -1,0 +1,59 @@
+"""Crashes of programs that have locked themselves in."""
+
+import os
+import signal
+import unittest
+
+from tests.torture import torture
+
+_STANDING = {"bystander0": "victim::Park", "bystander1": "victim::Park"}
+
+
+def may_change_user():
+    """Not in a user namespace that has only one user."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+class Sandbox(torture.Torture):
+    def test_filter_that_containers_have_by_default(self):
+        self.survive("container_filter", unwound=_STANDING)
+
+    def test_filter_that_allows_only_read_write_exit_futex_sigreturn(self):
+        for action in ("kill", "trap", "errno"):
+            with self.subTest(action=action):
+                self.survive("strict_filter", action, options="preopen=1")
+
+    def test_strict_filter_without_a_file_opened_in_advance(self):
+        for action in ("errno", "trap"):
+            for build in torture.BUILDS:
+                with self.subTest(action=action, build=build.name):
+                    child = self.run_child(build, "strict_filter", action)
+                    self.assertEqual(child.signal, signal.SIGSEGV)
+
+    @unittest.skipUnless(os.getuid() == 0, "SKIPPED: only root can change its root")
+    def test_chroot_without_proc(self):
+        for build in torture.BUILDS:
+            with self.subTest(build=build.name):
+                child = self.run_child(build, "chroot")
+                self.assertEqual(child.signal, signal.SIGSEGV)
+                (core,) = (child.directory / "root").iterdir()
+                self.check_core(child, core, signal.SIGSEGV, ("crasher",))
+                stacks = torture.frames(child, core)
+                self.assertEqual(stacks[child.thread("crasher")][0], torture.CRASH)
+
+    @unittest.skipUnless(may_change_user(), "SKIPPED: nobody can become somebody else here")
+    def test_user_has_changed(self):
+        self.survive("change_user", unwound=_STANDING)
+        self.survive("change_user", "no_new_privs", unwound=_STANDING)
+
+    @unittest.skipUnless(may_change_user(), "SKIPPED: nobody can become somebody else here")
+    def test_not_dumpable(self):
+        self.survive("not_dumpable", unwound=_STANDING)
