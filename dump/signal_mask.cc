@@ -9,8 +9,9 @@
 namespace minicore {
 namespace {
 
-constexpr uint64_t kFaults = SignalBit(SIGSEGV) | SignalBit(SIGBUS) | SignalBit(SIGILL) |
-                             SignalBit(SIGFPE) | SignalBit(SIGTRAP) | SignalBit(SIGSYS);
+constexpr uint64_t kFaults = SignalBit(SIGSEGV) | SignalBit(SIGBUS) |
+                             SignalBit(SIGILL) | SignalBit(SIGFPE) |
+                             SignalBit(SIGTRAP) | SignalBit(SIGSYS);
 // glibc's own, which it lets nobody block (glibc 2.36, sysdeps/unix/sysv/linux/
 // internal-signals.h, clear_internal_signals).
 constexpr uint64_t kInternal = SignalBit(32) | SignalBit(33);
@@ -97,11 +98,13 @@ bool BelievesBlocked(int signal, uint64_t kernel_mask) {
 
 extern "C" {
 
-MINICORE_API int pthread_sigmask(int how, const sigset_t* set, sigset_t* old) noexcept {
+MINICORE_API int pthread_sigmask(int how, const sigset_t* set,
+                                 sigset_t* old) noexcept {
   return minicore::ChangeMask(how, set, old);
 }
 
-MINICORE_API int sigprocmask(int how, const sigset_t* set, sigset_t* old) noexcept {
+MINICORE_API int sigprocmask(int how, const sigset_t* set,
+                             sigset_t* old) noexcept {
   return minicore::ChangeMaskOrErrno(how, set, old);
 }
 

@@ -1,17 +1,20 @@
 // Masks without the signals of faults.
 //
-// A thread that faults while the fault's signal is blocked is ended by the kernel at
-// once, and no handler runs (kernel/signal.c, force_sig_info_to_task()). Programs block
-// everything all the time: sigfillset(&action.sa_mask), worker threads with a full mask.
-// So the kernel is never told to block the signals of faults that minicore stands for;
-// what the program believes is kept beside it, per thread, and
+// A thread that faults while the fault's signal is blocked is ended by the
+// kernel at once, and no handler runs (kernel/signal.c,
+// force_sig_info_to_task()). Programs block everything all the time:
+// sigfillset(&action.sa_mask), worker threads with a full mask. So the kernel
+// is never told to block the signals of faults that minicore stands for; what
+// the program believes is kept beside it, per thread, and
 //
 //   - asking for the mask answers what the program had set;
-//   - such a signal that was *sent* (kill, raise) and that the program believes blocked is
-//     blocked for real when it comes, and sent again: it is then pending, as it should be.
+//   - such a signal that was *sent* (kill, raise) and that the program believes
+//   blocked is
+//     blocked for real when it comes, and sent again: it is then pending, as it
+//     should be.
 //
-// What is not seen: rt_sigprocmask behind libc's back; the masks that ppoll(), pselect()
-// and epoll_pwait() set for their own time.
+// What is not seen: rt_sigprocmask behind libc's back; the masks that ppoll(),
+// pselect() and epoll_pwait() set for their own time.
 
 #ifndef MINICORE_DUMP_SIGNAL_MASK_H_
 #define MINICORE_DUMP_SIGNAL_MASK_H_
@@ -21,9 +24,10 @@
 
 namespace minicore {
 
-// What a thread believes. `faults`: signals of faults that it has blocked. `kernel`: the
-// rest of its mask as the kernel had it then; if that has changed by other ways
-// (siglongjmp, swapcontext, the return from a handler), the belief is void.
+// What a thread believes. `faults`: signals of faults that it has blocked.
+// `kernel`: the rest of its mask as the kernel had it then; if that has changed
+// by other ways (siglongjmp, swapcontext, the return from a handler), the
+// belief is void.
 struct MaskBelief {
   uint64_t faults;
   uint64_t kernel;
@@ -34,8 +38,8 @@ struct MaskBelief {
 // Context: any.
 MaskBelief CurrentBelief();
 
-// Unblocks the signals of faults that the calling thread started with, and believes
-// `inherited`, its creator's, or what it found blocked.
+// Unblocks the signals of faults that the calling thread started with, and
+// believes `inherited`, its creator's, or what it found blocked.
 //
 // Context: ordinary.
 void AdoptMask(MaskBelief inherited);
@@ -43,7 +47,8 @@ void AdoptMask(MaskBelief inherited);
 // Takes the signals of faults out of a handler's mask.
 void StripFaults(sigset_t* mask);
 
-// Whether the calling thread believes `signal` blocked, `kernel_mask` being its mask.
+// Whether the calling thread believes `signal` blocked, `kernel_mask` being its
+// mask.
 //
 // Context: handler, of a signal that was sent: the thread pointer is valid.
 bool BelievesBlocked(int signal, uint64_t kernel_mask);

@@ -1,5 +1,5 @@
-// Blocking the signals of faults means to a program what it always meant, and yet a fault
-// is dumped.
+// Blocking the signals of faults means to a program what it always meant, and
+// yet a fault is dumped.
 
 #include <gtest/gtest.h>
 #include <pthread.h>
@@ -50,8 +50,8 @@ void BlockAll() {
 
 void Fault() { *static_cast<volatile int*>(nullptr) = 1; }
 
-// Runs `body` in a child in an empty directory. Its wait status, and whether it left a
-// core. `body` exits with 0 if all is as it should be.
+// Runs `body` in a child in an empty directory. Its wait status, and whether it
+// left a core. `body` exits with 0 if all is as it should be.
 struct Ended {
   int status;
   bool core;
