@@ -19,11 +19,6 @@ _PATH = re.compile(r"^(alloc|docs|dump|tests|tools|\.ci)(/[\w.+-]+)*/?$")
 _LABEL = re.compile(r"^//([\w/.-]*)(?::([\w.+-]+))?$")
 _FILE = re.compile(r"^[\w.-]+\.(md|bzl|bazelrc)$")
 _DOCUMENT = re.compile(r"\bdocs/[A-Z_]+\.md\b")
-# Named already, not written yet.
-_PLANNED = {
-    "alloc/README.md", "docs/BENCHMARKS.md", "docs/FIDELITY.md", "docs/RELIABILITY.md",
-    "docs/SECURITY.md",
-}
 
 
 def braces(name: str) -> list[str]:
@@ -42,7 +37,7 @@ class Tree:
     self.root = root
 
   def has(self, path: str) -> bool:
-    return path in _PLANNED or os.path.exists(os.path.join(self.root, path))
+    return os.path.exists(os.path.join(self.root, path))
 
   # "dump/handler/freeze" stands for the header and what implements it.
   def has_unit(self, path: str) -> bool:
