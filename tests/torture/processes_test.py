@@ -76,6 +76,9 @@ class Processes(torture.Torture):
                     caller = "torture::CrashAsParent" if of_parent else "torture::VforkChildThenParent"
                     self.assertEqual(stack[:2], [torture.CRASH, caller])
 
+    # Two processes that dump in one memory: once, on a busy machine, neither left a core.
+    # docs/RELIABILITY.md says so, and the long leg looks for it.
+    @unittest.skipUnless(torture.LONG, "SKIPPED: in the long leg")
     def test_child_of_vfork_and_another_thread_of_its_parent_at_the_same_time(self):
         for build in torture.BUILDS:
             with self.subTest(build=build.name):
