@@ -25,12 +25,25 @@ packages=(
   gdb                   # the debuggers that must read our cores,
   libc6-dbg             # gdb lists threads by names that libc.so.6 itself lacks
   lldb-19
+  libclang-cpp14        # what the lldbs below need
+  libclang-cpp15
+  libclang-cpp16
   elfutils              # eu-stack, eu-readelf
+  python3-drgn          # another debugger
   clang                 # checks that gcc lacks: layering, libFuzzer
   libclang-rt-14-dev
-  sqlite3               # a program under test
+  sqlite3               # programs under test
+  redis-server
+  redis-tools
+  lua5.4
+  ghostscript
   hyperfine             # timing by hand
 )
+
+# Debian's lldb packages exclude each other. These are unpacked beside the one above, where
+# tests/fidelity/lldb_view.py looks for them.
+lldbs=(14 15 16)
+lldb_directory=/opt/minicore-lldbs
 
 say() { echo "setup: $*"; }
 fail() { echo "setup: $*" >&2; exit 1; }
@@ -47,29 +60,51 @@ installed=$(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' "${packages[@]}" 
 for package in "${packages[@]}"; do
   grep -qx -- "$package" <<<"$installed" || missing+=("$package")
 done
-if [ ${#missing[@]} -eq 0 ]; then
-  say "all ${#packages[@]} packages are there"
+missing_lldbs=()
+for version in "${lldbs[@]}"; do
+  [ -x "$lldb_directory/$version/usr/bin/lldb-$version" ] || missing_lldbs+=("$version")
+done
+if [ ${#missing[@]} -eq 0 ] && [ ${#missing_lldbs[@]} -eq 0 ]; then
+  say "all ${#packages[@]} packages and lldb ${lldbs[*]} are there"
   exit 0
 fi
 
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
   command -v sudo >/dev/null ||
-    fail "These packages are missing, and there is no sudo to install them: ${missing[*]}."
+    fail "These are missing, and there is no sudo to install them: ${missing[*]} ${missing_lldbs[*]/#/lldb-}."
   as_root=(sudo)
 fi
 apt() {
   # No questions: this runs without a terminal as well.
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" </dev/null
 }
-
-say "installing ${missing[*]}"
 # What is known of the archive may be old or nothing at all; the list is fetched only if
-# the install fails without.
-if ! apt install --no-install-recommends "${missing[@]}" >/dev/null 2>&1; then
+# something fails without.
+twice() {
+  "$@" >/dev/null 2>&1 && return
   say "fetching the list of packages"
   apt update >/dev/null || fail "apt-get update failed."
-  apt install --no-install-recommends "${missing[@]}" >/dev/null ||
+  "$@" >/dev/null
+}
+unpack_lldb() {
+  local directory
+  directory=$(mktemp -d)
+  (cd "$directory" && apt-get -q download "lldb-$1" "liblldb-$1") || { rm -r "$directory"; return 1; }
+  for package in "$directory"/*.deb; do
+    "${as_root[@]}" dpkg-deb -x "$package" "$lldb_directory/$1"
+  done
+  rm -r "$directory"
+}
+
+if [ ${#missing[@]} -ne 0 ]; then
+  say "installing ${missing[*]}"
+  twice apt install --no-install-recommends "${missing[@]}" ||
     fail "apt-get could not install all of: ${missing[*]}."
 fi
+"${as_root[@]}" mkdir -p "$lldb_directory"
+for version in "${missing_lldbs[@]}"; do
+  say "unpacking lldb-$version"
+  twice unpack_lldb "$version" || fail "apt-get could not download lldb-$version."
+done
 say "done"

@@ -9,7 +9,7 @@ import subprocess
 from tests.fidelity import compare
 
 # Debian's lldb packages exclude each other; those beside the installed one are unpacked
-# by other_lldbs.sh.
+# by tools/setup.sh.
 UNPACKED = pathlib.Path(os.environ.get("MINICORE_LLDBS", "/opt/minicore-lldbs"))
 _TIMEOUT_S = 600
 # Members of libstdc++'s containers that point behind the last element: where that is a
