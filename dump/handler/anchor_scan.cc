@@ -93,14 +93,13 @@ void ScanKept(const IndexState& index, Walk& walk) {
 }
 
 void ScanKeptRanges(const TagState& tags, Walk& walk) {
-  for (const TagRange& range : tags.ranges) {
-    if (range.state.load(std::memory_order_acquire) != kRangeLive) continue;
-    if (walk.DispositionOfTag(range.tag.load(std::memory_order_relaxed)) !=
-        Disposition::kKeepAlways) {
-      continue;
+  for (unsigned slot = 0; slot < kMaxTagRanges; ++slot) {
+    AddressRange range;
+    uint8_t tag;
+    if (RangeAt(tags, slot, &range, &tag) &&
+        walk.DispositionOfTag(tag) == Disposition::kKeepAlways) {
+      walk.KeepRange(range);
     }
-    walk.KeepRange({range.begin.load(std::memory_order_relaxed),
-                    range.end.load(std::memory_order_relaxed)});
   }
 }
 

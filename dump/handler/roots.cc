@@ -195,6 +195,11 @@ void Collector::AddModuleData(AddressRange data, ByteCount* left,
     }
     flush(false);
     for (at = part.begin; at < part.end;) {
+      if (outcome_.Late()) {
+        outcome_.AddHole(at, data.end, HoleReason::kDeadline);
+        at = data.end;
+        break;
+      }
       size_t pages = part.Clip({at, part.end}).size() / kPageSize;
       if (pages > kPagesAtOnce) pages = kPagesAtOnce;
       const long bytes =

@@ -16,10 +16,11 @@ constexpr unsigned kMostRefused = 1024;
 constexpr ByteCount kCutBytes = 256;
 // A window into memory that is no allocation of ours, around an object of
 // ordinary size whose start is not known: whole blocks, from this much before
-// the pointer to this much behind it.
-constexpr ByteCount kBlock = 1024;
+// the pointer to this much behind it, which is as much as lldb shows of a text
+// (target.max-string-summary-length; gdb shows 200 characters).
+constexpr ByteCount kBlock = 512;
 constexpr ByteCount kBeforePointer = 64;
-constexpr ByteCount kBehindPointer = 512;
+constexpr ByteCount kBehindPointer = 1024;
 // The least that is kept of an allocation, when the budget comes to its end.
 constexpr ByteCount kLeastShare = 2048;
 // Of an allocation that a register or a stack points to, this much at first:
@@ -155,6 +156,15 @@ void Walk::Follow(uint64_t word, uint16_t hops) {
   }
 }
 
+bool Walk::IsNew(Address key, AddressRange range, uint8_t tag) {
+  const AddressSet::Answer answer = seen_.Insert(key);
+  if (answer == AddressSet::Answer::kFull) {
+    outcome_.AddHole(range.begin, range.end, HoleReason::kOutOfRoom, tag);
+    full_ = true;
+  }
+  return answer == AddressSet::Answer::kNew;
+}
+
 void Walk::KeepFreed(uint64_t word, const Allocation& allocation) {
   const Disposition disposition = DispositionOfTag(allocation.tag);
   if (disposition == Disposition::kElide || disposition == Disposition::kCut)
@@ -167,7 +177,7 @@ void Walk::KeepFreed(uint64_t word, const Allocation& allocation) {
   } else if (allocation.size > kFreedShare) {
     reached.range = Around(word, kFreedShare, reached.range);
   }
-  if (seen_.Insert(reached.range.begin) != AddressSet::Answer::kNew) return;
+  if (!IsNew(reached.range.begin, reached.range, allocation.tag)) return;
   reached.pointer = word;
   reached.tag = allocation.tag;
   reached.directly = true;
@@ -184,7 +194,7 @@ void Walk::KeepLook(uint64_t word, AddressRange where) {
       AddressRange{AlignDown(word, 16), AlignUp(word + kLook, 16)}.Clip(where);
   // Odd: no allocation and no block begins there.
   if (reached.range.empty() ||
-      seen_.Insert(reached.range.begin + 1) != AddressSet::Answer::kNew) {
+      !IsNew(reached.range.begin + 1, reached.range, kNoTag)) {
     return;
   }
   reached.pointer = word;
@@ -220,7 +230,7 @@ void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
   reached.tag = allocation.tag;
   reached.directly = directly_;
   reached.hops = hops;
-  if (seen_.Insert(allocation.begin) != AddressSet::Answer::kNew) return;
+  if (!IsNew(allocation.begin, reached.range, allocation.tag)) return;
   TagCount& count =
       result_.tags[allocation.tag <= kMaxTags ? allocation.tag : 0];
   const ByteCount whole = allocation.size;
@@ -279,7 +289,7 @@ void Walk::FollowForeign(uint64_t word, uint16_t hops) {
   reached.directly = directly_;
   reached.hops = hops;
   for (Address at = window.begin; at < window.end; at += kBlock) {
-    if (seen_.Insert(at) != AddressSet::Answer::kNew) continue;
+    if (!IsNew(at, {at, std::min(at + kBlock, window.end)}, kNoTag)) continue;
     if (reached.range.empty() || reached.range.end != at) {
       if (!reached.range.empty()) Keep(reached, kNoTag, 0);
       reached.range = {at, at};
@@ -399,7 +409,7 @@ void Walk::KeepMetadata(Address address) {
 }
 
 void Walk::KeepRange(AddressRange range) {
-  if (range.empty() || range.size() > budget_) return;
+  if (range.empty()) return;
   Reached reached;
   reached.range = {AlignDown(range.begin, 16), AlignUp(range.end, 16)};
   reached.kind = SegmentKind::kForeign;

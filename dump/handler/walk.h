@@ -56,6 +56,9 @@ class Walk {
   void Follow(uint64_t word, uint16_t hops);
   void FollowAllocation(uint64_t word, const Allocation& allocation, uint16_t hops);
   void FollowForeign(uint64_t word, uint16_t hops);
+  // Whether `range`, known by `key`, was not met before. When the table of what was met is
+  // full, nobody knows: then the search ends, and `range` is listed as left out.
+  bool IsNew(Address key, AddressRange range, uint8_t tag);
   void KeepFreed(uint64_t word, const Allocation& allocation);
   void KeepLook(uint64_t word, AddressRange where);
   void KeepTail(uint64_t word, const Allocation& allocation);
