@@ -18,6 +18,11 @@ void RememberFirstSignal(const CrashContext& crash) {
   __builtin_memcpy(&g_first_info, crash.info, sizeof(g_first_info));
 }
 
+void ForgetFirstSignal() {
+  g_first_signal = 0;
+  g_removed_file = false;
+}
+
 bool MustDie() { return g_first_signal != 0; }
 
 // The signal is sent again with its own siginfo; it is blocked until the handler returns,

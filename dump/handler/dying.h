@@ -15,6 +15,9 @@ namespace minicore {
 // Remembers what the process is to die of, should the dumper itself fault beyond repair.
 void RememberFirstSignal(const CrashContext& crash);
 
+// For memory that a process which died of it had shared with this one.
+void ForgetFirstSignal();
+
 // Makes the kernel act on the signal, with its own siginfo and the registers of the
 // fault, once the handler has returned.
 void DieAsBefore(const CrashContext& crash);

@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include <atomic>
 
+#include "dump/handler/dying.h"
 #include "dump/handler/freeze.h"
 #include "dump/handler/runtime.h"
 #include "dump/safe/syscalls.h"
@@ -20,13 +22,31 @@ uint64_t Elector(int pid, int tid) {
   return static_cast<uint64_t>(pid) << 32 | static_cast<uint32_t>(tid);
 }
 
+// What `g_dumper` was when its dump was complete: that process only has to die yet.
+std::atomic<uint64_t> g_finished{0};
+
+int PidOf(uint64_t elector) { return static_cast<int>(elector >> 32); }
+
+// Whether a process has ended, perhaps without anybody having waited for it: kill()
+// still finds it then. We are its parent, its child (and then have another parent now),
+// or a relative further off, for which the deadline is all there is.
+bool HasEnded(int pid, int parent_at_first) {
+  if (safe::Syscall(SYS_kill, pid, 0) == -ESRCH) return true;
+  if (pid == parent_at_first) return safe::Syscall(SYS_getppid) != parent_at_first;
+  siginfo_t info;
+  info.si_pid = 0;
+  constexpr long kLook = WEXITED | WNOHANG | WNOWAIT | __WALL;
+  return safe::Syscall(SYS_waitid, P_PID, pid, safe::Word(&info), kLook) == 0 &&
+         info.si_pid == pid;
+}
+
 // Another process that dumps in this memory: the parent of our vfork(), or its child.
 // (Or the parent whose memory we have a copy of: then waiting is in vain, but ends.)
-void WaitForOtherProcess(uint64_t holder) {
-  const uint64_t until = safe::NowMicroseconds() + g_runtime.policy.deadline_us;
-  const int pid = static_cast<int>(holder >> 32);
+void WaitForOtherProcess(uint64_t holder, uint64_t until_us) {
+  const int parent = static_cast<int>(safe::Syscall(SYS_getppid));
   while (g_dumper.load(std::memory_order_acquire) == holder &&
-         safe::Syscall(SYS_kill, pid, 0) != -ESRCH && safe::NowMicroseconds() < until) {
+         g_finished.load(std::memory_order_acquire) != holder &&
+         !HasEnded(PidOf(holder), parent) && safe::NowMicroseconds() < until_us) {
     const timespec pause{0, 1000000};
     safe::Syscall(SYS_nanosleep, safe::Word(&pause));
   }
@@ -34,19 +54,33 @@ void WaitForOtherProcess(uint64_t holder) {
 
 }  // namespace
 
+// Whoever comes first while this one looks or waits is waited for in turn: two dumpers at
+// once would spoil each other's memory. Bounded by the deadline, after which the memory
+// is taken from whom it belongs to.
 bool WinElection(int pid, int tid) {
+  const uint64_t until = safe::NowMicroseconds() + g_runtime.policy.deadline_us;
   uint64_t holder = g_dumper.load(std::memory_order_acquire);
-  if (holder != 0 && holder >> 32 != static_cast<uint64_t>(pid)) {
-    WaitForOtherProcess(holder);
-    holder = g_dumper.load(std::memory_order_acquire);
+  for (;;) {
+    if (holder != 0) {
+      if (PidOf(holder) == pid) return false;
+      WaitForOtherProcess(holder, until);
+    }
+    if (g_dumper.compare_exchange_strong(holder, Elector(pid, tid),
+                                         std::memory_order_acq_rel)) {
+      break;
+    }
   }
-  do {
-    if (holder >> 32 == static_cast<uint64_t>(pid)) return false;
-  } while (!g_dumper.compare_exchange_weak(holder, Elector(pid, tid),
-                                           std::memory_order_acq_rel));
+  g_finished.store(0, std::memory_order_relaxed);
   // What another process left unfinished is in the way.
-  if (holder != 0) ResetFreeze();
+  if (holder != 0) {
+    ResetFreeze();
+    ForgetFirstSignal();
+  }
   return true;
+}
+
+void LeaveToOtherProcesses() {
+  g_finished.store(g_dumper.load(std::memory_order_relaxed), std::memory_order_release);
 }
 
 void WaitForDumper() {

@@ -25,6 +25,10 @@ void WaitForDumper();
 // The calling thread, which won, is the dumper no more.
 void EndDump();
 
+// The calling thread, which won, stays the dumper of its process, which is about to die;
+// but another process that waits for this memory may have it.
+void LeaveToOtherProcesses();
+
 // The dumper's memory is out of reach but for the time of a dump, and zero at its start.
 void OpenMemory();
 void CloseMemory();

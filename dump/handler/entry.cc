@@ -102,6 +102,7 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
   request.runtime = &g_runtime;
   RememberFirstSignal(request.crash);
   Dump(request);
+  LeaveToOtherProcesses();
   DieAsBefore(request.crash);
 }
 

@@ -77,17 +77,18 @@ void VforkChildThenParent(const Arguments&) {
 
 // The child and another thread of the parent crash at the same time.
 void VforkChildAndParent(const Arguments&) {
-  static std::atomic<int> ready{0};
+  static std::atomic<int> child_pid{0};
+  static std::atomic<bool> go{false};
   victim::StartThread("crasher", [] {
-    ready.fetch_add(1);
-    while (ready < 2) {
+    while (child_pid == 0) {
     }
+    victim::Fact("child", static_cast<int>(child_pid));
+    go = true;
     CrashHere();
   });
-  const pid_t child = vfork();
-  if (child == 0) {
-    ready.fetch_add(1);
-    while (ready < 2) {
+  if (vfork() == 0) {
+    child_pid = getpid();
+    while (!go) {
     }
     CrashHere();
   }

@@ -76,21 +76,29 @@ class Processes(torture.Torture):
                     caller = "torture::CrashAsParent" if of_parent else "torture::VforkChildThenParent"
                     self.assertEqual(stack[:2], [torture.CRASH, caller])
 
-    # Two processes that dump in one memory: once, on a busy machine, neither left a core.
-    # docs/RELIABILITY.md says so, and the long leg looks for it.
-    @unittest.skipUnless(torture.LONG, "SKIPPED: in the long leg")
+    # Two processes that dump in one memory, one after the other.
     def test_child_of_vfork_and_another_thread_of_its_parent_at_the_same_time(self):
         for build in torture.BUILDS:
-            with self.subTest(build=build.name):
-                child = self.run_child(build, "vfork_child_and_parent")
-                self.assertEqual(child.signal, signal.SIGSEGV)
-                self.assertGreaterEqual(len(child.files()), 1)
-                for name in child.files():
-                    self.assertNotIn(".part", name)
-                    path = child.directory / name
-                    core = self.check_core(child, path, signal.SIGSEGV, crashers=())
-                    stack = torture.frames(child, path)[core.crashed.tid]
-                    self.assertEqual(stack[0], torture.CRASH)
+            for _ in range(torture.many(10, 500)):
+                with self.subTest(build=build.name):
+                    self.both_of_vfork(build)
+
+    def both_of_vfork(self, build):
+        child = self.run_child(build, "vfork_child_and_parent")
+        self.assertEqual(child.signal, signal.SIGSEGV)
+        self.wait_for_orphan(child)
+        # Not even the one that comes second waits for longer than for the first.
+        self.assertLess(child.seconds, torture.DEADLINE_S)
+        self.assertEqual(len(child.files()), 2, child.files())
+        crashed = set()
+        for name in child.files():
+            path = child.directory / name
+            core = self.check_core(child, path, signal.SIGSEGV, crashers=())
+            stack = torture.frames(child, path)[core.crashed.tid]
+            self.assertEqual(stack[0], torture.CRASH)
+            crashed.add(core.crashed.tid)
+        self.assertEqual(crashed, {child.fact("child"), child.thread("crasher")})
+        child.discard()
 
     def test_daemon_with_closed_standard_streams(self):
         self.survive("daemon", unwound=_STANDING)
