@@ -165,6 +165,7 @@ inline constexpr uint32_t kRangeLive = 2;
 struct TagRange {
   std::atomic<uint32_t> state;
   std::atomic<uint8_t> tag;
+  std::atomic<uint8_t> merged;  // 1: it may stand for several, and reach too far
   std::atomic<Address> begin;
   std::atomic<Address> end;
 };

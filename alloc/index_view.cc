@@ -135,6 +135,11 @@ bool RangeAt(const TagState& tags, unsigned slot, AddressRange* range,
   return true;
 }
 
+bool RangeWasMerged(const TagState& tags, unsigned slot) {
+  return slot < kMaxTagRanges &&
+         tags.ranges[slot].merged.load(std::memory_order_relaxed) != 0;
+}
+
 void NameOf(const TagState& tags, uint8_t tag, char* name) {
   const char* from = "";
   if (tag <= kMaxTags &&

@@ -67,6 +67,10 @@ Disposition DispositionOf(const TagState& tags, uint8_t tag);
 bool RangeAt(const TagState& tags, unsigned slot, AddressRange* range,
              uint8_t* tag);
 
+// Whether the range of `slot` was made of several when the slots ran out: then
+// where each of them began and ended is not known any more.
+bool RangeWasMerged(const TagState& tags, unsigned slot);
+
 // Name of a tag id, NUL-terminated, into `name` (kMaxTagName + 1 bytes); "" if
 // unknown.
 void NameOf(const TagState& tags, uint8_t tag, char* name);

@@ -57,15 +57,21 @@ Old Inspect(const void* pointer, const char* function) {
 void RetireMoved(void* pointer, void* moved, const Old& old, int flags) {
   bool wipe = old.wipe;
   if (old.indexed) {
-    const uint8_t last = RetireAndTell(g_index_state, old.offset);
-    if ((last & kShadowTagged) != 0) {
+    // A tag that came meanwhile goes to the new place before it leaves the old
+    // one: whoever is frozen in between still has it on one of them.
+    const auto follow = [&](uint8_t byte) {
+      if ((byte & kShadowTagged) == 0) return;
       const uint8_t tag = TagByte(g_index_state, old.offset);
       const uint64_t offset = OffsetOf(g_index_state, moved);
       if (tag != old.tag && IsIndexed(offset)) {
         RecordUsable(moved, je_sallocx(moved, 0), tag);
       }
       wipe = wipe || MustWipe(tag);
-    }
+    };
+    const uint8_t seen = StartByte(g_index_state, old.offset);
+    follow(seen);
+    const uint8_t last = RetireAndTell(g_index_state, old.offset);
+    if (last != seen) follow(last);
   }
   if (wipe) Wipe(pointer, old.usable);
   if (old.extent_tag != kNoTag) flags = MALLOCX_TCACHE_NONE;

@@ -26,6 +26,7 @@ bool TakeFreeSlot(TagState& tags, AddressRange range, uint8_t tag) {
       continue;
     }
     slot.tag.store(tag, std::memory_order_relaxed);
+    slot.merged.store(0, std::memory_order_relaxed);
     slot.begin.store(range.begin, std::memory_order_relaxed);
     // The end makes the range real for a reader: last, with release.
     slot.end.store(range.end, std::memory_order_release);
@@ -64,6 +65,7 @@ TagRange* NearestSlot(TagState& tags, AddressRange range, Disposition wanted) {
 }
 
 bool Widen(TagRange& slot, AddressRange range) {
+  slot.merged.store(1);  // before it is
   Address begin = slot.begin.load();
   while (range.begin < begin &&
          !slot.begin.compare_exchange_weak(begin, range.begin)) {
