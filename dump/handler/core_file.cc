@@ -26,6 +26,47 @@ void AppendNumbered(const char* name, unsigned number, safe::Text& text) {
   if (number != 0) text.Char('.').Decimal(number);
 }
 
+// Creates the file as the process's real user: in a program that runs with more rights
+// than its user, he must own the file, and must not reach with it where he could not.
+class AsRealUser {
+ public:
+  AsRealUser() {
+    const long user = safe::Syscall(SYS_getuid);
+    const long group = safe::Syscall(SYS_getgid);
+    group_ = safe::Syscall(SYS_setfsgid, group);
+    user_ = safe::Syscall(SYS_setfsuid, user);
+  }
+  AsRealUser(const AsRealUser&) = delete;
+  AsRealUser& operator=(const AsRealUser&) = delete;
+  ~AsRealUser() {
+    safe::Syscall(SYS_setfsuid, user_);
+    safe::Syscall(SYS_setfsgid, group_);
+  }
+
+ private:
+  long user_;
+  long group_;
+};
+
+// Whether everybody can rename what is created in the directory of `path`.
+bool InOpenDirectory(const char* path) {
+  char directory[kMaxPath];
+  size_t length = safe::Length(path);
+  if (length >= sizeof(directory)) return true;
+  while (length != 0 && path[length - 1] != '/') --length;
+  if (length == 0) {
+    directory[length++] = '.';
+  } else {
+    __builtin_memcpy(directory, path, length);
+  }
+  directory[length] = '\0';
+  struct stat status;
+  if (safe::Syscall(SYS_stat, safe::Word(directory), safe::Word(&status)) != 0) {
+    return false;  // then open() fails too, and says why
+  }
+  return (status.st_mode & S_IWOTH) != 0 && (status.st_mode & S_ISVTX) == 0;
+}
+
 bool IsDirectory(const char* path) {
   struct stat status;
   return safe::Syscall(SYS_stat, safe::Word(path), safe::Word(&status)) == 0 &&
@@ -145,6 +186,12 @@ int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime) {
       return -ENAMETOOLONG;
     }
   }
+  // A program that forbids the kernel's core forbids this one.
+  if (runtime.facts.dumpable && safe::Syscall(SYS_prctl, PR_GET_DUMPABLE) == 0) {
+    return -EPERM;
+  }
+  if (InOpenDirectory(path_)) return -EACCES;
+  const AsRealUser real_user;
   safe::Text(name_, sizeof(name_)).String(path_);
   constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
   for (unsigned number = 0; number < kMostOfOneName; ++number) {
