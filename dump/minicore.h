@@ -30,6 +30,14 @@ extern "C" {
 
 #define MINICORE_API __attribute__((visibility("default")))
 
+// The first argument is an address and nothing is read there: memory may be tagged before
+// it is filled, without a warning of gcc's.
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
+#define MINICORE_ADDRESS __attribute__((access(none, 1)))
+#else
+#define MINICORE_ADDRESS
+#endif
+
 // The options of docs/OPTIONS.md, one field each, typed: text is `const char *` (NULL:
 // the default), sizes are bytes, times milliseconds. MINICORE_CONFIG_INIT sets every
 // field to its default. Environment MINICORE_OPTIONS, if set, overrides the fields.
@@ -90,7 +98,8 @@ MINICORE_API int minicore_dump_fd(int fd);
 // Returns: 0; -ENOENT if `ptr` is in no live allocation; -EINVAL for a bad name;
 //          -ENOSPC if the name table is full: the allocation is then elided like a
 //          secret, since a lost tag may cost detail, never a secret.
-MINICORE_API int minicore_tag(const void *ptr, const char *tag);
+MINICORE_API int minicore_tag(const void *ptr, const char *tag)
+    MINICORE_ADDRESS;
 
 // Takes the tag from the allocation that encloses `ptr`. Memory of a tagged extent
 // (minicore_malloc) keeps the tag of its extent.
@@ -110,7 +119,7 @@ MINICORE_API int minicore_untag(const void *ptr);
 // Returns: 0; -EINVAL for a bad name, an empty range or one that wraps; -ENOSPC if the
 //          name table is full (the range is elided like a secret).
 MINICORE_API int minicore_tag_range(const void *begin, size_t size,
-                                    const char *tag);
+                                    const char *tag) MINICORE_ADDRESS;
 
 // Context: any. Lock-free, and never allocates.
 // Returns: 0; -ENOENT if no such range is tagged.
