@@ -184,9 +184,13 @@ void Builder::MakeSegments(uint64_t most, ByteCount widest_gap) {
   plan_.pieces.Truncate(kept);
 }
 
-bool Elided(const Runtime& runtime, Address address) {
-  if (!InHeap(*runtime.index, address)) return false;
-  const Allocation allocation = Resolve(*runtime.index, address);
+// Whether a root must not be written after all: a stack may lie in the heap, in an
+// allocation that is secret as a whole; and with secrets that are not all known, code may
+// be data as well, and the debugger has the file.
+bool Elided(const Runtime& runtime, const Redactor& redactor, const Piece& piece) {
+  if (piece.kind == SegmentKind::kText && redactor.uncertain()) return true;
+  if (!InHeap(*runtime.index, piece.range.begin)) return false;
+  const Allocation allocation = Resolve(*runtime.index, piece.range.begin);
   return DispositionOf(*runtime.tags, allocation.tag) == Disposition::kElide;
 }
 
@@ -220,9 +224,9 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
   solid.Reserve(arena, roots.pieces.size() + scan.reached.size());
   absent.Reserve(arena, roots.pieces.size());
   for (const Piece& piece : roots.pieces) {
-    if (piece.content == Content::kAbsent) (void)absent.Push(piece);
-    // A stack may lie in the heap, in an allocation that is secret as a whole.
-    if (Elided(runtime, piece.range.begin)) {
+    if (piece.content == Content::kAbsent) {
+      (void)absent.Push(piece);
+    } else if (Elided(runtime, redactor, piece)) {
       outcome.AddHole(piece.range.begin, piece.range.end, HoleReason::kSecret);
     }
   }
@@ -237,7 +241,7 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
     solid.Clear();
     plan.pieces.Clear();
     for (const Piece& piece : roots.pieces) {
-      if (piece.content != Content::kAbsent && !Elided(runtime, piece.range.begin)) {
+      if (piece.content != Content::kAbsent && !Elided(runtime, redactor, piece)) {
         (void)solid.Push(piece);
       }
     }

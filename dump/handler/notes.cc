@@ -22,8 +22,9 @@ static_assert(sizeof(elf_prstatus) == 336 && sizeof(elf_prpsinfo) == 136,
 class Builder {
  public:
   Builder(const CrashContext& crash, const Runtime& runtime, const MemoryMap& map,
-          const Redactor& redactor, NoteBuffer& notes, Outcome& outcome)
-      : crash_(crash), runtime_(runtime), map_(map), redactor_(redactor),
+          const Images& images, const Redactor& redactor, NoteBuffer& notes, Outcome& outcome)
+      : crash_(crash), runtime_(runtime), map_(map), images_(images),
+        redactor_(redactor),
         notes_(notes), outcome_(outcome) {}
 
   void AddStatus(const Thread& thread);
@@ -31,6 +32,7 @@ class Builder {
   void AddSignal();
   void AddAuxv();
   void AddFiles();
+  bool Listed(const Mapping& mapping) const;
   void AddFloatingPoint(const Thread& thread);
   void AddExtendedState(const Thread& thread);
 
@@ -44,6 +46,7 @@ class Builder {
   const CrashContext& crash_;
   const Runtime& runtime_;
   const MemoryMap& map_;
+  const Images& images_;
   const Redactor& redactor_;
   NoteBuffer& notes_;
   Outcome& outcome_;
@@ -142,13 +145,19 @@ void Builder::AddAuxv() {
   if (to != nullptr) __builtin_memcpy(to, runtime_.facts.auxv, size);
 }
 
+// Names of other files than modules are text of the program's own choice.
+bool Builder::Listed(const Mapping& mapping) const {
+  if (mapping.inode == 0) return false;
+  return !redactor_.uncertain() || FindImage(images_, mapping.range.begin) != nullptr;
+}
+
 // fs/binfmt_elf.c, fill_files_note(): count, page size, (begin, end, offset in pages)
 // each, then the names.
 void Builder::AddFiles() {
   size_t count = 0;
   size_t name_bytes = 0;
   for (const Mapping& mapping : map_.mappings()) {
-    if (mapping.inode == 0) continue;
+    if (!Listed(mapping)) continue;
     ++count;
     name_bytes += safe::Length(map_.NameOf(mapping)) + 1;
   }
@@ -164,7 +173,7 @@ void Builder::AddFiles() {
   put(kPageSize);
   uint8_t* const first_name = names;
   for (const Mapping& mapping : map_.mappings()) {
-    if (mapping.inode == 0) continue;
+    if (!Listed(mapping)) continue;
     put(mapping.range.begin);
     put(mapping.range.end);
     put(mapping.file_offset / kPageSize);
@@ -247,7 +256,7 @@ uint8_t* NoteBuffer::Add(const char* owner, uint32_t type, size_t size) {
 }
 
 void BuildNotes(const CrashContext& crash, const Runtime& runtime,
-                const MemoryMap& map, const ThreadTable& threads,
+                const MemoryMap& map, const Images& images, const ThreadTable& threads,
                 const Redactor& redactor, safe::Arena& arena, NoteBuffer& notes,
                 Outcome& outcome) {
   constexpr size_t kProcessNotes = 16 * 1024;
@@ -259,7 +268,7 @@ void BuildNotes(const CrashContext& crash, const Runtime& runtime,
   }
   notes.Reserve(arena, kProcessNotes + file_bytes +
                            threads.size() * (336 + 512 + kMostStateBytes + 3 * 24));
-  Builder builder(crash, runtime, map, redactor, notes, outcome);
+  Builder builder(crash, runtime, map, images, redactor, notes, outcome);
   for (const Thread& thread : threads) {
     const bool crashed = thread.source == ThreadSource::kCrashed;
     // A thread of which nothing is known has no registers to show.

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "dump/handler/crash_context.h"
+#include "dump/handler/images.h"
 #include "dump/handler/memory_map.h"
 #include "dump/handler/outcome.h"
 #include "dump/handler/redactor.h"
@@ -43,7 +44,7 @@ class NoteBuffer {
 };
 
 void BuildNotes(const CrashContext& crash, const Runtime& runtime,
-                const MemoryMap& map, const ThreadTable& threads,
+                const MemoryMap& map, const Images& images, const ThreadTable& threads,
                 const Redactor& redactor, safe::Arena& arena, NoteBuffer& notes,
                 Outcome& outcome);
 

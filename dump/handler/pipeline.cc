@@ -197,8 +197,8 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   });
   d.outcome.scanned_us = d.outcome.Elapsed();
   Guarded(kNotes, d.outcome, [&] {
-    BuildNotes(crash, runtime, d.map, d.threads, d.redactor, late_arena, d.notes,
-               d.outcome);
+    BuildNotes(crash, runtime, d.map, d.images, d.threads, d.redactor, late_arena,
+               d.notes, d.outcome);
   });
   Guarded(kPlan, d.outcome, [&] {
     BuildPlan(runtime, d.map, d.roots, d.scan, d.redactor, late_arena, d.plan, d.outcome);

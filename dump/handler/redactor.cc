@@ -100,23 +100,25 @@ void Redactor::Build(safe::Arena& arena) {
 bool Redactor::LearnShort(const Secret& secret, const uint8_t* bytes, size_t size) {
   const HoleReason reason = ReasonOfCopy(secret.reason);
   if (secret.length != Length::kAllocation) return true;
+  size_t trimmed = size;
+  while (trimmed != 0 && bytes[trimmed - 1] == 0) --trimmed;
+  if (trimmed < kShortestSecret) return true;
+  uint64_t word;
+  __builtin_memcpy(&word, bytes, sizeof(word));
+  // 6 to 16 bytes, and what lies behind, even of a string with its end, may be of an
+  // earlier allocation. Pointers are left out: an object of 16 bytes that begins with one
+  // is longer than that.
+  if (size == kSmallestAllocation && !sanitizer_.Harmless(word)) {
+    return index_.Append(bytes, trimmed) && index_.EndPart(reason, kShortestSecret);
+  }
   size_t text = 0;
   while (text < size && bytes[text] != 0) ++text;
   if (text >= kShortestSecret && text < kWindowBytes) {
     if (!index_.Append(bytes, text) || !index_.EndPart(reason)) return false;
   }
-  if (size != kSmallestAllocation) return true;
-  size_t trimmed = size;
-  while (trimmed != 0 && bytes[trimmed - 1] == 0) --trimmed;
-  if (trimmed < size) {
-    // The rest was never written: what is there is the secret.
-    if (trimmed == text || trimmed < kShortestSecret) return true;
-    return index_.Append(bytes, trimmed) && index_.EndPart(reason);
-  }
-  // 6 to 16 bytes, and what lies behind is of an earlier allocation. Pointers are left
-  // out: an object of 16 bytes that begins with one is longer than that.
-  if (bytes[6] == 0 && bytes[7] == 0) return true;
-  return index_.Append(bytes, size) && index_.EndPart(reason, kShortestSecret);
+  if (trimmed >= kWindowBytes || trimmed == text) return true;
+  // The rest was never written: what is there is the secret.
+  return index_.Append(bytes, trimmed) && index_.EndPart(reason);
 }
 
 // Reads a secret into the index. What can't be read can't have been copied from there
@@ -246,7 +248,7 @@ void Redactor::RedactWords(uint64_t* words, size_t count, Outcome& outcome) cons
   for (size_t i = 0; i < count; ++i) {
     HoleReason reason = HoleReason::kSanitized;
     if (!index_.FindWord(words[i], &reason) &&
-        !(sanitizes() && !sanitizer_.Harmless(words[i]))) {
+        !(uncertain_ && !sanitizer_.Harmless(words[i]))) {
       continue;
     }
     words[i] = kElidedMarkerWord;

@@ -36,7 +36,9 @@ bool Sanitizer::Exempted(Address address) const {
 
 bool Sanitizer::Harmless(uint64_t word) const {
   if (word + kSmall < 2 * kSmall) return true;  // from -65536 to 65535
-  return map_ != nullptr && map_->Find(word) != nullptr;
+  // Of what is reserved only, every address would be one: terabytes of them.
+  const Mapping* mapping = map_ == nullptr ? nullptr : map_->Find(word);
+  return mapping != nullptr && (mapping->readable || mapping->executable);
 }
 
 void Sanitizer::Sanitize(Address begin, uint8_t* data, size_t size, AddressRange report,

@@ -48,6 +48,8 @@ void AddRanges(const TagState& tags, Redactor& redactor) {
     if (!RangeAt(tags, slot, &range, &tag)) continue;
     if (DispositionOf(tags, tag) != Disposition::kElide) continue;
     redactor.AddSecret(range, HoleReason::kSecret, tag, true);
+    // Of a short secret in it nobody knows the length.
+    if (RangeWasMerged(tags, slot)) redactor.GiveUp();
   }
 }
 
