@@ -12,6 +12,7 @@
 #include "tools/run.h"
 #include "tools/text.h"
 #include "tools/verify.h"
+#include "tools/verify_secrets.h"
 
 namespace {
 
@@ -27,9 +28,9 @@ constexpr char kExitCodes[] =
     "set up, 126 if PROGRAM could not be executed, 127 if it was not found.\n"
     "info: 0, or 1 if there is no core in the file. verify: 0 if the core is "
     "good,\n"
-    "1 with a sentence for each fault if not. Both: 2 for wrong usage or a "
-    "file\n"
-    "that cannot be opened.";
+    "1 with a sentence for each fault (or secret that was found) if not. Both: "
+    "2 for\n"
+    "wrong usage or a file that cannot be opened.";
 
 // Null after a sentence, with `status` set.
 std::unique_ptr<CoreReader> Open(const std::string& path, int* status) {
@@ -132,6 +133,12 @@ int main(int argc, char** argv) {
       "verify", "Check that every debugger can read a core; 0 if so");
   verify_command->add_option("CORE", path, "The file")->required();
   verify_command->add_flag("--json", as_json, "For programs");
+  std::string patterns;
+  verify_command->add_option(
+      "--secrets", patterns,
+      "Instead, look for secrets: a file of patterns, or - for standard\n"
+      "input; one a line, text or hex:DIGITS. 1 if one occurs: as it is, in\n"
+      "hexadecimal, base64, UTF-16 or swapped words");
 
   std::string topic;
   auto* help_command = app.add_subcommand("help", "Explain the options");
@@ -160,7 +167,10 @@ int main(int argc, char** argv) {
     return kUsage;
   }
   if (*info_command) return Info(path, as_json);
-  if (*verify_command) return Verify(path, as_json);
+  if (*verify_command) {
+    return patterns.empty() ? Verify(path, as_json)
+                            : minicore::VerifySecrets(path, patterns, as_json);
+  }
   std::cout << (topic == "options" ? minicore::OptionsHelp() : app.help());
   return 0;
 }

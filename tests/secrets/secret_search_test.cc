@@ -1,0 +1,186 @@
+// `minicore verify --secrets` finds what a secret was turned into, and nothing else.
+
+#include "tools/secret_search.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/secrets/keystream.h"
+
+namespace minicore {
+namespace {
+
+std::string Random(size_t size, uint64_t seed) {
+  std::string bytes(size, '\0');
+  FillSecret(seed, 1, Alphabet::kBytes, bytes.data(), size);
+  return bytes;
+}
+
+// By coreutils' definition, not by ours: three bytes, four characters.
+std::string Base64(std::string bytes, const char* last) {
+  const std::string alphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789" + std::string(last);
+  bytes.resize((bytes.size() + 2) / 3 * 3);
+  std::string text;
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    const unsigned word = static_cast<uint8_t>(bytes[i]) << 16 |
+                          static_cast<uint8_t>(bytes[i + 1]) << 8 |
+                          static_cast<uint8_t>(bytes[i + 2]);
+    for (int shift = 18; shift >= 0; shift -= 6) text += alphabet[word >> shift & 63];
+  }
+  return text;
+}
+
+std::vector<SecretFinding> Find(const std::string& secret, const std::string& file) {
+  return SecretSearch({{1, secret}}).FindIn(file);
+}
+
+testing::AssertionResult Found(const std::string& secret, const std::string& file,
+                               const std::string& form) {
+  for (const SecretFinding& finding : Find(secret, file)) {
+    if (finding.form == form) return testing::AssertionSuccess();
+  }
+  return testing::AssertionFailure() << "not found " << form;
+}
+
+class SecretSearchTest : public testing::TestWithParam<size_t> {
+ protected:
+  // A piece of the secret as a program might have it, between other bytes.
+  std::string Between(const std::string& text) const {
+    return Random(101, 77) + text + Random(99, 78);
+  }
+  std::string secret_ = Random(GetParam(), 5);
+};
+
+TEST_P(SecretSearchTest, AsItIs) {
+  EXPECT_TRUE(Found(secret_, Between(secret_), "as it is"));
+}
+
+TEST_P(SecretSearchTest, InHexadecimalOfEitherCase) {
+  for (const char* digits : {"0123456789abcdef", "0123456789ABCDEF"}) {
+    std::string text;
+    for (const char c : secret_) {
+      text += digits[static_cast<uint8_t>(c) >> 4];
+      text += digits[c & 15];
+    }
+    EXPECT_TRUE(Found(secret_, Between(text), "in hexadecimal"));
+  }
+}
+
+TEST_P(SecretSearchTest, InBase64WhereverItBeginsAndEnds) {
+  for (const char* last : {"+/", "-_"}) {
+    for (size_t before = 0; before < 6; ++before) {
+      for (size_t behind = 0; behind < 4; ++behind) {
+        const std::string text =
+            Base64(Random(before, 9) + secret_ + Random(behind, 10), last);
+        EXPECT_TRUE(Found(secret_, Between(text), "in base64")) << before << last;
+      }
+    }
+  }
+}
+
+TEST_P(SecretSearchTest, InUtf16OfEitherByteOrder) {
+  std::string little;
+  std::string big;
+  for (const char c : secret_) {
+    little += c;
+    little += '\0';
+    big += '\0';
+    big += c;
+  }
+  EXPECT_TRUE(Found(secret_, Between(little), "in UTF-16"));
+  EXPECT_TRUE(Found(secret_, Between(big), "in UTF-16"));
+}
+
+TEST_P(SecretSearchTest, InSwappedWords) {
+  for (const size_t word : {2, 4, 8}) {
+    std::string text = secret_.substr(0, secret_.size() / word * word);
+    if (text.size() < 6) continue;  // a short secret has no long words
+    for (size_t at = 0; at < text.size(); at += word) {
+      std::reverse(text.begin() + at, text.begin() + at + word);
+    }
+    EXPECT_TRUE(Found(secret_, Between(text), "in swapped words")) << word;
+  }
+}
+
+TEST_P(SecretSearchTest, NotInOtherBytes) {
+  for (uint64_t seed = 100; seed < 105; ++seed) {
+    EXPECT_TRUE(Find(secret_, Random(100000, seed)).empty());
+  }
+}
+
+TEST_P(SecretSearchTest, WithOneByteChangedOnlyTheRest) {
+  std::string text = secret_;
+  text[text.size() / 2] ^= 1;
+  EXPECT_EQ(Find(secret_, text).empty(), secret_.size() / 2 < 16);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, SecretSearchTest,
+                         testing::Values(6, 7, 8, 12, 15, 16, 17, 24, 33, 64, 500, 5000));
+
+TEST(SecretSearch, AnySixteenBytesOfALongOneAreFound) {
+  const std::string secret = Random(100, 3);
+  for (size_t from = 0; from + 16 <= secret.size(); ++from) {
+    EXPECT_FALSE(Find(secret, "x" + secret.substr(from, 16) + "y").empty()) << from;
+    EXPECT_TRUE(Find(secret, "x" + secret.substr(from, 15) + "y").empty()) << from;
+  }
+}
+
+TEST(SecretSearch, AFindingSaysWhereAndHowMuchAndWhichLine) {
+  const std::string secret = Random(40, 3);
+  const auto findings =
+      SecretSearch({{3, "something else"}, {7, secret}}).FindIn("12345" + secret + "6");
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].line, 7u);
+  EXPECT_EQ(findings[0].offset, 5u);
+  EXPECT_EQ(findings[0].size, 40u);
+}
+
+TEST(SecretSearch, AtTheVeryEndOfAFileAndInAnEmptyOne) {
+  const std::string secret = Random(16, 3);
+  EXPECT_EQ(Find(secret, secret).size(), 1u);
+  EXPECT_TRUE(Find(secret, "").empty());
+  EXPECT_TRUE(Find(secret, secret.substr(1)).empty());
+}
+
+TEST(SecretSearch, ZerosWithinASecretAreNoSecret) {
+  const std::string secret = Random(20, 3) + std::string(40, '\0') + Random(20, 4);
+  EXPECT_TRUE(Find(secret, std::string(1000, '\0')).empty());
+  EXPECT_FALSE(Find(secret, Random(20, 4)).empty());
+}
+
+TEST(SecretSearch, APatternThatIsNothingButARunIsLookedForAllTheSame) {
+  EXPECT_FALSE(Find(std::string(20, 'a'), std::string(30, 'a')).empty());
+}
+
+TEST(ReadPatterns, TakesTextAndHexadecimalDigits) {
+  std::istringstream input("plain text\n\ntext:hex:is not meant\nhex:00ff10AB7722\r\n");
+  std::vector<SecretPattern> patterns;
+  std::string error;
+  ASSERT_TRUE(ReadPatterns(input, &patterns, &error)) << error;
+  ASSERT_EQ(patterns.size(), 3u);
+  EXPECT_EQ(patterns[0].bytes, "plain text");
+  EXPECT_EQ(patterns[1].bytes, "hex:is not meant");
+  EXPECT_EQ(patterns[1].line, 3u);
+  EXPECT_EQ(patterns[2].bytes, std::string("\0\xff\x10\xab\x77\x22", 6));
+}
+
+// What can't be looked for must not pass for "not found".
+TEST(ReadPatterns, RefusesWhatCannotBeLookedForWithoutShowingIt) {
+  for (const char* text : {"", "\n\n", "short", "hex:0011", "hex:00112233445", "hex:zz11223344556"}) {
+    std::istringstream input(text);
+    std::vector<SecretPattern> patterns;
+    std::string error;
+    EXPECT_FALSE(ReadPatterns(input, &patterns, &error)) << text;
+    EXPECT_FALSE(error.empty());
+    EXPECT_EQ(error.find("short\n"), std::string::npos);
+    EXPECT_EQ(error.find("zz11"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace minicore
