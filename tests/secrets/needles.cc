@@ -1,0 +1,118 @@
+#include "tests/secrets/needles.h"
+
+#include <elf.h>
+#include <sys/procfs.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace minicore {
+namespace {
+
+constexpr size_t kWindow = 16;
+constexpr size_t kBits = 1 << 22;
+
+uint64_t Word(const uint8_t* at) {
+  uint64_t word;
+  memcpy(&word, at, sizeof(word));
+  return word;
+}
+
+size_t Bit(uint64_t first, uint64_t second) {
+  return ((first ^ second * 0x9e3779b97f4a7c15) * 0x2545f4914f6cdd1d) >> 42;
+}
+
+bool SaysNothing(const uint8_t* at, size_t size) {
+  const size_t zeros = std::count(at, at + size, 0);
+  const size_t same = std::count(at, at + size, at[0]);
+  return same == size || zeros * 4 >= size * 3;
+}
+
+}  // namespace
+
+void Needles::Add(const std::string& name, const std::vector<uint8_t>& secret) {
+  names_.push_back(name);
+  secrets_.push_back(secret);
+}
+
+void Needles::Finish() {
+  maybe_.assign(kBits, false);
+  for (size_t i = 0; i < secrets_.size(); ++i) {
+    const std::vector<uint8_t>& secret = secrets_[i];
+    for (size_t at = 0; at + 8 <= secret.size(); ++at) {
+      const uint8_t* bytes = secret.data() + at;
+      // Small integers and the like.
+      if (std::count(bytes, bytes + 8, 0) < 4) words_.push_back({Word(bytes), 0, i});
+      if (at + kWindow > secret.size() || SaysNothing(bytes, kWindow)) continue;
+      windows_.push_back({Word(bytes), Word(bytes + 8), i});
+      maybe_[Bit(Word(bytes), Word(bytes + 8))] = true;
+    }
+  }
+  std::sort(windows_.begin(), windows_.end());
+  std::sort(words_.begin(), words_.end());
+}
+
+std::vector<Needles::Finding> Needles::FindIn(const std::vector<uint8_t>& file) const {
+  std::vector<Finding> findings;
+  const auto add = [&](size_t secret, size_t offset, size_t size) {
+    if (!findings.empty()) {
+      Finding& last = findings.back();
+      if (last.name == names_[secret] && offset <= last.offset + last.size) {
+        last.size = std::max(last.size, offset + size - last.offset);
+        return;
+      }
+    }
+    findings.push_back({names_[secret], offset, size});
+  };
+  for (size_t at = 0; at + kWindow <= file.size(); ++at) {
+    const uint64_t first = Word(file.data() + at);
+    const uint64_t second = Word(file.data() + at + 8);
+    if (!maybe_[Bit(first, second)]) continue;
+    const Window wanted = {first, second, 0};
+    const auto window = std::lower_bound(windows_.begin(), windows_.end(), wanted);
+    if (window == windows_.end() || wanted < *window) continue;
+    add(window->secret, at, kWindow);
+  }
+  for (size_t i = 0; i < secrets_.size(); ++i) {
+    const std::vector<uint8_t>& secret = secrets_[i];
+    if (secret.size() >= kWindow || SaysNothing(secret.data(), secret.size())) continue;
+    auto at = file.begin();
+    while ((at = std::search(at, file.end(), secret.begin(), secret.end())) != file.end()) {
+      add(i, static_cast<size_t>(at - file.begin()), secret.size());
+      ++at;
+    }
+  }
+  return findings;
+}
+
+std::vector<Needles::Finding> Needles::FindInRegisters(
+    const std::vector<uint8_t>& file) const {
+  std::vector<Finding> findings;
+  Elf64_Ehdr header;
+  if (file.size() < sizeof(header)) return findings;
+  memcpy(&header, file.data(), sizeof(header));
+  for (unsigned i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr segment;
+    memcpy(&segment, file.data() + header.e_phoff + i * sizeof(segment), sizeof(segment));
+    if (segment.p_type != PT_NOTE) continue;
+    for (size_t at = segment.p_offset; at < segment.p_offset + segment.p_filesz;) {
+      Elf64_Nhdr note;
+      memcpy(&note, file.data() + at, sizeof(note));
+      const size_t description = at + sizeof(note) + (note.n_namesz + 3) / 4 * 4;
+      at = description + (note.n_descsz + 3) / 4 * 4;
+      if (note.n_type != NT_PRSTATUS || note.n_descsz != sizeof(elf_prstatus)) continue;
+      for (size_t word = 0; word < ELF_NGREG; ++word) {
+        const size_t offset = description + offsetof(elf_prstatus, pr_reg) + word * 8;
+        const uint64_t value = Word(file.data() + offset);
+        const auto found =
+            std::lower_bound(words_.begin(), words_.end(), Window{value, 0, 0});
+        if (found != words_.end() && found->first == value) {
+          findings.push_back({names_[found->secret], offset, 8});
+        }
+      }
+    }
+  }
+  return findings;
+}
+
+}  // namespace minicore
