@@ -77,7 +77,16 @@ void MemoryMap::ParseLine() {
   }
   while (*at == ' ') ++at;
   mapping.name = KeepName(at);
-  (void)mappings_.Push(mapping);
+  if (mappings_.Push(mapping) && mapping.writable) MarkWritable(mapping.range);
+}
+
+// Mappings are disjoint and there are kAreas areas: all of them together take at most one
+// turn for each mapping and each area.
+void MemoryMap::MarkWritable(AddressRange range) {
+  for (uint64_t area = range.begin >> kAreaShift;
+       area < kAreas && area << kAreaShift < range.end; ++area) {
+    writable_areas_[area / 64] |= uint64_t{1} << (area % 64);
+  }
 }
 
 // Neighbours mostly share their file: the last name is kept once.

@@ -48,13 +48,25 @@ class MemoryMap {
   const Mapping* Find(Address address) const;
   // The first mapping that ends above `address`; null if none does.
   const Mapping* FindAtOrAbove(Address address) const;
+  // False if `address` lies far from all that can be written: of words that are no
+  // pointers (text, numbers) nearly all end here, after one look.
+  bool MayBeWritable(Address address) const {
+    const uint64_t area = address >> kAreaShift;
+    return area < kAreas && (writable_areas_[area / 64] >> (area % 64) & 1) != 0;
+  }
 
  private:
+  // One bit for each GiB of the user half of a 4-level address space.
+  static constexpr unsigned kAreaShift = 30;
+  static constexpr uint64_t kAreas = uint64_t{1} << (47 - kAreaShift);
+
   void ParseLine();
+  void MarkWritable(AddressRange range);
   uint32_t KeepName(const char* name);
 
   safe::FixedVector<Mapping> mappings_;
   safe::FixedVector<char> names_;
+  uint64_t writable_areas_[kAreas / 64] = {};
   char line_[4096 + 128] = {};  // PATH_MAX and the numbers before it
   size_t line_length_ = 0;
 };

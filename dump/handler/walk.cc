@@ -73,6 +73,9 @@ Walk::Walk(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
     : runtime_(runtime),
       map_(map),
       redactor_(redactor),
+      heap_{runtime.index->region,
+            runtime.index->region +
+                runtime.index->committed.load(std::memory_order_acquire)},
       result_(result),
       outcome_(outcome),
       budget_(runtime.policy.max_bytes) {
@@ -124,16 +127,19 @@ bool Walk::IsOurs(Address address) const {
                 (index.region_bytes >> kChunkShift) * sizeof(ChunkEntry));
 }
 
-void Walk::Follow(uint64_t word, uint16_t hops) {
-  if (word < kLowest) return;
-  if (word > kHighest) {
+// Takes the tag from `word`. Nearly all words end here.
+inline bool Walk::MayPoint(uint64_t* word) const {
+  if (*word > kHighest && runtime_.policy.tagged_pointers) {
     // Type tags, counters, hardware tags. Tags in the low 3 bits need nothing:
     // the pointer is then an interior one.
-    if (!runtime_.policy.tagged_pointers) return;
-    word &= kUntagged;
-    if (word < kLowest || word > kHighest) return;
+    *word &= kUntagged;
   }
-  if (!InHeap(*runtime_.index, word)) {
+  if (*word - kLowest > kHighest - kLowest) return false;
+  return heap_.Contains(*word) || map_.MayBeWritable(*word);
+}
+
+void Walk::FollowPointer(uint64_t word, uint16_t hops) {
+  if (!heap_.Contains(word)) {
     FollowForeign(word, hops);
     return;
   }
@@ -151,7 +157,7 @@ void Walk::Follow(uint64_t word, uint16_t hops) {
       KeepTail(word, allocation);
       break;
     case AllocationState::kUnknown:
-      if (directly_) KeepLook(word, HeapRange());
+      if (directly_) KeepLook(word, heap_);
       break;
   }
 }
@@ -173,7 +179,7 @@ void Walk::KeepFreed(uint64_t word, const Allocation& allocation) {
   reached.range = allocation.range();
   if (allocation.size == 0) {
     reached.range = AddressRange{AlignDown(word, 16), AlignDown(word, 16) + kLook}.Clip(
-        HeapRange());
+        heap_);
   } else if (allocation.size > kFreedShare) {
     reached.range = Around(word, kFreedShare, reached.range);
   }

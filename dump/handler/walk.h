@@ -53,7 +53,11 @@ class Walk {
 
  private:
   // Queues what `word` points to, if it is anything and new.
-  void Follow(uint64_t word, uint16_t hops);
+  void Follow(uint64_t word, uint16_t hops) {
+    if (MayPoint(&word)) FollowPointer(word, hops);
+  }
+  bool MayPoint(uint64_t* word) const;
+  void FollowPointer(uint64_t word, uint16_t hops);
   void FollowAllocation(uint64_t word, const Allocation& allocation, uint16_t hops);
   void FollowForeign(uint64_t word, uint16_t hops);
   // Whether `range`, known by `key`, was not met before. When the table of what was met is
@@ -62,11 +66,6 @@ class Walk {
   void KeepFreed(uint64_t word, const Allocation& allocation);
   void KeepLook(uint64_t word, AddressRange where);
   void KeepTail(uint64_t word, const Allocation& allocation);
-  AddressRange HeapRange() const {
-    const IndexState& index = *runtime_.index;
-    return {index.region,
-            index.region + index.committed.load(std::memory_order_acquire)};
-  }
   // Follows result_.reached[index] and what that leads to, for at most `root_bytes`.
   void FollowFrom(size_t index);
   // Grows a piece within its allocation.
@@ -84,6 +83,7 @@ class Walk {
   const Runtime& runtime_;
   const MemoryMap& map_;
   const Redactor& redactor_;
+  const AddressRange heap_;  // it does not grow any more
   ScanResult& result_;
   Outcome& outcome_;
   AddressSet seen_;

@@ -100,6 +100,22 @@ TEST_F(MemoryMapTest, FindsTheMappingOfAnAddress) {
   EXPECT_EQ(map_.FindAtOrAbove(~0ull), nullptr);
 }
 
+TEST_F(MemoryMapTest, EveryByteThatCanBeWrittenMayBeAndWhatIsFarFromItMayNot) {
+  Parse("3ffff000-80001000 rw-p 00000000 00:00 0 \n"
+        "200000000-200001000 r--p 00000000 00:00 0 \n"
+        "7fffffffe000-7ffffffff000 rw-p 00000000 00:00 0 \n");
+  for (const Address in : {0x3ffff000ul, 0x40000000ul, 0x7ffffffful, 0x80000ffful,
+                           0x7fffffffe000ul, 0x7fffffffeffful}) {
+    EXPECT_TRUE(map_.MayBeWritable(in)) << std::hex << in;
+  }
+  // Not writable; not mapped, as far from it as text and numbers are; kernel half.
+  for (const Address out : {0x200000000ul, 0x1ffffffful + 0xa0000001ul, 0x202020202020ul,
+                            0x7ffeffffffffUL - (1ul << 40), 0x800000000000ul,
+                            UINT64_MAX}) {
+    EXPECT_FALSE(map_.MayBeWritable(out)) << std::hex << out;
+  }
+}
+
 TEST_F(MemoryMapTest, AnEmptyMapFindsNothing) {
   EXPECT_EQ(map_.Find(0x1000), nullptr);
   EXPECT_EQ(map_.FindAtOrAbove(0), nullptr);
