@@ -194,7 +194,7 @@ void Redactor::ElideCopies(Address begin, uint8_t* data, size_t size,
   index_.Find(data, size, [&](size_t from, size_t to, HoleReason reason) {
     if (count != 0) {
       Mark& last = marks_[count - 1];
-      // Short ones come out of order by 2 bytes at most, and only overlapping.
+      // Short ones come out of order by 3 bytes at most, and only overlapping.
       if ((from <= last.end && to >= last.begin && reason == last.reason) ||
           count == kMaxMarks) {
         last.begin = std::min(last.begin, static_cast<uint32_t>(from));

@@ -7,10 +7,6 @@
 namespace minicore {
 namespace {
 
-constexpr unsigned kGramBytes = 4;
-constexpr unsigned kGramGrid = 3;  // kShortestSecret - kGramBytes + 1
-static_assert(kGramGrid == kShortestSecret - kGramBytes + 1);
-
 // How many of the bytes of at[0, 16) are equal to `byte`.
 int EqualBytes(const uint8_t* at, uint8_t byte) {
   const __m128i window = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
@@ -135,7 +131,7 @@ bool SecretIndex::BuildPublic(safe::Arena& arena) {
     return false;
   }
   for (ByteCount at = 0; at + kGramBytes <= public_bytes_; ++at) {
-    public_grams_.Add(HashWord(Load4(public_ + at)));
+    public_grams_.Add(LoadGram(public_ + at));
   }
   for (ByteCount at = 0; at + kWindowBytes <= public_bytes_; ++at) {
     uint64_t slot = HashWindow(public_ + at) & public_windows_.mask;
@@ -161,7 +157,7 @@ bool SecretIndex::IsPublicWindow(const uint8_t* window) const {
 bool SecretIndex::IsPublic(const Part& part) const {
   const uint8_t* bytes = contents_ + part.offset;
   for (size_t at = 0; at + kGramBytes <= part.length; ++at) {
-    if (!public_grams_.Has(HashWord(Load4(bytes + at)))) return false;
+    if (!public_grams_.Has(LoadGram(bytes + at))) return false;
   }
   for (ByteCount at = 0; at + part.length <= public_bytes_; ++at) {
     if (SameBytes(public_ + at, bytes, part.length)) return true;
@@ -189,7 +185,7 @@ bool SecretIndex::Build(safe::Arena& arena) {
       !NewFilter(arena, windows, &neighbour_filter_) ||
       !NewTable(arena, words, &word_table_) ||
       !NewTable(arena, shorts, &short_table_) ||
-      !NewFilter(arena, 3 * shorts, &gram_filter_)) {
+      !NewFilter(arena, kGramGrid * shorts, &gram_filter_)) {
     return false;
   }
   for (uint32_t index = 0; index < parts_.size(); ++index) {
@@ -221,7 +217,7 @@ void SecretIndex::AddWindows(const Part& part) {
       }
     }
     // The word that a grid meets lies in the first 8 bytes of its window.
-    if (last != 0 && at - (last - 1) < 8) word_filter_.Add(HashWord(Load(window)));
+    if (last != 0 && at - (last - 1) < 8) AddToFilter(Load(window));
   }
 }
 
@@ -230,7 +226,7 @@ void SecretIndex::AddZeroNeighbours(const uint8_t* window) {
     if (Load(window + at) != 0) continue;
     zero_words_ = true;
     const uint8_t* neighbour = at >= 4 ? window + at - 4 : window + at + 8;
-    neighbour_filter_.Add(HashWord(Load4(neighbour)));
+    neighbour_filter_.Add(Load4(neighbour));
   }
 }
 
@@ -239,7 +235,7 @@ void SecretIndex::AddWords(const Part& part) {
     const uint64_t word = Load(contents_ + part.offset + at);
     HoleReason reason;
     if (!TellingWord(word) || FindWord(word, &reason)) continue;
-    word_filter_.Add(HashWord(word));
+    AddToFilter(word);
     uint64_t slot = HashWord(word) & word_table_.mask;
     while (word_table_.slots[slot] != 0) slot = (slot + 1) & word_table_.mask;
     word_table_.slots[slot] = static_cast<uint32_t>(part.offset + at + 1);
@@ -254,7 +250,8 @@ void SecretIndex::AddShort(uint32_t index) {
   if (OfProgram(part.reason) && IsPublic(part)) return;
   if (FindShort(bytes, length) != nullptr) return;
   for (unsigned at = 0; at < kGramGrid; ++at) {
-    gram_filter_.Add(HashWord(Load4(bytes + at)));
+    gram_sieve_.Add(LoadGram(bytes + at));
+    gram_filter_.Add(LoadGram(bytes + at));
   }
   uint64_t slot = HashShort(bytes, length) & short_table_.mask;
   while (short_table_.slots[slot] != 0) slot = (slot + 1) & short_table_.mask;
@@ -286,7 +283,7 @@ int64_t SecretIndex::FindWindow(const uint8_t* at, uint64_t hash) const {
 }
 
 bool SecretIndex::FindWord(uint64_t word, HoleReason* reason) const {
-  if (word_table_.slots == nullptr || !word_filter_.Has(HashWord(word))) return false;
+  if (word_table_.slots == nullptr || !word_filter_.Has(word)) return false;
   uint64_t slot = HashWord(word) & word_table_.mask;
   for (; word_table_.slots[slot] != 0; slot = (slot + 1) & word_table_.mask) {
     const uint32_t offset = word_table_.slots[slot] - 1;
