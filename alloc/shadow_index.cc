@@ -19,10 +19,9 @@ uint64_t SizeWord(uint64_t offset, ByteCount size) {
   return size | (offset & (kPageSize - 1)) >> kGranuleShift;
 }
 
-// Zeroes whole words in [begin, end). Looks first, 64 bytes at a time: nearly
-// all of it is zero already, and memory that was never written stays
-// unallocated then. Plain vector loads do for that, since nobody else writes
-// where nothing is published.
+// Zeroes whole words in [begin, end), at most a page of them. Looks first, 64
+// bytes at a time: nearly all of it is zero already. Plain vector loads do for
+// that, since nobody else writes where nothing is published.
 __attribute__((no_sanitize("thread"))) void Erase(std::atomic<uint64_t>* begin,
                                                   std::atomic<uint64_t>* end) {
   constexpr int kStride = 8;
@@ -34,6 +33,16 @@ __attribute__((no_sanitize("thread"))) void Erase(std::atomic<uint64_t>* begin,
     return _mm_movemask_epi8(_mm_cmpeq_epi8(any, _mm_setzero_si128())) ==
            0xffff;
   };
+  if (begin >= end) return;
+  // What is written before it is read costs one page fault, not two (fresh
+  // anonymous memory is the page of zeros to a reader, until it is written:
+  // Linux 6.1, mm/memory.c, do_anonymous_page()).
+  begin->store(0, std::memory_order_relaxed);
+  const Address last = reinterpret_cast<Address>(end - 1);
+  if (AlignDown(last, kPageSize) > reinterpret_cast<Address>(begin)) {
+    reinterpret_cast<std::atomic<uint64_t>*>(AlignDown(last, kPageSize))
+        ->store(0, std::memory_order_relaxed);
+  }
   while (begin < end) {
     if (end - begin >= kStride && zero(begin)) {
       begin += kStride;
@@ -70,6 +79,9 @@ void StoreSize(const IndexState& index, uint64_t offset, ByteCount size) {
 
 void RecordLarge(const IndexState& index, uint64_t offset, ByteCount size,
                  uint8_t mark) {
+  std::atomic<uint8_t>* start = index.shadow + (offset >> kGranuleShift);
+  // Before anything there is read, see Erase().
+  start[1].store(kShadowNotLive | kShadowLarge, std::memory_order_relaxed);
   // Memory that comes back from a thread's cache has its old word.
   if (index.large[offset >> kPageShift].load(std::memory_order_relaxed) !=
       SizeWord(offset, size)) {
@@ -77,8 +89,6 @@ void RecordLarge(const IndexState& index, uint64_t offset, ByteCount size,
   }
   StoreSize(index, offset, size);
   CoverChunks(index, offset, size);
-  std::atomic<uint8_t>* start = index.shadow + (offset >> kGranuleShift);
-  start[1].store(kShadowNotLive | kShadowLarge, std::memory_order_relaxed);
   start->store(static_cast<uint8_t>(kShadowLarge | mark),
                std::memory_order_release);
 }
