@@ -1,6 +1,5 @@
 #include "dump/install.h"
 
-#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +21,7 @@
 #include "dump/preopen.h"
 #include "dump/safe/arena.h"
 #include "dump/signal_mask.h"
+#include "dump/thread_layout.h"
 
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
@@ -43,8 +43,6 @@ constexpr ByteCount kDumpStackBytes = 256 * 1024;
 // Three signal frames of the largest kind (11 KiB with AMX), one in the other: a fault, a
 // refused system call, a tick of the watchdog.
 constexpr ByteCount kFaultStackBytes = 64 * 1024;
-// sizeof(struct pthread) is 2,304 in glibc 2.36; more is harmless.
-constexpr uint32_t kDefaultPthreadBytes = 4096;
 
 std::mutex g_install_mutex;
 bool g_reserved = false;
@@ -139,13 +137,7 @@ void LearnFacts() {
   facts.environ_address = reinterpret_cast<Address>(&environ);
   facts.dumpable = prctl(PR_GET_DUMPABLE) != 0;
   gethostname(facts.host, sizeof(facts.host) - 1);
-  facts.pthread_bytes = kDefaultPthreadBytes;
-  // libthread_db's descriptor of struct pthread (glibc, nptl_db/structs.def).
-  const void* size = dlsym(RTLD_DEFAULT, "_thread_db_sizeof_pthread");
-  if (size != nullptr) {
-    const uint32_t bytes = *static_cast<const uint32_t*>(size);
-    if (bytes > 0 && bytes < 65536) facts.pthread_bytes = bytes;
-  }
+  facts.threads = LearnThreadLayout();
 }
 
 // libc's restorer, so that debuggers and unwinders recognise our signal frames as they

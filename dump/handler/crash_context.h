@@ -24,12 +24,27 @@ struct CrashContext {
 
 inline constexpr unsigned kMaxAuxv = 64;
 
+// glibc's struct pthread, which begins at the thread pointer, and its list of modules with
+// thread-locals: what libthread_db reads. See dump/thread_layout.h.
+struct ThreadLayout {
+  uint32_t pthread_bytes;  // sizeof(struct pthread)
+  uint32_t dtv_offset;     // in it, of the address of the thread's DTV
+  bool known;              // from libc's own descriptors; else the defaults below
+  Address slot_list;       // of the address of the first dtv_slotinfo_list; 0: not known
+  uint32_t slot_next_offset;  // in one, of the address of the next
+};
+
+// struct pthread has 2,368 bytes in glibc 2.36; more is harmless.
+inline constexpr uint32_t kDefaultPthreadBytes = 4096;
+// glibc 2.36, sysdeps/x86_64/nptl/tls.h, tcbhead_t: its second word.
+inline constexpr uint32_t kDefaultDtvOffset = 8;
+
 // Learned in ordinary context, at install.
 struct ProcessFacts {
   uint64_t auxv[2 * kMaxAuxv];  // /proc/self/auxv, AT_NULL included
   uint32_t auxv_words;
   int pid;  // of the process that installed; for one whose getpid() is refused
-  uint32_t pthread_bytes;  // sizeof(struct pthread), from libthread_db's descriptor
+  ThreadLayout threads;
   char host[64];
   Address arguments_begin;  // strings at the top of the main stack
   Address arguments_end;

@@ -17,6 +17,9 @@ namespace {
 // link maps) is kept whole.
 constexpr ByteCount kSmallMapping = 256 * 1024;
 constexpr ByteCount kProgramCounterWindow = 128;  // each way
+// Lists of modules with thread-locals, of 62 and more each (glibc 2.36, elf/dl-tls.c,
+// DTV_SURPLUS and TLS_SLOTINFO_SURPLUS); the chain may be a circle.
+constexpr unsigned kMaxSlotLists = 64;
 
 uint64_t AuxvValue(const ProcessFacts& facts, uint64_t type) {
   for (unsigned i = 0; i + 1 < facts.auxv_words; i += 2) {
@@ -39,6 +42,7 @@ class Collector {
 
   void AddStacks(ThreadTable& threads);
   void AddThreadData(const ThreadTable& threads);
+  void AddThreadList(Address at, uint32_t next_offset, unsigned most);
   void AddModules();
   void AddProgramCounters(const ThreadTable& threads);
   void AddLinkMaps(safe::Arena& arena);
@@ -70,7 +74,7 @@ void Collector::Add(AddressRange range, SegmentKind kind, FileGroup group,
 
 void Collector::AddStacks(ThreadTable& threads) {
   const StackFinder find = {&map_, runtime_.index,
-                            runtime_.facts.pthread_bytes};
+                            runtime_.facts.threads.pthread_bytes};
   for (Thread& thread : threads) {
     const bool crashed = thread.source == ThreadSource::kCrashed;
     AddressRange stacks[kMaxStacks];
@@ -114,10 +118,10 @@ void Collector::KeepIfSmall(Address address) {
   Add(mapping->range, SegmentKind::kThreadData, FileGroup::kMetadata);
 }
 
-// glibc: static TLS lies right below the thread pointer, struct pthread at it
-// (sysdeps/x86_64/nptl/tls.h, TLS_TCB_AT_TP), the DTV's address in its second
-// word (tcbhead_t).
+// Static TLS lies right below the thread pointer, the word at which is its own address
+// (System V ABI for x86-64, TLS variant II); glibc's struct pthread is at it.
 void Collector::AddThreadData(const ThreadTable& threads) {
+  const ThreadLayout& layout = runtime_.facts.threads;
   ByteCount static_tls = kPageSize;  // ld.so's surplus for dlopen'ed libraries
   for (const Image& image : images_) static_tls += image.tls_bytes;
   if (static_tls > kSmallMapping) static_tls = kSmallMapping;
@@ -125,10 +129,9 @@ void Collector::AddThreadData(const ThreadTable& threads) {
     const Address pointer = thread.registers.fs_base;
     const Mapping* mapping = map_.Find(pointer);
     if (mapping == nullptr || !mapping->readable) continue;
-    AddressRange window =
-        AddressRange{AlignDown(pointer - static_tls, 16),
-                     AlignUp(pointer + runtime_.facts.pthread_bytes, 16)}
-            .Clip(mapping->range);
+    AddressRange window = AddressRange{AlignDown(pointer - static_tls, 16),
+                                       AlignUp(pointer + layout.pthread_bytes, 16)}
+                              .Clip(mapping->range);
     if (thread.stack.Contains(pointer)) {
       // On its stack, where glibc puts it: below the live part there is
       // nothing.
@@ -140,11 +143,25 @@ void Collector::AddThreadData(const ThreadTable& threads) {
           Content::kMemory, thread.tid);
     }
     (void)roots_.thread_data.Push(window);
-    // The first thread's control block is ld.so's; the others' are on their
-    // stacks.
-    if (thread.tid == crash_.pid) KeepIfSmall(pointer);
-    Address dtv;
-    if (safe::GuardedRead(pointer + 8, &dtv)) (void)roots_.metadata.Push(dtv);
+    // The first thread's control block is ld.so's; the others' are at the ends of their
+    // stacks. What isn't in the form that we know is kept with all that is around it.
+    Address self;
+    const bool as_expected = safe::GuardedRead(pointer, &self) && self == pointer &&
+                             (layout.known || thread.stack.Contains(pointer));
+    if (thread.tid == crash_.pid || !as_expected) KeepIfSmall(pointer);
+    AddThreadList(pointer + layout.dtv_offset, 0, 1);
+  }
+  AddThreadList(layout.slot_list, layout.slot_next_offset, kMaxSlotLists);
+}
+
+// What the word at `at` points to, and the `most` - 1 that follow it by the addresses at
+// `next_offset` in each.
+void Collector::AddThreadList(Address at, uint32_t next_offset, unsigned most) {
+  Address node;
+  for (unsigned i = 0; i < most && at != 0 && safe::GuardedRead(at, &node) && node != 0;
+       ++i, at = node + next_offset) {
+    if (!roots_.metadata.Push(node)) return;
+    KeepIfSmall(node);
   }
 }
 
@@ -299,12 +316,12 @@ void CollectRoots(const CrashContext& crash, const Runtime& runtime,
                   const MemoryMap& map, const Images& images,
                   ThreadTable& threads, safe::Arena& arena, Roots& roots,
                   Outcome& outcome) {
-  roots.pieces.Reserve(arena, 4 * kMaxThreads + 2 * kMaxMappings);
+  roots.pieces.Reserve(arena, 6 * kMaxThreads + 2 * kMaxMappings);
   roots.stacks.Reserve(arena, 4 * kMaxThreads);
   roots.thread_data.Reserve(arena, kMaxThreads);
   roots.static_data.Reserve(arena, kMaxMappings);
   roots.unused_stacks.Reserve(arena, threads.size());
-  roots.metadata.Reserve(arena, kMaxThreads + 2 * kMaxLinkMaps);
+  roots.metadata.Reserve(arena, kMaxThreads + kMaxSlotLists + 2 * kMaxLinkMaps);
   Collector collector(crash, runtime, map, images, roots, outcome);
   collector.AddStacks(threads);
   collector.AddThreadData(threads);

@@ -37,6 +37,8 @@ _EXPECTED = pathlib.Path(__file__).resolve().parent / "expected.json"
 # A core is small if it is below this, or below this share of the full one.
 _SMALL_BYTES = 2 << 20
 _SMALL_SHARE = 0.01
+# Below each stack pointer.
+_DEAD_STACK_BYTES = 64 << 10
 # That are printed of one victim.
 _MOST_PROBLEMS = 12
 
@@ -112,6 +114,7 @@ def measure_program(name, directory, fast):
 def _other_tools(both, scratch, fast, global_names):
     figures = {}
     versions = lldb_view.versions()
+    dead = own_data.dead_stack(both.full, _DEAD_STACK_BYTES)
     for name, command in versions.items():
         if fast and name != list(versions)[-1]:
             continue
@@ -120,7 +123,7 @@ def _other_tools(both, scratch, fast, global_names):
             for core in (both.full, both.small)
         ]
         total = compare.Tally()
-        for tally in lldb_view.compare_views(*views).values():
+        for tally in lldb_view.compare_views(*views, dead).values():
             total.add(tally)
         figures[name] = total
     for name, function in other_views.ALL.items():

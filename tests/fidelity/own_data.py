@@ -16,7 +16,7 @@ _RED_ZONE = 128
 def ranges(full_core, program, preload):
     """Ranges of memory that may differ between the cores, as (begin, end)."""
     found = _of_library(full_core, preload) if preload else _of_program(full_core, program)
-    return found + _dead_stack(full_core)
+    return found + dead_stack(full_core)
 
 
 def _of_library(core, library):
@@ -51,14 +51,15 @@ def _of_program(core, program):
     return result
 
 
-def _dead_stack(core):
-    """Below the red zone of each thread, in the page where its stack begins."""
+def dead_stack(core, size=None):
+    """Below the red zone of each thread: `size` bytes, or what is in the page where its
+    stack begins."""
     result = []
     for note in elf_core.notes(core):
         if note.type == _NT_PRSTATUS:
             (stack,) = struct.unpack_from("<Q", note.data, 112 + 19 * 8)
             low = stack - _RED_ZONE
-            result.append((low // _PAGE * _PAGE, low))
+            result.append((low // _PAGE * _PAGE if size is None else low - size, low))
     return result
 
 

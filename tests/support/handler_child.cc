@@ -83,7 +83,8 @@ void Install(const std::string& path, TestHeap& heap,
       read(fd, g_runtime.facts.auxv, sizeof(g_runtime.facts.auxv));
   Check(bytes > 0, "auxv");
   g_runtime.facts.auxv_words = static_cast<uint32_t>(bytes) / 8;
-  g_runtime.facts.pthread_bytes = 4096;
+  g_runtime.facts.threads.pthread_bytes = kDefaultPthreadBytes;
+  g_runtime.facts.threads.dtv_offset = kDefaultDtvOffset;
   close(fd);
   g_runtime.index = &heap.index();
   g_runtime.tags = &heap.tags();

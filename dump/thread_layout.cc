@@ -1,0 +1,54 @@
+#include "dump/thread_layout.h"
+
+#include <dlfcn.h>
+
+namespace minicore {
+namespace {
+
+constexpr uint32_t kMostBytes = 65536;
+
+// glibc, nptl_db/db_info.c: DESC() of a field is its size in bits, how many there are, and
+// its offset.
+struct FieldDescriptor {
+  uint32_t bits;
+  uint32_t count;
+  uint32_t offset;
+};
+
+// The offset of a field that holds one address, if `name` describes such a field.
+bool AddressField(const char* name, uint32_t* offset) {
+  const auto* field = static_cast<const FieldDescriptor*>(dlsym(RTLD_DEFAULT, name));
+  if (field == nullptr || field->bits != 64 || field->count != 1 ||
+      field->offset > kMostBytes) {
+    return false;
+  }
+  *offset = field->offset;
+  return true;
+}
+
+}  // namespace
+
+ThreadLayout LearnThreadLayout() {
+  ThreadLayout layout = {kDefaultPthreadBytes, kDefaultDtvOffset, false, 0, 0};
+  const auto* size =
+      static_cast<const uint32_t*>(dlsym(RTLD_DEFAULT, "_thread_db_sizeof_pthread"));
+  uint32_t dtv;
+  if (size != nullptr && *size > 0 && *size < kMostBytes &&
+      AddressField("_thread_db_pthread_dtvp", &dtv) && dtv < *size) {
+    layout.pthread_bytes = *size;
+    layout.dtv_offset = dtv;
+    layout.known = true;
+  }
+  const auto global = reinterpret_cast<Address>(dlsym(RTLD_DEFAULT, "_rtld_global"));
+  uint32_t list;
+  uint32_t next;
+  if (global != 0 &&
+      AddressField("_thread_db_rtld_global__dl_tls_dtv_slotinfo_list", &list) &&
+      AddressField("_thread_db_dtv_slotinfo_list_next", &next)) {
+    layout.slot_list = global + list;
+    layout.slot_next_offset = next;
+  }
+  return layout;
+}
+
+}  // namespace minicore

@@ -1,0 +1,164 @@
+#include "dump/handler/roots.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <memory>
+
+#include "tests/support/fault_handler.h"
+#include "tests/support/made_up_process.h"
+
+namespace minicore {
+namespace {
+
+// Real memory in the map, where a test puts what glibc would have.
+class RootsTest : public testing::Test {
+ protected:
+  RootsTest() : process_(std::make_unique<MadeUpProcess>()) {
+    InstallFaultHandler();
+    memory_ = reinterpret_cast<Address>(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE,
+                                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    ThreadLayout& layout = process_->runtime.facts.threads;
+    layout.pthread_bytes = 2304;
+    layout.dtv_offset = 24;
+    layout.known = true;
+  }
+  ~RootsTest() override { munmap(reinterpret_cast<void*>(memory_), kBytes); }
+
+  MadeUpProcess& process() { return *process_; }
+  ThreadLayout& layout() { return process_->runtime.facts.threads; }
+  static uint64_t& Word(Address at) { return *reinterpret_cast<uint64_t*>(at); }
+
+  // The next `bytes` of the memory, as one mapping.
+  AddressRange Map(ByteCount bytes) {
+    const AddressRange range = {memory_ + used_, memory_ + used_ + bytes};
+    used_ += bytes + kPageSize;
+    process_->Map(range);
+    return range;
+  }
+
+  // A thread that isn't the first one, on a stack of its own, with its control block at
+  // `pointer`.
+  void AddThread(Address pointer) {
+    Thread thread;
+    thread.tid = 4712;
+    thread.registers.rsp = Map(kPageSize).begin + 1024;
+    thread.registers.fs_base = pointer;
+    ASSERT_TRUE(process_->threads.Push(thread));
+  }
+
+  void Collect() {
+    roots_ = Roots();
+    CollectRoots(process_->crash, process_->runtime, process_->map, images_,
+                 process_->threads, process_->arena, roots_, process_->outcome);
+  }
+
+  bool Kept(Address address) const {
+    for (const Piece& piece : roots_.pieces) {
+      if (piece.range.Contains(address)) return true;
+    }
+    return false;
+  }
+
+  bool IsMetadata(Address address) const {
+    for (Address other : roots_.metadata) {
+      if (other == address) return true;
+    }
+    return false;
+  }
+
+  static constexpr ByteCount kBytes = 16 << 20;
+  std::unique_ptr<MadeUpProcess> process_;
+  Images images_;
+  Roots roots_;
+  Address memory_;
+  ByteCount used_ = 0;
+};
+
+TEST_F(RootsTest, AControlBlockIsKeptAndItsDtvFoundWhereTheLayoutSays) {
+  const AddressRange mapping = Map(64 * kPageSize);
+  const Address pointer = mapping.begin + 32 * kPageSize;
+  const Address dtv = process().heap.Allocate(512);
+  Word(pointer) = pointer;
+  Word(pointer + 24) = dtv + 16;
+  AddThread(pointer);
+  Collect();
+  EXPECT_TRUE(Kept(pointer));
+  EXPECT_TRUE(Kept(pointer + 2303));
+  EXPECT_TRUE(IsMetadata(dtv + 16));
+  EXPECT_FALSE(Kept(mapping.end - 1));
+  EXPECT_FALSE(Kept(mapping.begin));
+}
+
+TEST_F(RootsTest, AControlBlockInAFormThatNobodyKnowsIsKeptWithItsSmallMapping) {
+  for (bool known : {true, false}) {
+    const AddressRange mapping = Map(64 * kPageSize);
+    const AddressRange large = Map(65 * kPageSize);
+    for (const AddressRange& range : {mapping, large}) {
+      const Address pointer = range.begin + 32 * kPageSize;
+      Word(pointer) = known ? pointer + 8 : pointer;
+      AddThread(pointer);
+    }
+    layout().known = known;
+    Collect();
+    EXPECT_TRUE(Kept(mapping.begin));
+    EXPECT_TRUE(Kept(mapping.end - 1));
+    EXPECT_FALSE(Kept(large.end - 1));
+  }
+}
+
+TEST_F(RootsTest, ADtvOutsideTheHeapIsKeptWithItsSmallMapping) {
+  const AddressRange mapping = Map(64 * kPageSize);
+  const AddressRange other = Map(2 * kPageSize);
+  Word(mapping.begin) = mapping.begin;
+  Word(mapping.begin + 24) = other.begin + 16;
+  AddThread(mapping.begin);
+  Collect();
+  EXPECT_TRUE(Kept(other.begin + 16));
+  EXPECT_TRUE(Kept(other.end - 1));
+}
+
+TEST_F(RootsTest, EveryListOfModulesWithThreadLocalsIsFoundAndACircleEnds) {
+  const AddressRange data = Map(kPageSize);
+  const Address lists[] = {process().heap.Allocate(1024), process().heap.Allocate(1024),
+                           process().heap.Allocate(1024)};
+  Word(data.begin + 64) = lists[0];
+  Word(lists[0] + 8) = lists[1];
+  Word(lists[1] + 8) = lists[2];
+  layout().slot_list = data.begin + 64;
+  layout().slot_next_offset = 8;
+  Collect();
+  for (Address list : lists) EXPECT_TRUE(IsMetadata(list));
+  Word(lists[2] + 8) = lists[0];
+  Collect();
+  EXPECT_LE(roots_.metadata.size(), 100u);
+}
+
+TEST_F(RootsTest, AListThatCannotBeReadEnds) {
+  layout().slot_list = 0x1000;
+  Collect();
+  EXPECT_TRUE(roots_.metadata.empty());
+}
+
+TEST_F(RootsTest, ModuleDataBehindTheDeadlineIsListed) {
+  const AddressRange data = Map(64 * kPageSize);
+  images_.Reserve(process().arena, 1);
+  Image image;
+  image.base = data.begin - kPageSize;
+  image.extent = {image.base, data.end};
+  image.data[0] = data;
+  image.data_ranges = 1;
+  ASSERT_TRUE(images_.Push(image));
+  __builtin_memset(reinterpret_cast<void*>(data.begin), 1, data.size());
+  Collect();
+  EXPECT_TRUE(Kept(data.begin));
+  EXPECT_TRUE(Kept(data.end - 1));
+  process().outcome.past_deadline = true;
+  Collect();
+  EXPECT_FALSE(Kept(data.begin));
+  EXPECT_TRUE(process().Hole(data.begin, HoleReason::kDeadline));
+  EXPECT_TRUE(process().Hole(data.end - 1, HoleReason::kDeadline));
+}
+
+}  // namespace
+}  // namespace minicore
