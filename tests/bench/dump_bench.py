@@ -9,6 +9,8 @@ import time
 from stopwatch import Failed, alternating
 
 MIB = 1024 * 1024
+# Our malloc, with a handler for another signal only.
+NO_DUMP_OURS = "no dump, minicore's malloc"
 # Heap bytes and threads of the victim.
 FULL = [(20 * MIB, 8), (2048 * MIB, 8), (20 * MIB, 100), (2048 * MIB, 100),
         (20 * MIB, 1000), (20 * MIB, 4000)]
@@ -84,13 +86,16 @@ def _gcore(victim, heap, threads, folder, preload):
 
 
 def dumpers(watch, victim, stock, ours):
-    """Name to a function of (heap, threads, folder). All run on jemalloc or on ours, so
-    that the end of the process costs the same."""
+    """Name to a function of (heap, threads, folder). Who does not dump runs on jemalloc,
+    and on ours as well: what a dump costs is the difference to the end of the very same
+    process, and what our malloc's memory adds to that end is told apart."""
     found = {
         "no dump": lambda heap, threads, folder: _crash(
             watch, victim, heap, threads, folder, stock, "0"),
     }
     if ours:
+        found[NO_DUMP_OURS] = lambda heap, threads, folder: _crash(
+            watch, victim, heap, threads, folder, ours, "0", "signals=QUIT")
         found["minicore"] = lambda heap, threads, folder: _crash(
             watch, victim, heap, threads, folder, ours, "0", "path=core.%p")
     if kernel_writes_here():

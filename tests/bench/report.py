@@ -1,5 +1,6 @@
 """Turns the raw figures of a run into Markdown tables."""
 
+import dump_bench
 import malloc_bench
 import program_bench
 from stats import Ratio, geometric_mean, median, quantile
@@ -124,23 +125,28 @@ def _cell(value, form="%.1f"):
     return form % value if value is not None else "-"
 
 
+def _more(samples, without):
+    """What a dump takes beyond the end of the process, of one round: the end of one with
+    a big heap takes its own time, and that varies more from minute to minute."""
+    more = [a["dead_ms"] - b["dead_ms"] for a, b in zip(samples, without)]
+    return "%+.1f (%+.1f to %+.1f)" % (median(more), quantile(more, 0.25),
+                                       quantile(more, 0.75)) if more else "-"
+
+
 def dump_time_table(cases):
-    header = ["heap", "threads", "no dump", OURS, "more than no dump",
-              "its core complete", "kernel", "gcore"]
+    header = ["heap", "threads", "no dump, jemalloc", dump_bench.NO_DUMP_OURS, OURS,
+              "more than without a dump", "more than jemalloc", "its core complete",
+              "kernel", "gcore"]
     rows = []
     for case in cases:
         samples = case["samples"]
         none, ours = samples["no dump"], samples.get(OURS, [])
-        # Of one round: the end of a process with a big heap takes its own time, and that
-        # varies more from minute to minute than a dump takes.
-        more = [a["dead_ms"] - b["dead_ms"] for a, b in zip(ours, none)]
+        same = samples.get(dump_bench.NO_DUMP_OURS, [])
         rows.append([
             size_text(case["heap"]), str(case["threads"]), _cell(_middle(none)),
-            _cell(_middle(ours)),
-            "%+.1f (%+.1f to %+.1f)" % (median(more), quantile(more, 0.25),
-                                        quantile(more, 0.75)) if more else "-",
-            _cell(_middle(ours, "file_ms")), _cell(_middle(samples.get("kernel"))),
-            _cell(_middle(samples.get("gcore")))])
+            _cell(_middle(same)), _cell(_middle(ours)), _more(ours, same),
+            _more(ours, none), _cell(_middle(ours, "file_ms")),
+            _cell(_middle(samples.get("kernel"))), _cell(_middle(samples.get("gcore")))])
     return table(header, rows)
 
 
