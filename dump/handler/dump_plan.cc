@@ -28,10 +28,14 @@ bool IsPipe(int fd) {
 // descriptor first (fs/read_write.c, ksys_pwrite64()).
 bool MayGoBack() { return safe::PWrite(-1, "", 1, 0) == -EBADF; }
 
-bool Before(const Piece& a, const Piece& b) {
-  if (a.range.begin != b.range.begin) return a.range.begin < b.range.begin;
-  return a.group < b.group;
-}
+// A type of its own, for the compiler to see through: of many threads there are 100,000
+// pieces to sort.
+struct Before {
+  bool operator()(const Piece& a, const Piece& b) const {
+    if (a.range.begin != b.range.begin) return a.range.begin < b.range.begin;
+    return a.group < b.group;
+  }
+};
 
 // Makes `sorted` disjoint in place: where pieces overlap, the first keeps the common
 // part. Kinds are for the report; the group is the more important one's.
@@ -57,28 +61,26 @@ void MakeDisjoint(Pieces& sorted) {
   sorted.Truncate(kept);
 }
 
-// Cuts what `solid` (disjoint, sorted) covers out of the absent pieces, and appends the
-// rest to `plan`.
-void AddAbsent(const Pieces& absent, const Pieces& solid, Pieces& out) {
-  for (const Piece& piece : absent) {
-    Address at = piece.range.begin;
-    const Piece* cover = std::lower_bound(
-        solid.begin(), solid.end(), at,
-        [](const Piece& a, Address value) { return a.range.end <= value; });
-    for (; cover != solid.end() && cover->range.begin < piece.range.end; ++cover) {
-      if (cover->range.begin > at) {
-        Piece rest = piece;
-        rest.range = {at, cover->range.begin};
-        (void)out.Push(rest);
+// Appends to `out`, in order, all of `solid` and of `absent` what that does not cover.
+// Both are sorted and disjoint.
+void Merge(const Pieces& solid, const Pieces& absent, Pieces& out) {
+  const Piece* next = solid.begin();
+  Address covered = 0;  // end of the last of `solid` that was appended
+  for (Piece rest : absent) {
+    rest.range.begin = std::max(rest.range.begin, covered);
+    for (; next != solid.end() && next->range.begin < rest.range.end; ++next) {
+      if (next->range.begin > rest.range.begin) {
+        Piece before = rest;
+        before.range.end = next->range.begin;
+        (void)out.Push(before);
       }
-      at = std::max(at, cover->range.end);
+      (void)out.Push(*next);
+      covered = next->range.end;
+      rest.range.begin = std::max(rest.range.begin, covered);
     }
-    if (at < piece.range.end) {
-      Piece rest = piece;
-      rest.range.begin = at;
-      (void)out.Push(rest);
-    }
+    if (!rest.range.empty()) (void)out.Push(rest);
   }
+  for (; next != solid.end(); ++next) (void)out.Push(*next);
 }
 
 uint32_t FlagsOf(const MemoryMap& map, Address address) {
@@ -230,7 +232,7 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
       outcome.AddHole(piece.range.begin, piece.range.end, HoleReason::kSecret);
     }
   }
-  std::sort(absent.begin(), absent.end(), Before);
+  std::sort(absent.begin(), absent.end(), Before());
   MakeDisjoint(absent);
   plan.pieces.Reserve(arena, 2 * (solid.capacity() + absent.size()) + 16);
   // With more allocations far from each other than there are program headers, those that
@@ -248,11 +250,9 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
     for (size_t i = 0; i < reached; ++i) {
       if (MayBeWritten(scan.reached[i], redactor)) AddReached(scan.reached[i], solid);
     }
-    std::sort(solid.begin(), solid.end(), Before);
+    std::sort(solid.begin(), solid.end(), Before());
     MakeDisjoint(solid);
-    for (const Piece& piece : solid) (void)plan.pieces.Push(piece);
-    AddAbsent(absent, solid, plan.pieces);
-    std::sort(plan.pieces.begin(), plan.pieces.end(), Before);
+    Merge(solid, absent, plan.pieces);
     gaps = GapsFor(plan.pieces, most, runtime.policy.max_bytes);
     if (gaps.segments <= most || reached == 0) break;
     reached = reached * most / gaps.segments;

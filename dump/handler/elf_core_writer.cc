@@ -93,10 +93,9 @@ int ElfCoreWriter::Flush() {
 int ElfCoreWriter::Put(const uint8_t* data, size_t size) {
   offset_ += size;
   if (copy_ != nullptr) return copy_->Append(data, size);
-  for (size_t i = size < kOverlap ? 0 : size - kOverlap; i < size; ++i) {
-    __builtin_memmove(tail_, tail_ + 1, kOverlap - 1);
-    tail_[kOverlap - 1] = data[i];
-  }
+  const size_t fresh = std::min(size, kOverlap);
+  __builtin_memmove(tail_, tail_ + fresh, kOverlap - fresh);
+  __builtin_memcpy(tail_ + kOverlap - fresh, data + size - fresh, fresh);
   while (size != 0) {
     const size_t part = std::min(size, kBufferBytes - buffered_);
     __builtin_memcpy(buffer_ + buffered_, data, part);
