@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "tools/options.h"
+#include "tools/preloadable.h"
 
 namespace minicore {
 namespace {
@@ -97,6 +98,11 @@ int Run(const RunRequest& request) {
     options = JoinOptions(options, {"verbose=1"});
   setenv("MINICORE_OPTIONS", options.c_str(), 1);
   setenv("LD_PRELOAD", JoinPreload(library, getenv("LD_PRELOAD")).c_str(), 1);
+
+  // A warning only: what it starts may be another program.
+  const std::string why = WhyNotPreloaded(FindProgram(request.command[0]),
+                                          geteuid(), getegid());
+  if (!why.empty()) (void)Fail(0, why);
 
   std::vector<char*> arguments;
   for (const std::string& argument : request.command) {

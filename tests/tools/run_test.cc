@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "tests/support/command.h"
+#include "tools/preloadable.h"
 
 namespace minicore {
 namespace {
@@ -68,6 +69,30 @@ TEST_F(RunTest, PassesStandardStreamsAndArgumentsThrough) {
   const CommandResult result =
       Run({"--", "/bin/echo", "[a,b]", "--", "-o", "x y", ""});
   EXPECT_EQ(result.output, "[a,b] -- -o x y \n");
+}
+
+TEST_F(RunTest, SaysThatNothingCanBePreloadedIntoAStaticProgramAndRunsIt) {
+  const CommandResult result = Run({"--", "/sbin/ldconfig", "--version"});
+  EXPECT_EQ(WEXITSTATUS(result.status), 0);
+  EXPECT_TRUE(Has(result.output, "ldconfig")) << result.output;
+  EXPECT_EQ(result.errors,
+            "minicore run: /sbin/ldconfig is statically linked, and nothing can be "
+            "preloaded into it. No core will be written when it crashes.\n");
+}
+
+TEST_F(RunTest, SaysThatNothingIsPreloadedIntoASetuidProgram) {
+  // Debian's is root's; and not every user's.
+  EXPECT_TRUE(Has(WhyNotPreloaded("/usr/bin/passwd", 4711, 4711), "user or group"));
+  EXPECT_EQ(WhyNotPreloaded("/usr/bin/passwd", 0, 0), "");
+}
+
+TEST_F(RunTest, HasNothingToSayOfOrdinaryProgramsScriptsAndWhatIsNotThere) {
+  for (const char* path : {"/bin/true", "/usr/bin/ldd", "/nowhere", "", "/"}) {
+    EXPECT_EQ(WhyNotPreloaded(path, 4711, 4711), "") << path;
+  }
+  EXPECT_EQ(FindProgram("./here"), "./here");
+  EXPECT_EQ(FindProgram("no-such-program-anywhere"), "");
+  EXPECT_TRUE(Has(FindProgram("true"), "/true"));
 }
 
 TEST_F(RunTest, PreloadsTheLibraryWithVerboseOn) {
