@@ -37,6 +37,12 @@ struct Before {
   }
 };
 
+// Neighbours of a module may lie in mappings of other permissions, or be the next module.
+bool IsOfModule(const Piece& piece) {
+  return piece.kind == SegmentKind::kHeaders || piece.kind == SegmentKind::kModuleData ||
+         piece.kind == SegmentKind::kText;
+}
+
 // Makes `sorted` disjoint in place: where pieces overlap, the first keeps the common
 // part. Kinds are for the report; the group is the more important one's.
 void MakeDisjoint(Pieces& sorted) {
@@ -51,7 +57,7 @@ void MakeDisjoint(Pieces& sorted) {
       }
       if (piece.range.empty()) continue;
       if (piece.range.begin == last.range.end && piece.kind == last.kind &&
-          piece.tid == last.tid && piece.group == last.group) {
+          piece.tid == last.tid && piece.group == last.group && !IsOfModule(piece)) {
         last.range.end = piece.range.end;
         continue;
       }
@@ -140,10 +146,12 @@ class Builder {
 };
 
 // Whether `piece` can be part of `segment` which ends before it: solid after solid with
-// at most a small gap, absent after anything it touches, never solid after absent.
+// at most a small gap, absent after anything it touches, never solid after absent. An
+// image always begins a segment: elfutils finds no module for an address in one that
+// begins in the middle of a segment (libdwfl/segment.c, reify_segments()).
 bool Builder::Extends(const Segment& segment, const Piece& piece,
                       ByteCount widest_gap, uint32_t flags) const {
-  if (segment.flags != flags) return false;
+  if (segment.flags != flags || piece.kind == SegmentKind::kHeaders) return false;
   const ByteCount gap = piece.range.begin - segment.range.end;
   if (piece.content == Content::kAbsent) return gap == 0;
   if (segment.file_bytes != segment.range.size()) return false;

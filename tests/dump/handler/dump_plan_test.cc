@@ -135,6 +135,28 @@ TEST_F(DumpPlanTest, PiecesOfOtherPermissionsAreOtherSegments) {
 }
 
 // lldb reads zeros across a boundary that does not touch in the file.
+// Or eu-stack finds none of its functions.
+TEST_F(DumpPlanTest, AnImageBeginsASegment) {
+  const Address data = 0x7f0000000000;  // of one module, read-only, and the next one's
+  const Address headers = data + 0x1000;
+  process_.Map({data, headers}, "r--p", "/lib/a.so", 1);
+  process_.Map({headers, headers + 0x1000}, "r--p", "/lib/b.so", 2);
+  process_.Map({headers + 0x1000, headers + 0x2000}, "r-xp", "/lib/b.so", 2);
+  process_.Map({headers + 0x2000, headers + 0x3000}, "r--p", "/lib/b.so", 2);
+  AddRoot({data, headers});
+  AddRoot({headers, headers + 0x800}, SegmentKind::kHeaders, FileGroup::kMetadata);
+  AddAbsent({headers, headers + 0x1000});
+  AddAbsent({headers + 0x1000, headers + 0x2000});
+  AddAbsent({headers + 0x2000, headers + 0x3000});
+  Build();
+  ASSERT_EQ(plan_.segments.size(), 4u);
+  EXPECT_EQ(plan_.segments[1].range, (AddressRange{headers, headers + 0x1000}));
+  EXPECT_EQ(plan_.segments[1].file_bytes, 0x800u);
+  // What isn't in the file has the permissions that it had, too.
+  EXPECT_EQ(plan_.segments[2].flags, PF_R | PF_X);
+  EXPECT_EQ(plan_.segments[3].flags, PF_R);
+}
+
 TEST_F(DumpPlanTest, WritableSegmentsThatTouchInMemoryTouchInTheFile) {
   process_.Map({kHeap, kHeap + 0x1000}, "rwxp");
   process_.Map({kHeap + 0x1000, kHeap + 0x2000}, "rw-p");
