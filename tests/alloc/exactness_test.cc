@@ -45,11 +45,7 @@ class Churn {
         const Address was = AddressOf(block.begin);
         Delete(block.begin);
         block = {};
-        // Another thread may have it by now, but not as this allocation ...
-        // unless it is live again; freed or live, it is not unknown.
-        if (Resolve(g_index_state, was).state == AllocationState::kUnknown) {
-          ++wrong;
-        }
+        wrong += StaysUnknown(was);
       }
       for (int look = 0; look < kLooks; ++look) wrong += Look();
     }
@@ -133,6 +129,17 @@ class Churn {
   void Set(Block& block, void* pointer) {
     if (pointer == nullptr) std::abort();
     block = {static_cast<char*>(pointer), malloc_usable_size(pointer)};
+  }
+
+  // Another thread may have what was freed by now, and then it is live. It is unknown
+  // only while that thread is inside malloc: it has erased what was there before, and
+  // not told yet of what is there now. So it is waited for.
+  static int StaysUnknown(Address was) {
+    for (int turn = 0; turn < 100000; ++turn) {
+      if (Resolve(g_index_state, was).state != AllocationState::kUnknown) return 0;
+      std::this_thread::yield();
+    }
+    return 1;
   }
 
   int Look() {

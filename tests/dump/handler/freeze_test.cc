@@ -59,7 +59,7 @@ class FreezeTest : public testing::Test {
   }
 
   static void* Restorer() {
-    safe::KernelSigaction action;
+    safe::KernelSigaction action{};
     safe::SigAction(SIGSEGV, nullptr, &action);
     return action.restorer;
   }

@@ -66,7 +66,10 @@ class PipelineTest : public testing::Test {
     return DecodeMinicoreNotes(*core_, &faults).ReportValue(key);
   }
 
-  static void Segfault() { *reinterpret_cast<volatile int*>(0x10) = 1; }
+  static void Segfault() {
+    static int* volatile nowhere = reinterpret_cast<int*>(0x10);
+    *nowhere = 1;
+  }
 
   std::string directory_;
   std::unique_ptr<CoreReader> core_;

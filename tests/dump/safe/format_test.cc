@@ -66,7 +66,8 @@ TEST(FormatTest, WhatFitsExactlyIsNotTruncated) {
 }
 
 TEST(FormatTest, ABufferWithoutRoomIsNotWrittenTo) {
-  char byte = 'x';
+  char bytes[2] = {'x', 'x'};
+  char& byte = bytes[1];
   Text none(&byte, 0);
   none.String("text");
   EXPECT_EQ(byte, 'x');
