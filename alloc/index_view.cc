@@ -97,6 +97,41 @@ void ForEachLive(const IndexState& index, AddressRange range,
   }
 }
 
+bool Contradicts(const IndexState& index, ByteCount offset) {
+  const ByteCount readable = ReadableBytes(index);
+  if (offset >= readable) return true;
+  const ChunkEntry& chunk = index.chunks[offset >> kChunkShift];
+  const Address before = chunk.large_before.load(std::memory_order_relaxed);
+  if (before != 0 && (before - index.region >= offset ||
+                      before % kGranuleSize != 0)) {
+    return true;
+  }
+  if (chunk.extent_tag.load(std::memory_order_relaxed) > kMaxTags ||
+      chunk.has_tags.load(std::memory_order_relaxed) > 1) {
+    return true;
+  }
+  for (const uint8_t byte : chunk.reserved) {
+    if (byte != 0) return true;
+  }
+  const uint64_t first = offset >> kGranuleShift;
+  const uint64_t end = first + (kChunkSize >> kGranuleShift);
+  for (uint64_t granule = first; granule < end; granule += 16) {
+    // The hint is enough: of what a writer may do meanwhile, nothing is odd.
+    if (OddMask(LoadHint(index, granule)) != 0) return true;
+    for (unsigned tagged = TaggedMask(LoadHint(index, granule)); tagged != 0;
+         tagged &= tagged - 1) {
+      const uint64_t start = granule + __builtin_ctz(tagged);
+      const uint8_t byte = ShadowAt(index, start);
+      if ((byte & kShadowTagged) == 0) continue;  // freed since
+      if (LiveAt(index, start, byte, readable).size == 0 ||
+          index.tags[start].load(std::memory_order_relaxed) == kNoTag) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 Disposition DispositionOf(const TagState& tags, uint8_t tag) {
   if (tag == kNoTag) return Disposition::kKeep;
   if (tag > kMaxTags) return Disposition::kElide;

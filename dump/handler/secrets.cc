@@ -30,15 +30,21 @@ void AddAllocations(const Runtime& runtime, Redactor& redactor, Outcome& outcome
   const IndexState& index = *runtime.index;
   Search search = {&runtime, &redactor, &outcome};
   const ByteCount committed = index.committed.load(std::memory_order_acquire);
+  bool has_tags = (index.flags.load(std::memory_order_relaxed) & kIndexHasTags) == 0;
   for (ByteCount at = 0; at < committed && index.chunks != nullptr; at += kChunkSize) {
     const ChunkEntry& chunk = index.chunks[at >> kChunkShift];
     if (chunk.has_tags.load(std::memory_order_relaxed) == 0) continue;
+    has_tags = true;
+    // Of an index that was overwritten nobody knows what it has lost.
+    if (Contradicts(index, at)) return redactor.GiveUp();
     ForEachLive(index, {index.region + at, index.region + at + kChunkSize},
                 &AddAllocation, &search);
     if (redactor.uncertain()) return;
     // What was not looked at may be secret.
     if (outcome.past_deadline) return redactor.GiveUp();
   }
+  // Something was tagged once, and no chunk knows of it.
+  if (!has_tags) redactor.GiveUp();
 }
 
 void AddRanges(const TagState& tags, Redactor& redactor) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <malloc.h>
+#include <minicore/minicore.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -66,6 +67,8 @@ void Work(int worker) {
       new (block) Label{kMagic, ++number};
       slot.usable = malloc_usable_size(block);
       slot.begin = block;
+      // Tags come, move with realloc and go, too.
+      if (number % 3 == 0) minicore_tag(block, "a label");
     } else if (random() % 2 == 0) {
       slot.moving = reinterpret_cast<Label*>(block)->number;
       slot.begin = nullptr;
@@ -99,6 +102,15 @@ bool Lives(uint64_t number) {
       },
       &search);
   return search.found;
+}
+
+// Chunks of which the index says what no writer may leave, at any instant.
+int Contradictions() {
+  int count = 0;
+  for (uint64_t at = 0; at < g_index_state.committed; at += kChunkSize) {
+    count += Contradicts(g_index_state, at);
+  }
+  return count;
 }
 
 TEST(Freeze, EveryPublishedPointerResolvesAtEveryInstant) {
@@ -145,12 +157,14 @@ TEST(Freeze, EveryPublishedPointerResolvesAtEveryInstant) {
       ++moves;
       if (!Lives(number)) ++missing;
     }
+    const int contradictions = Contradictions();
     char bytes[kWorkers] = {};
     ASSERT_EQ(write(g_release[1], bytes, sizeof(bytes)),
               static_cast<ssize_t>(sizeof(bytes)));
     while (g_released != kWorkers) sched_yield();
     ASSERT_EQ(wrong, 0) << "freeze " << freeze;
     ASSERT_EQ(missing, 0) << "freeze " << freeze;
+    ASSERT_EQ(contradictions, 0) << "freeze " << freeze;
   }
   g_stop = true;
   for (std::thread& worker : workers) worker.join();

@@ -465,5 +465,72 @@ TEST(IndexView, ANameWithoutAnEndIsCut) {
   EXPECT_EQ(std::strlen(name), kMaxTagName);
 }
 
+TEST(IndexView, WhatWritersLeaveDoesNotContradictItself) {
+  MadeUpIndex index(2);
+  EXPECT_FALSE(Contradicts(index.state(), 0));
+  uint64_t at = 0;
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    const unsigned size_class = byte & kShadowClassMask;
+    const bool live = (byte & kShadowNotLive) == 0 && size_class != 0;
+    const bool tagged = (byte & kShadowTagged) != 0;
+    if ((size_class > kSmallClasses && size_class != kShadowLarge) ||
+        (tagged && !live)) {
+      continue;
+    }
+    at += 64 * 1024;
+    if (at >= index.bytes()) break;
+    index.SetShadow(at, byte);
+    if (tagged) index.SetTag(at, kTagSecret);
+    if (live && size_class == kShadowLarge) {
+      MakeLarge(index, at, 16384, static_cast<uint8_t>(byte));
+    }
+    EXPECT_FALSE(Contradicts(index.state(), AlignDown(at, kChunkSize))) << byte;
+  }
+}
+
+TEST(IndexView, EachByteThatNoWriterStoresIsAContradiction) {
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    MadeUpIndex index(1);
+    index.SetShadow(kAt, byte);
+    index.SetTag(kAt, kTagSecret);
+    index.SetLarge(kAt, 16384 | (kAt % kPageSize >> kGranuleShift));
+    const unsigned low = byte & 0x7f;
+    const bool exists = (low & 0x3f) <= kSmallClasses || (low & 0x3f) == 0x3f;
+    const bool live = low >= 1 && (low <= kSmallClasses || low == 0x3f);
+    EXPECT_EQ(Contradicts(index.state(), 0), !exists || (byte >= 0x80 && !live))
+        << byte;
+  }
+}
+
+TEST(IndexView, ATaggedStartWithoutATagOrASizeIsAContradiction) {
+  MadeUpIndex index(1);
+  index.SetShadow(kAt, kShadowTagged | 3);
+  EXPECT_TRUE(Contradicts(index.state(), 0));
+  index.SetTag(kAt, kTagSecret);
+  EXPECT_FALSE(Contradicts(index.state(), 0));
+  MakeLarge(index, kAt, 16384, kShadowTagged | kShadowLarge);
+  EXPECT_FALSE(Contradicts(index.state(), 0));
+  index.SetLarge(kAt, 0);
+  EXPECT_TRUE(Contradicts(index.state(), 0));
+}
+
+TEST(IndexView, AChunkThatNoWriterLeavesIsAContradiction) {
+  for (const Address before : {MadeUpIndex::kRegion + kChunkSize, Address{16},
+                               MadeUpIndex::kRegion + 1}) {
+    MadeUpIndex index(2);
+    index.chunk(1).large_before = before;
+    EXPECT_TRUE(Contradicts(index.state(), kChunkSize)) << before;
+  }
+  for (const unsigned which : {0, 1, 2}) {
+    MadeUpIndex index(2);
+    ChunkEntry& chunk = index.chunk(1);
+    if (which == 0) chunk.extent_tag = kMaxTags + 1;
+    if (which == 1) chunk.has_tags = 2;
+    if (which == 2) chunk.reserved[5] = 1;
+    EXPECT_TRUE(Contradicts(index.state(), kChunkSize)) << which;
+    EXPECT_FALSE(Contradicts(index.state(), 0));
+  }
+}
+
 }  // namespace
 }  // namespace minicore

@@ -145,6 +145,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     asked.push_back(index.at(edit.where_and_value % index.bytes()));
     if (asked.size() > 64) break;
   }
+  for (ByteCount at = 0; at <= index.bytes(); at += kChunkSize) {
+    (void)Contradicts(index.state(), at);
+  }
   for (Address address : asked) {
     for (int64_t away : {-14337, -16, -1, 0, 15, 16, 4095, 14336, 1 << 20}) {
       Ask(index, address + static_cast<uint64_t>(away));
