@@ -57,11 +57,14 @@ void Sanitizer::Sanitize(Address begin, uint8_t* data, size_t size, AddressRange
       __builtin_memcpy(&word, bytes, sizeof(word));
       if (word == kElidedMarkerWord || Harmless(word)) continue;
     }
+    AddressRange elided = {to, from};  // as far as nothing in it is exempt
     for (Address byte = from; byte < to; ++byte) {
       if (Exempted(byte)) continue;
       data[byte - begin] = static_cast<uint8_t>(kElidedMarker[byte % 8]);
+      elided = {std::min(elided.begin, byte), byte + 1};
     }
-    const AddressRange hole = AddressRange{from, to}.Clip(report);
+    if (elided.begin >= elided.end) continue;
+    const AddressRange hole = elided.Clip(report);
     if (hole.empty()) continue;
     outcome.AddHole(hole.begin, hole.end, HoleReason::kSanitized);
     outcome.AddElided(place, hole.size());

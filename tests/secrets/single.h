@@ -1,0 +1,14 @@
+// What single_victim and its test agree on.
+
+#ifndef MINICORE_TESTS_SECRETS_SINGLE_H_
+#define MINICORE_TESTS_SECRETS_SINGLE_H_
+
+#include <cstdint>
+
+namespace minicore {
+
+inline constexpr uint64_t kSingleSeed = 20240229;
+
+}  // namespace minicore
+
+#endif  // MINICORE_TESTS_SECRETS_SINGLE_H_

@@ -1,0 +1,227 @@
+// Single promises of docs/SECURITY.md: nothing but secrets is elided, their neighbours are
+// whole, and whatever the dumper runs out of, no secret is in the file.
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/secrets/keystream.h"
+#include "tests/secrets/needles.h"
+#include "tests/secrets/single.h"
+#include "tests/support/command.h"
+#include "tests/support/core_file.h"
+
+namespace minicore {
+namespace {
+
+struct Fact {
+  std::string what;
+  uint64_t address;
+  std::vector<uint8_t> bytes;
+};
+
+struct Death {
+  std::vector<Fact> facts;
+  std::vector<uint8_t> file;
+  std::unique_ptr<CoreFile> core;  // null: none was left
+
+  std::string Report(const char* key) const {
+    return core == nullptr ? "" : core->Report(key);
+  }
+};
+
+// Runs a scenario of the victim to its end.
+Death Play(const std::string& scenario, const std::string& options = "",
+           const std::string& prepare = ":", size_t secret_size = 0) {
+  char directory[] = "/tmp/single.XXXXXX";
+  if (mkdtemp(directory) == nullptr) abort();
+  const std::string path = std::string(directory) + "/core";
+  const std::string facts_path = std::string(directory) + "/facts";
+  RunCommand({"/bin/sh", "-c", prepare + "; exec \"$0\" \"$1\" 9 \"$3\" 9>\"$2\"",
+              Runfile("tests/secrets/single_victim"), scenario, facts_path,
+              std::to_string(secret_size)},
+             {{"MINICORE_OPTIONS", "path=" + path + ":env=allow:*" + options}});
+  Death death;
+  std::ifstream facts(facts_path);
+  Fact fact;
+  uint64_t id;
+  size_t size;
+  while (facts >> fact.what >> fact.address >> id >> size) {
+    fact.bytes.resize(size);
+    FillSecret(kSingleSeed, id, Alphabet::kBytes, fact.bytes.data(), size);
+    death.facts.push_back(fact);
+  }
+  std::ifstream file(path, std::ios::binary);
+  death.file.assign(std::istreambuf_iterator<char>(file), {});
+  if (!death.file.empty()) death.core = std::make_unique<CoreFile>(path);
+  std::filesystem::remove_all(directory);
+  EXPECT_FALSE(death.facts.empty()) << scenario;
+  return death;
+}
+
+void ExpectNoSecretIn(const Death& death) {
+  Needles needles;
+  for (const Fact& fact : death.facts) {
+    if (fact.what == "secret") {
+      needles.Add("the secret at " + std::to_string(fact.address), fact.bytes);
+    }
+  }
+  needles.Finish();
+  for (const auto& finding : needles.FindIn(death.file)) {
+    ADD_FAILURE() << finding.size << " bytes of " << finding.name << " at offset "
+                  << finding.offset;
+  }
+  for (const auto& finding : needles.FindInRegisters(death.file)) {
+    ADD_FAILURE() << finding.name << " in registers";
+  }
+}
+
+void ExpectInnocentsWhole(const Death& death) {
+  ASSERT_NE(death.core, nullptr);
+  for (const Fact& fact : death.facts) {
+    if (fact.what != "innocent") continue;
+    std::vector<uint8_t> bytes(fact.bytes.size());
+    const bool there =
+        death.core->reader().Read(fact.address, bytes.data(), bytes.size());
+    EXPECT_TRUE(there) << std::hex << fact.address;
+    EXPECT_TRUE(bytes == fact.bytes) << std::hex << fact.address;
+  }
+}
+
+bool IsElision(HoleReason reason) {
+  return reason == HoleReason::kSecret || reason == HoleReason::kSecretCopy ||
+         reason == HoleReason::kEnvironment || reason == HoleReason::kSanitized ||
+         reason == HoleReason::kArguments || reason == HoleReason::kCanary;
+}
+
+// The words of the memory in the core that are the marker, but for those between pieces.
+std::set<uint64_t> MarkedWords(const CoreFile& core) {
+  std::set<uint64_t> words;
+  for (const CoreSegment& load : core.reader().loads()) {
+    std::string bytes(load.file_bytes, '\0');
+    core.reader().ReadFile(load.offset, bytes.data(), bytes.size());
+    for (size_t at = 0; at + 8 <= bytes.size(); at += 8) {
+      if (bytes.compare(at, 8, kElidedMarker) == 0) words.insert(load.address + at);
+    }
+  }
+  for (const SegmentRow& row : core.notes().segments.rows) {
+    if (row.kind != SegmentKind::kFiller) continue;
+    words.erase(words.lower_bound(row.begin), words.lower_bound(row.end));
+  }
+  return words;
+}
+
+TEST(Innocents, NothingButThreadControlWordsIsElidedIfNothingIsTagged) {
+  const Death death = Play("nothing tagged");
+  ExpectInnocentsWhole(death);
+  EXPECT_EQ(death.Report("uncertain"), "0");
+  uint64_t canaries = 0;
+  std::set<uint64_t> marked = MarkedWords(*death.core);
+  for (const HoleRow& hole : death.core->notes().holes.rows) {
+    if (!IsElision(hole.reason)) continue;
+    EXPECT_EQ(hole.reason, HoleReason::kCanary) << std::hex << hole.begin;
+    canaries += hole.end - hole.begin;
+    marked.erase(marked.lower_bound(hole.begin), marked.lower_bound(hole.end));
+  }
+  EXPECT_EQ(death.core->notes().holes.dropped, 0u);
+  // Every marker stands for one of them: AT_RANDOM, and of each thread the canary and the
+  // pointer guard, with the canary's copies in frames.
+  EXPECT_TRUE(marked.empty()) << std::hex << *marked.begin();
+  EXPECT_GE(canaries, 16 + 16 * death.core->threads().size());
+  EXPECT_LE(canaries, 16 + 16 * death.core->threads().size() + 1024);
+}
+
+TEST(Innocents, WhatIsAllowedOfTheEnvironmentIsThere) {
+  const Death death = Play("nothing tagged");
+  EXPECT_GE(death.core->Occurrences("correct-horse-battery-staple"), 1u);
+}
+
+constexpr size_t kSecretSizes[] = {6, 7, 8, 15, 16, 33, 120};
+
+TEST(Innocents, ANeighbourOfASecretIsWhole) {
+  for (const size_t size : kSecretSizes) {
+    SCOPED_TRACE(size);
+    const Death death = Play("neighbours", "", ":", size);
+    ExpectInnocentsWhole(death);
+    ExpectNoSecretIn(death);
+    EXPECT_EQ(death.Report("uncertain"), "0");
+  }
+}
+
+TEST(Innocents, ASecretBetweenThemIsTheMarkerInPhase) {
+  for (const size_t size : kSecretSizes) {
+    const Death death = Play("neighbours", "", ":", size);
+    size_t seen = 0;
+    for (const Fact& fact : death.facts) {
+      if (fact.what != "secret") continue;
+      for (size_t i = 0; i < fact.bytes.size(); ++i) {
+        char byte;
+        if (!death.core->reader().Read(fact.address + i, &byte, 1)) continue;
+        ASSERT_EQ(byte, kElidedMarker[(fact.address + i) % 8]);
+        ++seen;
+      }
+    }
+    EXPECT_GE(seen, 10 * size);
+  }
+}
+
+// What the dumper runs out of. Each must end in less in the core, and no secret.
+struct Shortage {
+  const char* scenario;
+  const char* options;
+  const char* uncertain;  // nullptr: either
+  const char* prepare = ":";  // a command of the shell
+};
+
+class FailsClosed : public testing::TestWithParam<Shortage> {};
+
+TEST_P(FailsClosed, NoSecretIsInTheFile) {
+  const Death death = Play(GetParam().scenario, GetParam().options, GetParam().prepare);
+  ASSERT_NE(death.core, nullptr);
+  ExpectNoSecretIn(death);
+  EXPECT_EQ(death.core->Faults(), std::vector<std::string>());
+  EXPECT_FALSE(death.core->threads().empty());
+  if (GetParam().uncertain != nullptr) {
+    EXPECT_EQ(death.Report("uncertain"), GetParam().uncertain);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shortages, FailsClosed,
+    testing::Values(Shortage{"spread", "", "0"}, Shortage{"full names", "", nullptr},
+                    Shortage{"full ranges", "", "1"}, Shortage{"many secrets", "", "1"},
+                    Shortage{"large secrets", "", "1"},
+                    Shortage{"large secrets", ":secret_bytes=8M", "0"},
+                    Shortage{"spread", ":secret_bytes=100", "1"},
+                    Shortage{"overwritten index", "", "1"},
+                    Shortage{"forgotten marks", "", "1"},
+                    Shortage{"unmapped index", "", "1"},
+                    Shortage{"little memory", "", "1", "ulimit -v 262144"},
+                    Shortage{"little memory", ":deadline=0ms", "1"},
+                    Shortage{"spread", ":deadline=0ms", nullptr}),
+    [](const testing::TestParamInfo<Shortage>& param) {
+      std::string name = param.param.scenario + std::string(param.param.options) +
+                         std::string(param.param.prepare);
+      for (char& c : name) {
+        if (isalnum(c) == 0) c = '_';
+      }
+      return name;
+    });
+
+TEST(Innocents, WithoutRulesTheVictimsSecretIsSeen) {
+  const Death death = Play("spread", ":tag.secret=label");
+  ASSERT_NE(death.core, nullptr);
+  const auto& bytes = death.facts.front().bytes;
+  const std::string secret(bytes.begin(), bytes.end());
+  EXPECT_GE(death.core->Occurrences(secret), 4u);
+}
+
+}  // namespace
+}  // namespace minicore

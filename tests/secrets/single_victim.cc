@@ -1,0 +1,275 @@
+// single_victim SCENARIO FACTS [SIZE]: one promise about secrets at a time. Tells FACTS, a
+// descriptor, what lies where, a line for each: "innocent|secret ADDRESS ID SIZE", the
+// contents by keystream.h; then dies of a fault.
+
+#include <alloca.h>
+#include <minicore/minicore.hpp>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "alloc/state.h"
+#include "tests/secrets/keystream.h"
+#include "tests/secrets/single.h"
+
+namespace minicore {
+namespace {
+
+constexpr size_t kSize = 200;
+constexpr size_t kAround = 40;
+
+int g_facts;
+uint64_t g_next_id = 1;
+const void* g_reached[4096] = {&g_reached};
+size_t g_reached_count;
+alignas(16) char g_data[512] = {1};
+alignas(16) char g_bss[512];
+thread_local char t_local[512];
+
+void Reach(const void* pointer) {
+  if (g_reached_count < 4096) g_reached[g_reached_count++] = pointer;
+}
+
+void Say(const char* what, const void* at, size_t size) {
+  const uint64_t id = g_next_id++;
+  FillSecret(kSingleSeed, id, Alphabet::kBytes, const_cast<void*>(at), size);
+  dprintf(g_facts, "%s %lu %lu %zu\n", what, reinterpret_cast<uint64_t>(at), id, size);
+}
+void Innocent(void* at, size_t size) {
+  Reach(at);
+  Say("innocent", at, size);
+}
+void Secret(void* at, size_t size) { Say("secret", at, size); }
+
+void SecretRange(void* at, size_t size) {
+  Secret(at, size);
+  if (minicore_tag_range(at, size, "secret") != 0) abort();
+}
+
+// Of each kind of memory a block of `size`, which stays until the crash.
+template <typename Use>
+void InEveryPlace(size_t size, Use use) {
+  use(static_cast<char*>(malloc(size)));
+  use(static_cast<char*>(calloc(1, size)));
+  use(static_cast<char*>(aligned_alloc(64, (size + 63) / 64 * 64)));
+  use(static_cast<char*>(operator new(size)));
+  use(g_data + 8);
+  use(g_bss + 8);
+  use(t_local + 8);
+  const auto map = [size](int flags, int fd) {
+    if (fd >= 0 && ftruncate(fd, 8192) != 0) abort();
+    void* memory = mmap(nullptr, 8192, PROT_READ | PROT_WRITE, flags, fd, 0);
+    if (memory == MAP_FAILED) abort();
+    return static_cast<char*>(memory) + 4096 - size / 2;  // across two pages
+  };
+  use(map(MAP_PRIVATE | MAP_ANONYMOUS, -1));
+  use(map(MAP_SHARED, memfd_create("shared", 0)));
+  use(map(MAP_PRIVATE, memfd_create("private", 0)));
+  const int segment = shmget(IPC_PRIVATE, 8192, 0600);
+  if (segment >= 0) {
+    auto* memory = static_cast<char*>(shmat(segment, nullptr, 0));
+    shmctl(segment, IPC_RMID, nullptr);
+    if (memory == reinterpret_cast<char*>(-1)) abort();
+    use(memory + 100);
+  }
+  // On the stack of a thread that waits for ever.
+  struct Wait {
+    Use* use;
+    size_t size;
+    pthread_barrier_t ready;
+  };
+  auto* wait = new Wait{&use, size, {}};
+  pthread_barrier_init(&wait->ready, nullptr, 2);
+  pthread_t thread;
+  pthread_create(
+      &thread, nullptr,
+      [](void* argument) -> void* {
+        auto* w = static_cast<Wait*>(argument);
+        auto* buffer = static_cast<char*>(alloca(w->size + 8));
+        (*w->use)(buffer);
+        (*w->use)(t_local + 8);
+        pthread_barrier_wait(&w->ready);
+        for (;;) pause();
+      },
+      wait);
+  pthread_barrier_wait(&wait->ready);
+}
+
+void NothingTagged() {
+  InEveryPlace(kSize, [](char* memory) { Innocent(memory, kSize); });
+  for (const char* tag : {"keep", "a label"}) {
+    void* memory = malloc(kSize);
+    Innocent(memory, kSize);
+    minicore_tag(memory, tag);
+    void* of_extent = minicore_malloc(kSize, tag);
+    Innocent(of_extent, kSize);
+  }
+  auto* untagged = static_cast<char*>(malloc(kSize));
+  Innocent(untagged, kSize);
+  minicore_tag(untagged, "secret");
+  minicore_untag(untagged);
+  Innocent(g_data + 300, 100);
+  minicore_tag_range(g_data + 300, 100, "secret");
+  minicore_untag_range(g_data + 300, 100, "secret");
+  setenv("ALLOWED", "correct-horse-battery-staple", 1);
+  Reach(getenv("ALLOWED"));
+}
+
+size_t g_secret_size;
+
+void Neighbours() {
+  InEveryPlace(kAround + g_secret_size + kAround, [](char* memory) {
+    Innocent(memory, kAround);
+    SecretRange(memory + kAround, g_secret_size);
+    Innocent(memory + kAround + g_secret_size, kAround);
+  });
+  // Side by side in a slab, every other one secret.
+  for (const size_t size : {16, 48, 200, 4096, 20000}) {
+    for (int i = 0; i < 20; ++i) {
+      void* memory = malloc(size);
+      Reach(memory);
+      if (i % 2 == 0) {
+        Innocent(memory, size);
+      } else {
+        Secret(memory, size);
+        minicore_tag(memory, "secret");
+      }
+    }
+  }
+}
+
+// A tagged allocation, and copies of it on the heap, the stack, in data.
+__attribute__((noinline)) char* Spread() {
+  auto* secret = static_cast<char*>(malloc(kSize));
+  Secret(secret, kSize);
+  auto* copy = static_cast<char*>(malloc(kSize + 5));
+  memcpy(copy + 5, secret, kSize);
+  memcpy(g_data + 3, secret, kSize);
+  memcpy(t_local + 1, secret, kSize);
+  Reach(secret);
+  Reach(copy);
+  return secret;
+}
+void SpreadTagged() {
+  if (minicore_tag(Spread(), "secret") != 0) abort();
+}
+
+void FullNames() {
+  char name[16];
+  for (unsigned i = 0; i < 300; ++i) {
+    snprintf(name, sizeof(name), "name %u", i);
+    minicore_tag_range(&name, 1, name);
+  }
+  if (minicore_tag(Spread(), "no room for this") == 0) abort();
+}
+
+void FullRanges() {
+  static char many[6000 * 32];
+  for (size_t i = 0; i < 6000; ++i) minicore_tag_range(many + i * 32, 8, "secret");
+  char* secret = Spread();
+  minicore_tag_range(secret, kSize, "secret");
+  SpreadTagged();
+}
+
+// More secrets than the dumper's list has room for.
+void ManySecrets() {
+  SpreadTagged();
+  for (int i = 0; i < 70000; ++i) {
+    void* memory = malloc(16);
+    memset(memory, i, 16);
+    minicore_tag(memory, "secret");
+  }
+  SpreadTagged();
+}
+
+// More contents of secrets than secret_bytes.
+void LargeSecrets() {
+  SpreadTagged();
+  for (int i = 0; i < 3; ++i) {
+    constexpr size_t kLarge = 1 << 20;
+    auto* secret = static_cast<char*>(malloc(kLarge));
+    Secret(secret, kLarge);
+    minicore_tag(secret, "secret");
+    auto* copy = static_cast<char*>(malloc(kSize));
+    memcpy(copy, secret + kLarge / 2, kSize);
+    Reach(copy);
+  }
+}
+
+void OverwrittenIndex() {
+  SpreadTagged();
+  Random random(7);
+  const size_t granules = g_index_state.committed.load() >> kGranuleShift;
+  for (size_t i = 0; i < std::min<size_t>(granules, 1 << 20); ++i) {
+    g_index_state.shadow[i].store(static_cast<uint8_t>(random.Next()));
+  }
+}
+
+// The kind of mark that says "secret here" lost, and nothing else.
+void ForgottenMarks() {
+  SpreadTagged();
+  for (size_t i = 0; i < g_index_state.committed.load() >> kChunkShift; ++i) {
+    g_index_state.chunks[i].has_tags.store(0);
+  }
+}
+
+// Reading the index faults, in the phase that asks it for secrets.
+void UnmappedIndex() {
+  SpreadTagged();
+  const auto tags = reinterpret_cast<uint64_t>(&g_index_state.tags[0]);
+  munmap(reinterpret_cast<void*>(tags), g_index_state.committed.load() >> kGranuleShift);
+}
+
+void LittleMemory() {
+  SpreadTagged();
+  for (int i = 0; i < 200; ++i) {
+    auto* secret = static_cast<char*>(malloc(4096));
+    Secret(secret, 4096);
+    minicore_tag(secret, "secret");
+    auto* copy = static_cast<char*>(malloc(4096));
+    memcpy(copy, secret, 4096);
+    Reach(copy);
+  }
+}
+
+void (*ScenarioOf(const std::string& name))() {
+  if (name == "nothing tagged") return NothingTagged;
+  if (name == "neighbours") return Neighbours;
+  if (name == "spread") return SpreadTagged;
+  if (name == "full names") return FullNames;
+  if (name == "full ranges") return FullRanges;
+  if (name == "many secrets") return ManySecrets;
+  if (name == "large secrets") return LargeSecrets;
+  if (name == "overwritten index") return OverwrittenIndex;
+  if (name == "forgotten marks") return ForgottenMarks;
+  if (name == "unmapped index") return UnmappedIndex;
+  if (name == "little memory") return LittleMemory;
+  return nullptr;
+}
+
+}  // namespace
+}  // namespace minicore
+
+int main(int argc, char** argv) {
+  using namespace minicore;
+  if (argc < 3) return 2;
+  const rlimit none = {0, 0};
+  setrlimit(RLIMIT_CORE, &none);
+  const std::string name = argv[1];
+  if (minicore_install(nullptr) != 0) return 2;
+  g_facts = atoi(argv[2]);
+  if (argc > 3) g_secret_size = strtoul(argv[3], nullptr, 10);
+  const auto scenario = ScenarioOf(name);
+  if (scenario == nullptr) return 2;
+  scenario();
+  *reinterpret_cast<volatile int*>(0x10) = 1;
+}
