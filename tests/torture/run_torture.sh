@@ -26,8 +26,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 if [ ${#modules[@]} -eq 0 ]; then
-  modules=(allocator_test corruption_test exhaustion_test places_test planted_test
-    processes_test registers_test sandbox_test storm_test threads_test)
+  modules=(allocator_test corruption_test exhaustion_test live_test places_test
+    planted_test processes_test registers_test sandbox_test storm_test threads_test)
 fi
 TEST_TMPDIR=$(mktemp -d)
 export TEST_TMPDIR

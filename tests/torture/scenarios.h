@@ -42,6 +42,7 @@ extern const Theme kSandboxTheme;  // seccomp, chroot, privileges
 extern const Theme
     kThreadsTheme;  // how many, how silent, how many faults at once
 extern const Theme kProcessesTheme;  // fork, vfork, daemons
+extern const Theme kLiveTheme;       // dumps of programs that go on
 extern const Theme kStormTheme;      // long life under random kills
 
 }  // namespace torture

@@ -27,7 +27,7 @@ const torture::Scenario* FindScenario(const char* name) {
   for (const Theme* theme :
        {&kAllocatorTheme, &kPlacesTheme, &kRegistersTheme, &kCorruptionTheme,
         &kPlantedTheme, &kExhaustionTheme, &kSandboxTheme, &kThreadsTheme,
-        &kProcessesTheme, &kStormTheme}) {
+        &kProcessesTheme, &kLiveTheme, &kStormTheme}) {
     for (size_t i = 0; i < theme->count; ++i) {
       if (strcmp(theme->scenarios[i].name, name) == 0)
         return &theme->scenarios[i];

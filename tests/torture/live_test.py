@@ -1,0 +1,168 @@
+"""Dumps of programs that go on: what they leave is a whole core, and nothing else; the
+program does not notice, but for the system calls that no signal handler leaves alone."""
+
+import errno
+import os
+import pathlib
+import signal
+import tempfile
+import time
+
+from tests.support import cores
+from tests.torture import core_check, torture
+
+_STANDING = {"bystander0": "victim::Park", "bystander1": "victim::Park"}
+# What the kernel restarts behind a handler with SA_RESTART, and what it never does
+# (signal(7); kernel/signal.c and the calls themselves, ERESTARTSYS against EINTR).
+_RESTARTED = ("read", "write", "recv", "open", "wait", "flock", "mutex", "sem_wait")
+_INTERRUPTED = (
+    "nanosleep", "poll", "ppoll", "select", "epoll_wait", "sigtimedwait", "recv_timeout",
+    "msgrcv", "pause",
+)  # fmt: skip
+
+
+class Live(torture.Torture):
+    def live(self, build, *arguments, **how):
+        """A child that ends as it meant to."""
+        child = self.run_child(build, *arguments, **how)
+        self.assertEqual(child.status, 0, child.stderr)
+        return child
+
+    def check_live(self, child, path, dumper=None, threads=None):
+        core = self.check_core(
+            child, path, 0, [dumper] if dumper else (), threads=threads
+        )  # fmt: skip
+        self.check_report(path, silent=0)
+        return core
+
+    def each_build(self):
+        for build in torture.BUILDS:
+            with self.subTest(build=build.name):
+                yield build
+
+    # --- nothing is left, nothing is changed ---
+
+    def test_many_of_a_busy_program_leave_nothing_and_change_nothing(self):
+        for build in self.each_build():
+            child = self.live(
+                build, "live_many", str(torture.many(20, 1000)), timeout=600, deadline=500
+            )
+            self.assertEqual(child.fact("wrong"), 0)
+            self.assertEqual(child.fact("errno"), 12345)
+            self.assertTrue(child.fact("signals"))
+            self.assertEqual(child.fact("descriptors"), 0)
+            self.assertEqual(child.fact("threads"), 0)
+            if build is torture.LINKED:
+                # Elsewhere it can't be told which mappings are the heap's.
+                self.assertEqual(child.fact("mappings"), 0)
+            for name in ("core.first", "core.again"):
+                self.check_live(child, child.directory / name, "main", threads=5)
+
+    # --- from anywhere ---
+
+    def test_from_any_thread(self):
+        for build in self.each_build():
+            for place in ("main", "worker", "handler", "blocked"):
+                with self.subTest(place=place):
+                    child = self.live(build, "live_from", place)
+                    path = child.directory / "core.live"
+                    core = self.check_live(child, path, "crasher")
+                    stacks = torture.frames(child, path)
+                    self.check_stacks(
+                        child, core, stacks, None, ["torture::DumpHere"], _STANDING
+                    )
+
+    def test_from_two_threads_at_the_same_time(self):
+        times = torture.many(5, 100)
+        for build in self.each_build():
+            child = self.live(build, "live_two", str(times), deadline=100, timeout=200)
+            wanted = {f"core.{who}.{n}" for who in ("one", "two") for n in range(times)}
+            self.assertEqual(set(child.files()), wanted)
+            for name in wanted:
+                self.check_live(child, child.directory / name, name.split(".")[1])
+
+    def test_while_another_thread_crashes(self):
+        for build in self.each_build():
+            for instant in range(torture.many(8, 300)):
+                with self.subTest(microseconds=instant * 3000):
+                    child = self.run_child(build, "live_crash", str(instant * 3000))
+                    self.assertEqual(child.signal, signal.SIGSEGV)
+                    core = self.check_core(child, child.core, signal.SIGSEGV, ("crasher",))
+                    self.assertEqual(len(core.threads), 2)
+
+    def test_crash_after_live_dumps(self):
+        self.survive("live_then_crash", "3", unwound=_STANDING, control=False)
+
+    def test_child_forked_while_the_file_is_written_crashes(self):
+        # The memory that the child has a copy of looks as if somebody still dumped.
+        for build in self.each_build():
+            child = self.live(build, "live_fork")
+            self.assertEqual(child.fact("child.status"), signal.SIGSEGV)
+            self.assertLess(child.seconds, torture.DEADLINE_S)
+            core = self.check_core(child, child.core, signal.SIGSEGV, crashers=())
+            self.assertEqual(len(core.threads), 1)
+
+    # --- where it cannot be written ---
+
+    def test_what_cannot_be_written_is_reported_and_the_program_goes_on(self):
+        wanted = {
+            "fd": errno.EBADF, "directory": errno.ENOENT, "pipe": errno.EPIPE,
+            "unread": errno.ETIMEDOUT,
+        }  # fmt: skip
+        for build in self.each_build():
+            for how, error in wanted.items():
+                with self.subTest(how=how):
+                    child = self.live(build, "live_fails", how, options="deadline=1s")
+                    self.assertEqual(child.fact("result"), -error)
+                    self.assertEqual(child.files(), ["core.live"])
+                    self.check_live(child, child.core)
+
+    # --- by signal ---
+
+    def test_by_a_signal_to_oneself(self):
+        for build in self.each_build():
+            child = self.live(build, "live_signal", "3", options="dump_signal=USR2:path=core.usr2")
+            self.assertEqual(child.files(), ["core.usr2", "core.usr2.1", "core.usr2.2"])
+            for name in child.files():
+                self.check_live(child, child.directory / name, "crasher", threads=3)
+
+    def test_by_signals_from_outside_to_a_busy_process(self):
+        signals = torture.many(10, 300)
+        for build in self.each_build():
+            with tempfile.TemporaryDirectory(dir=os.environ["TEST_TMPDIR"]) as where:
+
+                def send(child, where=pathlib.Path(where)):
+                    for number in range(signals):
+                        os.kill(child.pid, signal.SIGUSR2)
+                        # Pending signals of one number merge: each is waited for.
+                        name = "core" if number == 0 else f"core.{number}"
+                        until = time.monotonic() + 60
+                        while not (where / name).exists() and time.monotonic() < until:
+                            os.sched_yield()
+                    os.kill(child.pid, signal.SIGTERM)
+
+                child = self.live(
+                    build, "live_signal_wait", when_ready=send, deadline=100, timeout=200,
+                    options=f"dump_signal=USR2:path={where}/core",
+                )  # fmt: skip
+                self.assertEqual(child.fact("wrong"), 0)
+                made = sorted(pathlib.Path(where).iterdir())
+                self.assertEqual(len(made), signals)
+                for path in made:
+                    core_check.Core(path)
+                    cores.verify(path)
+
+    # --- which calls see it ---
+
+    def test_calls_that_the_kernel_restarts_see_nothing(self):
+        for name in _RESTARTED:
+            with self.subTest(call=name):
+                child = self.live(torture.PRELOADED, "live_call", name)
+                self.assertGreaterEqual(child.fact("result"), 0)
+                self.assertEqual(child.fact("error"), 0)
+
+    def test_calls_that_the_kernel_never_restarts_see_eintr(self):
+        for name in _INTERRUPTED:
+            with self.subTest(call=name):
+                child = self.live(torture.PRELOADED, "live_call", name)
+                self.assertEqual(child.fact("error"), errno.EINTR)
