@@ -40,8 +40,19 @@ bool HasEnded(int pid, int parent_at_first) {
          info.si_pid == pid;
 }
 
+// What fork() copied of a dump that was under way is nobody's here.
+void ForgetCopiedDump(uint64_t holder) {
+  uint32_t* const mark = g_runtime.fork_mark;
+  if (mark == nullptr || __atomic_exchange_n(mark, 1, __ATOMIC_ACQ_REL) != 0) return;
+  if (holder == 0) return;
+  g_dumper.compare_exchange_strong(holder, 0, std::memory_order_acq_rel);
+  ResetFreeze();
+  ForgetFirstSignal();
+}
+
 // Another process that dumps in this memory: the parent of our vfork(), or its child.
-// (Or the parent whose memory we have a copy of: then waiting is in vain, but ends.)
+// (Or, without a mark, the parent whose memory we have a copy of: then waiting is in vain,
+// but ends.)
 void WaitForOtherProcess(uint64_t holder, uint64_t until_us) {
   const int parent = static_cast<int>(safe::Syscall(SYS_getppid));
   while (g_dumper.load(std::memory_order_acquire) == holder &&
@@ -63,6 +74,7 @@ bool WinElection(int pid, int tid) {
   for (;;) {
     if (holder != 0) {
       if (PidOf(holder) == pid) return false;
+      ForgetCopiedDump(holder);
       WaitForOtherProcess(holder, until);
     }
     if (g_dumper.compare_exchange_strong(holder, Elector(pid, tid),

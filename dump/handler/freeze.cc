@@ -174,11 +174,12 @@ int Signaller::SignalNewThreads(const Preopened& preopened) {
   return fresh;
 }
 
+constexpr uint64_t kNapMicroseconds = 10000;
+
 // Waits until all expected threads are ready, at most until `until_us` and a nap's
 // length: a thread that ended before it got the signal is only noticed between naps.
 // Returns: whether they are.
 bool WaitForReady(uint64_t until_us) {
-  constexpr uint64_t kNapMicroseconds = 10000;
   for (;;) {
     const uint32_t ready = g_ready.load(std::memory_order_acquire);
     if (ready >= g_expected.load(std::memory_order_relaxed)) return true;
@@ -211,6 +212,24 @@ bool BlocksFreezeSignal(int tid) {
   char text[2048];
   TaskFile(tid, "status", text, sizeof(text));
   return ShowsFreezeSignal(text, "SigPnd:\t") && ShowsFreezeSignal(text, "SigBlk:\t");
+}
+
+// Whether a thread only lacks a processor: the kernel has it on its list of those to run,
+// and nothing keeps the signal from it.
+bool IsOnItsWay(int tid) {
+  char text[2048];
+  TaskFile(tid, "status", text, sizeof(text));
+  const char* state = text;
+  while (*state != '\0' && !safe::StartsWith(state, "\nState:\t")) ++state;
+  return *state != '\0' && state[8] == 'R' &&
+         !(ShowsFreezeSignal(text, "SigPnd:\t") && ShowsFreezeSignal(text, "SigBlk:\t"));
+}
+
+bool OneIsOnItsWay(const safe::FixedVector<int>& tids) {
+  for (int tid : tids) {
+    if (IsOnItsWay(tid)) return true;
+  }
+  return false;
 }
 
 // Waiting for more than a few threads is cheaper than asking about each.
@@ -310,18 +329,27 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
   RaiseSignalLimit();
   const uint32_t number =
       NumberOf(g_freeze.fetch_add(uint64_t{1} << 32, std::memory_order_acq_rel)) + 1;
-  const uint64_t until = safe::NowMicroseconds() + runtime.policy.freeze_us;
+  uint64_t until = safe::NowMicroseconds() + runtime.policy.freeze_us;
+  // A machine may be so busy that a thread does not get to run for so long; the rest of
+  // the dump needs no more than half of the time.
+  const uint64_t patience = std::max(
+      until, outcome.started_us + outcome.deadline_us / 2);
   Signaller signaller(crash, number, until, arena);
   safe::FixedVector<int>& sent = signaller.sent();
   // A thread can start others until it is parked, so the list is taken again until it
-  // shows nobody new and everybody is parked. Bounded by freeze_us.
+  // shows nobody new and everybody is parked. Bounded by freeze_us, and for threads that
+  // only wait for a processor by half of the deadline.
   for (;;) {
     const int fresh = signaller.SignalNewThreads(runtime.preopened);
     const bool all_ready = WaitForReady(until);
     if (fresh == 0 && all_ready) break;
     if (!all_ready) {
       ForgetEndedThreads(crash, sent);
-      if (safe::NowMicroseconds() >= until) break;
+      const uint64_t now = safe::NowMicroseconds();
+      if (now >= until) {
+        if (now >= patience || !OneIsOnItsWay(sent)) break;
+        until = std::min(now + kNapMicroseconds, patience);
+      }
       if (fresh == 0 && AllBlockFreezeSignal(sent)) break;
     }
   }

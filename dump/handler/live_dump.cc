@@ -69,6 +69,18 @@ int RunLive(const siginfo_t* info, const void* context, const char* path, int fd
   return request.result.failed != nullptr ? request.result.error : 0;
 }
 
+// Waits for whoever dumps now, until the deadline: two who ask get two cores.
+// Returns: whether the calling thread is the dumper. Not if it was already: it asks from a
+//          handler of its own, and would wait for itself.
+bool BecomeDumper(int pid, int tid) {
+  const uint64_t until = safe::NowMicroseconds() + g_runtime.policy.deadline_us;
+  while (!WinElection(pid, tid)) {
+    if (IsDumper(pid, tid) || safe::NowMicroseconds() > until) return false;
+    WaitForDumper();
+  }
+  return true;
+}
+
 }  // namespace
 
 bool DumpIfAsked(const siginfo_t* info, const void* context) {
@@ -82,21 +94,15 @@ bool DumpIfAsked(const siginfo_t* info, const void* context) {
 }
 
 void OnDumpSignal(int, siginfo_t* info, void* context) {
-  if (WinElection(safe::GetPid(), safe::GetTid())) {
-    RunLive(info, context, nullptr, -1);
-    if (AllThawed()) EndDump();
-  }
+  if (!BecomeDumper(safe::GetPid(), safe::GetTid())) return;
+  RunLive(info, context, nullptr, -1);
+  if (AllThawed()) EndDump();
 }
 
 int DumpLive(const char* path, int fd) {
   const int pid = safe::GetPid();
   const int tid = safe::GetTid();
-  const uint64_t until = safe::NowMicroseconds() + g_runtime.policy.deadline_us;
-  while (!WinElection(pid, tid)) {
-    // The dumper itself asks from a handler of its own: it would wait for itself.
-    if (IsDumper(pid, tid) || safe::NowMicroseconds() > until) return -EBUSY;
-    WaitForDumper();
-  }
+  if (!BecomeDumper(pid, tid)) return -EBUSY;
   LiveRequest request = {path, fd, -ETIMEDOUT};
   g_live_request = &request;
   TakeFreezeSignal(SA_RESTART);

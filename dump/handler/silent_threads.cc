@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "dump/handler/proc_files.h"
@@ -20,8 +21,8 @@ namespace {
 
 constexpr size_t kHelperStackBytes = 64 * 1024;
 constexpr size_t kStateBytes = 11264;  // XSAVE with AMX: 11,008 bytes
-constexpr uint64_t kHelperMicroseconds = 200000;  // for all silent threads together
-constexpr uint64_t kStopMicroseconds = 20000;     // for one of them
+constexpr uint64_t kSleepersMicroseconds = 200000;  // for all that sleep together
+constexpr uint64_t kStopMicroseconds = 20000;       // for one of them
 
 // What the dumping thread and the helper share. The helper writes a thread's registers
 // before it counts it as done (release).
@@ -36,6 +37,8 @@ struct Helper {
   std::atomic<uint32_t> done;   // futex: 1 once all were tried
   std::atomic<uint32_t> leave;  // futex: 1 when the threads may go
   int pid;
+  int target;         // the process that it serves
+  uint64_t until_us;  // the end of its time, on the monotonic clock
 };
 Helper g_helper;
 
@@ -48,16 +51,45 @@ void Nap(long microseconds) {
   safe::Syscall(SYS_nanosleep, safe::Word(&pause));
 }
 
-// Returns: whether the thread has stopped within the time.
-bool WaitForStop(int tid, uint64_t until_us) {
+// Whether the thread is on the kernel's list of those to run: a busy machine may let it
+// wait for long.
+bool Runs(int pid, int tid) {
+  char path[64];
+  char text[512];
+  safe::Text(path, sizeof(path))
+      .String("/proc/")
+      .Decimal(static_cast<uint64_t>(pid))
+      .String("/task/")
+      .Decimal(static_cast<uint64_t>(tid))
+      .String("/stat");
+  ReadFile(path, text, sizeof(text));
+  // "TID (name) R ...": the name may hold anything, but no number behind its end.
+  const char* state = nullptr;
+  for (const char* at = text; *at != '\0'; ++at) {
+    if (safe::StartsWith(at, ") ")) state = at + 2;
+  }
+  return state != nullptr && *state == 'R';
+}
+
+// Takes what a thread that sleeps on has cost from `patience_us`.
+// Returns: whether the thread has stopped.
+bool WaitForStop(const Helper& helper, int tid, uint64_t* patience_us) {
+  const uint64_t start = safe::NowMicroseconds();
+  const uint64_t first = std::min(kStopMicroseconds, *patience_us);
+  // Bounded by the helper's time.
   for (;;) {
     int status = 0;
     const long result =
         safe::Syscall(SYS_wait4, tid, safe::Word(&status), WNOHANG | __WALL, 0);
     if (result == tid) return WIFSTOPPED(status);
     if (result != 0 && result != -EINTR) return false;
-    if (safe::NowMicroseconds() >= until_us) return false;
-    Nap(50);
+    const uint64_t now = safe::NowMicroseconds();
+    if (now >= helper.until_us) return false;
+    if (now - start >= first && !Runs(helper.target, tid)) {
+      *patience_us -= first;
+      return false;
+    }
+    Nap(now - start < kStopMicroseconds ? 50 : 1000);
   }
 }
 
@@ -76,18 +108,17 @@ void ReadStopped(int tid, Helper::State& state) {
 int RunHelper(void* argument) {
   Helper& helper = *static_cast<Helper*>(argument);
   safe::Syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
-  const uint64_t until = safe::NowMicroseconds() + kHelperMicroseconds;
+  uint64_t patience_us = kSleepersMicroseconds;
   // Waits until it is allowed to trace: the parent says so to Yama after it knows us.
   for (int i = 0; i < 1000 && helper.leave.load(std::memory_order_acquire) == 2; ++i) {
     Nap(20);
   }
   for (size_t i = 0; i < helper.tids->size(); ++i) {
     const int tid = (*helper.tids)[i];
-    const uint64_t now = safe::NowMicroseconds();
-    if (now >= until) break;
+    if (safe::NowMicroseconds() >= helper.until_us) break;
     if (Ptrace(PTRACE_SEIZE, tid, 0, nullptr) != 0) continue;
     if (Ptrace(PTRACE_INTERRUPT, tid, 0, nullptr) != 0) continue;
-    if (WaitForStop(tid, now + kStopMicroseconds)) ReadStopped(tid, helper.states[i]);
+    if (WaitForStop(helper, tid, &patience_us)) ReadStopped(tid, helper.states[i]);
   }
   helper.done.store(1, std::memory_order_release);
   safe::FutexWake(&helper.done, 1);
@@ -97,8 +128,13 @@ int RunHelper(void* argument) {
   return 0;  // tracing ends with the tracer: the threads go on
 }
 
-bool StartHelper(const safe::FixedVector<int>& tids, safe::Arena& arena) {
+bool StartHelper(int pid_served, const safe::FixedVector<int>& tids,
+                 const Outcome& outcome, safe::Arena& arena) {
   g_helper.tids = &tids;
+  g_helper.target = pid_served;
+  g_helper.until_us =
+      std::max(safe::NowMicroseconds() + kSleepersMicroseconds,
+               outcome.started_us + outcome.deadline_us / 4 * 3);
   g_helper.states = arena.AllocateArray<Helper::State>(tids.size());
   char* stack = arena.AllocateArray<char>(kHelperStackBytes);
   if (g_helper.states == nullptr || stack == nullptr) return false;
@@ -111,7 +147,7 @@ bool StartHelper(const safe::FixedVector<int>& tids, safe::Arena& arena) {
   g_helper.pid = static_cast<int>(pid);
   safe::Syscall(SYS_prctl, PR_SET_PTRACER, pid);
   g_helper.leave.store(0, std::memory_order_release);
-  const uint64_t until = safe::NowMicroseconds() + 2 * kHelperMicroseconds;
+  const uint64_t until = g_helper.until_us + kSleepersMicroseconds;
   while (g_helper.done.load(std::memory_order_acquire) == 0 &&
          safe::NowMicroseconds() < until) {
     const timespec timeout{0, 10000000};
@@ -137,9 +173,9 @@ void ReadFromProc(Thread& thread) {
 
 }  // namespace
 
-void AddSilentThreads(const CrashContext&, const safe::FixedVector<int>& tids,
-                      safe::Arena& arena, ThreadTable& threads, Outcome&) {
-  const bool helped = StartHelper(tids, arena);
+void AddSilentThreads(const CrashContext& crash, const safe::FixedVector<int>& tids,
+                      safe::Arena& arena, ThreadTable& threads, Outcome& outcome) {
+  const bool helped = StartHelper(crash.pid, tids, outcome, arena);
   for (size_t i = 0; i < tids.size(); ++i) {
     Thread thread;
     thread.tid = tids[i];

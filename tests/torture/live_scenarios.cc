@@ -340,12 +340,12 @@ void BySignal(const Arguments& arguments) {
 
 // The parent sends them to the process, not to a thread: live_signal_wait
 void WaitForSignals(const Arguments&) {
-  Busy busy = StartBusy();
-  victim::AnnounceReady();
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  Busy busy = StartBusy();
+  victim::AnnounceReady();
   int number = 0;
   while (sigwait(&set, &number) != 0) {
   }
@@ -372,9 +372,10 @@ long CallNamed(const std::string& name) {
   if (name == "wait") return waitpid(-1, nullptr, 0);
   if (name == "flock") return flock(open("lock", O_RDWR | O_CLOEXEC), LOCK_EX);
   if (name == "open") return open("fifo", O_RDONLY | O_CLOEXEC);
-  if (name == "write") {
-    static char bulk[1 << 20];
-    return write(g_ends[1], bulk, sizeof(bulk));
+  if (name == "write") return write(g_ends[1], &byte, 1);
+  if (name == "partial") {
+    const std::string bulk(1 << 20, 'x');
+    return write(g_ends[1], bulk.data(), bulk.size());
   }
   if (name == "nanosleep") return nanosleep(&long_time, nullptr);
   if (name == "poll") return poll(&wait, 1, 2000);
@@ -429,12 +430,8 @@ void End(const std::string& name, pid_t child) {
   if (name == "flock") flock(child, LOCK_UN);
   if (name == "open") open("fifo", O_WRONLY | O_CLOEXEC);
   if (name == "write") {
-    static char bulk[1 << 20];
-    for (size_t all = 0; all < sizeof(bulk);) {
-      const ssize_t some = read(g_ends[0], bulk, sizeof(bulk));
-      if (some <= 0) Fail("read");
-      all += static_cast<size_t>(some);
-    }
+    std::string bulk(1 << 20, 'x');
+    if (read(g_ends[0], bulk.data(), bulk.size()) <= 0) Fail("read");
   }
 }
 
@@ -453,6 +450,12 @@ void InterruptedCall(const Arguments& arguments) {
   if (name == "flock") {
     child = open("lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);  // a descriptor
     flock(child, LOCK_EX);
+  }
+  if (name == "write") {
+    fcntl(g_ends[1], F_SETFL, O_NONBLOCK);
+    while (write(g_ends[1], &name, 1) == 1) {
+    }
+    fcntl(g_ends[1], F_SETFL, 0);
   }
   if (name == "open") mknod("fifo", S_IFIFO | 0600, 0);
   static std::atomic<int> tid{0};

@@ -35,15 +35,10 @@ class Live(torture.Torture):
         self.check_report(path, silent=0)
         return core
 
-    def each_build(self):
-        for build in torture.BUILDS:
-            with self.subTest(build=build.name):
-                yield build
-
     # --- nothing is left, nothing is changed ---
 
     def test_many_of_a_busy_program_leave_nothing_and_change_nothing(self):
-        for build in self.each_build():
+        for build in torture.BUILDS:
             child = self.live(
                 build, "live_many", str(torture.many(20, 1000)), timeout=600, deadline=500
             )
@@ -61,7 +56,7 @@ class Live(torture.Torture):
     # --- from anywhere ---
 
     def test_from_any_thread(self):
-        for build in self.each_build():
+        for build in torture.BUILDS:
             for place in ("main", "worker", "handler", "blocked"):
                 with self.subTest(place=place):
                     child = self.live(build, "live_from", place)
@@ -74,7 +69,7 @@ class Live(torture.Torture):
 
     def test_from_two_threads_at_the_same_time(self):
         times = torture.many(5, 100)
-        for build in self.each_build():
+        for build in torture.BUILDS:
             child = self.live(build, "live_two", str(times), deadline=100, timeout=200)
             wanted = {f"core.{who}.{n}" for who in ("one", "two") for n in range(times)}
             self.assertEqual(set(child.files()), wanted)
@@ -82,7 +77,7 @@ class Live(torture.Torture):
                 self.check_live(child, child.directory / name, name.split(".")[1])
 
     def test_while_another_thread_crashes(self):
-        for build in self.each_build():
+        for build in torture.BUILDS:
             for instant in range(torture.many(8, 300)):
                 with self.subTest(microseconds=instant * 3000):
                     child = self.run_child(build, "live_crash", str(instant * 3000))
@@ -95,7 +90,7 @@ class Live(torture.Torture):
 
     def test_child_forked_while_the_file_is_written_crashes(self):
         # The memory that the child has a copy of looks as if somebody still dumped.
-        for build in self.each_build():
+        for build in torture.BUILDS:
             child = self.live(build, "live_fork")
             self.assertEqual(child.fact("child.status"), signal.SIGSEGV)
             self.assertLess(child.seconds, torture.DEADLINE_S)
@@ -109,7 +104,7 @@ class Live(torture.Torture):
             "fd": errno.EBADF, "directory": errno.ENOENT, "pipe": errno.EPIPE,
             "unread": errno.ETIMEDOUT,
         }  # fmt: skip
-        for build in self.each_build():
+        for build in torture.BUILDS:
             for how, error in wanted.items():
                 with self.subTest(how=how):
                     child = self.live(build, "live_fails", how, options="deadline=1s")
@@ -120,7 +115,7 @@ class Live(torture.Torture):
     # --- by signal ---
 
     def test_by_a_signal_to_oneself(self):
-        for build in self.each_build():
+        for build in torture.BUILDS:
             child = self.live(build, "live_signal", "3", options="dump_signal=USR2:path=core.usr2")
             self.assertEqual(child.files(), ["core.usr2", "core.usr2.1", "core.usr2.2"])
             for name in child.files():
@@ -128,7 +123,7 @@ class Live(torture.Torture):
 
     def test_by_signals_from_outside_to_a_busy_process(self):
         signals = torture.many(10, 300)
-        for build in self.each_build():
+        for build in torture.BUILDS:
             with tempfile.TemporaryDirectory(dir=os.environ["TEST_TMPDIR"]) as where:
 
                 def send(child, where=pathlib.Path(where)):
@@ -160,6 +155,11 @@ class Live(torture.Torture):
                 child = self.live(torture.PRELOADED, "live_call", name)
                 self.assertGreaterEqual(child.fact("result"), 0)
                 self.assertEqual(child.fact("error"), 0)
+
+    def test_a_call_that_has_moved_some_bytes_returns_how_many(self):
+        child = self.live(torture.PRELOADED, "live_call", "partial")
+        self.assertGreater(child.fact("result"), 0)
+        self.assertLess(child.fact("result"), 1 << 20)
 
     def test_calls_that_the_kernel_never_restarts_see_eintr(self):
         for name in _INTERRUPTED:
