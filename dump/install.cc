@@ -150,6 +150,8 @@ void LearnFacts() {
   LearnStrings(facts);
   facts.environ_address = reinterpret_cast<Address>(&environ);
   facts.dumpable = prctl(PR_GET_DUMPABLE) != 0;
+  facts.user = geteuid();
+  facts.group = getegid();
   gethostname(facts.host, sizeof(facts.host) - 1);
   facts.threads = LearnThreadLayout();
 }

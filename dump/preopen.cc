@@ -72,8 +72,10 @@ void Preopen() {
   strcpy(preopened.name, name);
   snprintf(preopened.part_name, sizeof(preopened.part_name), "%s.part", preopened.name);
   strcpy(copy, path);
+  const AsRealUser real_user;
   preopened.directory = OpenHigh(dirname(copy), O_RDONLY | O_DIRECTORY);
   if (preopened.directory < 0) return;
+  if (fstat(preopened.directory, &status) != 0 || IsOpenToAll(status)) return;
   preopened.file = Raise(openat(preopened.directory, preopened.part_name,
                                 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (preopened.file < 0 || fstat(preopened.file, &status) != 0) return;

@@ -26,29 +26,16 @@ void AppendNumbered(const char* name, unsigned number, safe::Text& text) {
   if (number != 0) text.Char('.').Decimal(number);
 }
 
-// Creates the file as the process's real user: in a program that runs with more rights
-// than its user, he must own the file, and must not reach with it where he could not.
-class AsRealUser {
- public:
-  AsRealUser() {
-    const long user = safe::Syscall(SYS_getuid);
-    const long group = safe::Syscall(SYS_getgid);
-    group_ = safe::Syscall(SYS_setfsgid, group);
-    user_ = safe::Syscall(SYS_setfsuid, user);
-  }
-  AsRealUser(const AsRealUser&) = delete;
-  AsRealUser& operator=(const AsRealUser&) = delete;
-  ~AsRealUser() {
-    safe::Syscall(SYS_setfsuid, user_);
-    safe::Syscall(SYS_setfsgid, group_);
-  }
+// Whether the program has said that there shall be no core of it. The kernel says the same
+// by itself of one that has changed its user (kernel/cred.c, commit_creds()): such a one
+// has a core.
+bool ForbidsCores(const ProcessFacts& facts) {
+  return facts.dumpable && !safe::g_basic_calls_only &&
+         safe::Syscall(SYS_prctl, PR_GET_DUMPABLE) == 0 &&
+         safe::Syscall(SYS_geteuid) == static_cast<long>(facts.user) &&
+         safe::Syscall(SYS_getegid) == static_cast<long>(facts.group);
+}
 
- private:
-  long user_;
-  long group_;
-};
-
-// Whether everybody can rename what is created in the directory of `path`.
 bool InOpenDirectory(const char* path) {
   char directory[kMaxPath];
   size_t length = safe::Length(path);
@@ -64,7 +51,7 @@ bool InOpenDirectory(const char* path) {
   if (safe::Syscall(SYS_stat, safe::Word(directory), safe::Word(&status)) != 0) {
     return false;  // then open() fails too, and says why
   }
-  return (status.st_mode & S_IWOTH) != 0 && (status.st_mode & S_ISVTX) == 0;
+  return IsOpenToAll(status);
 }
 
 bool IsDirectory(const char* path) {
@@ -89,6 +76,18 @@ void AppendName(const CrashContext& crash, safe::Text& text) {
 }
 
 }  // namespace
+
+AsRealUser::AsRealUser() {
+  const long user = safe::Syscall(SYS_getuid);
+  const long group = safe::Syscall(SYS_getgid);
+  group_ = safe::Syscall(SYS_setfsgid, group);
+  user_ = safe::Syscall(SYS_setfsuid, user);
+}
+
+AsRealUser::~AsRealUser() {
+  safe::Syscall(SYS_setfsuid, user_);
+  safe::Syscall(SYS_setfsgid, group_);
+}
 
 bool ExpandPath(const char* pattern, const CrashContext& crash,
                 const ProcessFacts& facts, char* path, size_t size) {
@@ -135,6 +134,7 @@ int CoreFile::Open(const CrashContext& crash, const Runtime& runtime,
   path_[0] = name_[0] = part_[0] = '\0';
   written_ = start_ = 0;
   directory_ = AT_FDCWD;
+  if (ForbidsCores(runtime.facts)) return -EPERM;
   if (runtime.policy.fd < 0) {
     if (TakePreopened(crash, runtime.preopened)) return 0;
     return OpenPath(crash, runtime);
@@ -150,8 +150,8 @@ int CoreFile::Open(const CrashContext& crash, const Runtime& runtime,
   return 0;
 }
 
-// What was opened in advance is used if it is this process's, and its number has not
-// been taken by something else.
+// What was opened in advance is used if it is this process's, its number has not been
+// taken by something else, and nobody else has a name for the file or a right to it.
 bool CoreFile::TakePreopened(const CrashContext& crash, const Preopened& preopened) {
   if (preopened.pid != crash.pid) return false;
   struct stat status;
@@ -159,7 +159,8 @@ bool CoreFile::TakePreopened(const CrashContext& crash, const Preopened& preopen
       safe::Syscall(SYS_fstat, preopened.file, safe::Word(&status));
   // A filter that forbids fstat() is trusted to forbid open() as well.
   if (error == 0 &&
-      (status.st_dev != preopened.device || status.st_ino != preopened.inode)) {
+      (status.st_dev != preopened.device || status.st_ino != preopened.inode ||
+       status.st_nlink != 1 || (status.st_mode & (S_IRWXG | S_IRWXO)) != 0)) {
     return false;
   }
   fd_ = preopened.file;
@@ -185,10 +186,6 @@ int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime) {
         !ExpandPath(pattern, crash, runtime.facts, path_, sizeof(path_))) {
       return -ENAMETOOLONG;
     }
-  }
-  // A program that forbids the kernel's core forbids this one.
-  if (runtime.facts.dumpable && safe::Syscall(SYS_prctl, PR_GET_DUMPABLE) == 0) {
-    return -EPERM;
   }
   if (InOpenDirectory(path_)) return -EACCES;
   const AsRealUser real_user;

@@ -7,6 +7,7 @@
 #define MINICORE_DUMP_HANDLER_CORE_FILE_H_
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +24,28 @@ inline constexpr size_t kMaxPath = 4096;
 // Returns: false if it does not fit.
 bool ExpandPath(const char* pattern, const CrashContext& crash,
                 const ProcessFacts& facts, char* path, size_t size);
+
+// Whether everybody can put something else in the place of what is created in a directory.
+inline bool IsOpenToAll(const struct stat& directory) {
+  return (directory.st_mode & S_IWOTH) != 0 && (directory.st_mode & S_ISVTX) == 0;
+}
+
+// While it lives, files are reached and created as the process's real user: in a program
+// that runs with more rights than its user, he must own the core, and must not reach with
+// it where he could not.
+//
+// Context: any. The calling thread only.
+class AsRealUser {
+ public:
+  AsRealUser();
+  ~AsRealUser();
+  AsRealUser(const AsRealUser&) = delete;
+  AsRealUser& operator=(const AsRealUser&) = delete;
+
+ private:
+  long user_;
+  long group_;
+};
 
 class CoreFile {
  public:

@@ -52,6 +52,8 @@ struct ProcessFacts {
   Address environment_end;
   Address environ_address;   // of the variable environ
   bool dumpable;             // PR_GET_DUMPABLE was not 0
+  uint32_t user;             // the effective one
+  uint32_t group;
 };
 
 // What preopen=1 opened, at high numbers; -1: not there. Belongs to one process: a child

@@ -215,6 +215,18 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+// The file is made before the crash or in it; the same is asked of its directory.
+TEST(File, IsNotPutWhereEverybodyCanReplaceIt) {
+  for (const char* options : {"", ":preopen=1"}) {
+    EXPECT_NE(Play("spread", options).core, nullptr) << options;
+    EXPECT_EQ(Play("spread", options, "chmod 0777 \"${2%/*}\"").core, nullptr) << options;
+    EXPECT_NE(Play("spread", options, "chmod 1777 \"${2%/*}\"").core, nullptr) << options;
+    // A planted link is passed by.
+    EXPECT_NE(Play("spread", options, "ln -s /dev/null \"${2%/*}/core.part\"").core,
+              nullptr);
+  }
+}
+
 TEST(Innocents, WithoutRulesTheVictimsSecretIsSeen) {
   const Death death = Play("spread", ":tag.secret=label");
   ASSERT_NE(death.core, nullptr);

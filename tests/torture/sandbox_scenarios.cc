@@ -85,7 +85,7 @@ void Chroot(const Arguments& arguments) {
 void ChangeUser(const Arguments& arguments) {
   StartBystanders(2);
   NameTheCrasher();
-  if (chmod(".", 0777) != 0 || setgid(65534) != 0 || setuid(65534) != 0)
+  if (chmod(".", 01777) != 0 || setgid(65534) != 0 || setuid(65534) != 0)
     Fail("setuid");
   if (!arguments.empty() && arguments[0] == "no_new_privs") {
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -96,7 +96,7 @@ void ChangeUser(const Arguments& arguments) {
 void NotDumpable(const Arguments&) {
   StartBystanders(2);
   NameTheCrasher();
-  if (chmod(".", 0777) != 0 || setgid(65534) != 0 || setuid(65534) != 0)
+  if (chmod(".", 01777) != 0 || setgid(65534) != 0 || setuid(65534) != 0)
     Fail("setuid");
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   CrashHere();

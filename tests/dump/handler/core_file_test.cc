@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -149,6 +150,111 @@ TEST_F(CoreFileTest, ALinkThatWaitsForTheCoreIsNotFollowed) {
   ASSERT_EQ(file_->Commit(), 0);
   EXPECT_EQ(Contents(In("victim")), "precious");
   EXPECT_EQ(Contents(In("c")), "core");
+}
+
+TEST_F(CoreFileTest, ADirectoryThatEverybodyCanWriteIsRefusedUnlessItIsSticky) {
+  chmod(directory_.c_str(), 0777);
+  EXPECT_EQ(Open(In("core")), -EACCES);
+  EXPECT_FALSE(Exists(In("core.part")));
+  // By way of a link, too.
+  const std::string link = directory_ + ".link";
+  ASSERT_EQ(symlink(directory_.c_str(), link.c_str()), 0);
+  EXPECT_EQ(Open(link + "/core"), -EACCES);
+  unlink(link.c_str());
+  chmod(directory_.c_str(), 01777);
+  EXPECT_EQ(Open(In("core")), 0);
+}
+
+TEST_F(CoreFileTest, AProgramThatForbidsCoresHasNone) {
+  runtime_->facts.dumpable = true;
+  runtime_->facts.user = geteuid();
+  runtime_->facts.group = getegid();
+  EXPECT_EQ(Open(In("core")), 0);
+  file_->Abandon();
+  prctl(PR_SET_DUMPABLE, 0);
+  EXPECT_EQ(Open(In("core")), -EPERM);
+  runtime_->policy.fd = STDERR_FILENO;
+  EXPECT_EQ(Open(In("core")), -EPERM);
+  runtime_->policy.fd = -1;
+  // But setuid() makes the kernel forbid them, of which the program knows nothing.
+  ++runtime_->facts.user;
+  EXPECT_EQ(Open(In("core")), 0);
+  prctl(PR_SET_DUMPABLE, 1);
+}
+
+// Exit status: 0, 1 if something was wrong, 2 if the rights were missing.
+int DumpWithMoreRights(const std::string& path, const std::string& out_of_reach) {
+  constexpr uid_t kUser = 65534;
+  auto runtime = std::make_unique<Runtime>();
+  auto file = std::make_unique<CoreFile>();
+  runtime->policy.fd = -1;
+  CrashContext crash;
+  if (setresgid(kUser, 0, 0) != 0 || setresuid(kUser, 0, 0) != 0) return 2;
+  strcpy(runtime->policy.path, path.c_str());
+  if (file->Open(crash, *runtime, UINT64_MAX) != 0 || file->Commit() != 0) return 1;
+  struct stat status;
+  if (stat(path.c_str(), &status) != 0 || status.st_uid != kUser ||
+      status.st_gid != kUser || (status.st_mode & 07777) != 0600) {
+    return 1;
+  }
+  strcpy(runtime->policy.path, out_of_reach.c_str());
+  return file->Open(crash, *runtime, UINT64_MAX) == -EACCES ? 0 : 1;
+}
+
+TEST_F(CoreFileTest, WithMoreRightsThanItsUserTheFileIsHisAndLiesWhereHeMayWrite) {
+  chmod(directory_.c_str(), 01777);
+  mkdir(In("mine").c_str(), 0700);
+  const pid_t child = fork();
+  if (child == 0) _exit(DumpWithMoreRights(In("core"), In("mine/core")));
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WEXITSTATUS(status) == 2) GTEST_SKIP() << "SKIPPED: no other user can be had here";
+  EXPECT_EQ(status, 0);
+}
+
+// As dump/preopen.cc leaves it.
+void FillPreopened(const std::string& directory, Preopened* preopened) {
+  preopened->pid = getpid();
+  strcpy(preopened->path, (directory + "/core").c_str());
+  strcpy(preopened->name, "core");
+  strcpy(preopened->part_name, "core.part");
+  preopened->directory = open(directory.c_str(), O_RDONLY | O_DIRECTORY);
+  preopened->file = openat(preopened->directory, "core.part",
+                           O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+  struct stat status;
+  ASSERT_EQ(fstat(preopened->file, &status), 0);
+  preopened->device = status.st_dev;
+  preopened->inode = status.st_ino;
+}
+
+TEST_F(CoreFileTest, WhatWasOpenedInAdvanceIsUsed) {
+  FillPreopened(directory_, &runtime_->preopened);
+  EXPECT_EQ(Open(In("other")), 0);
+  EXPECT_EQ(file_->Append("advance", 7), 0);
+  EXPECT_EQ(file_->Commit(), 0);
+  EXPECT_EQ(Contents(In("core")), "advance");
+  EXPECT_FALSE(Exists(In("other")));
+}
+
+TEST_F(CoreFileTest, WhatWasOpenedInAdvanceIsNotUsedOnceOthersCanReachIt) {
+  FillPreopened(directory_, &runtime_->preopened);
+  const std::string part = In("core.part");
+  const auto uses_another = [&](const char* how) {
+    EXPECT_EQ(Open(In("other")), 0) << how;
+    EXPECT_EQ(file_->Append("another", 7), 0);
+    EXPECT_EQ(file_->Commit(), 0);
+    EXPECT_EQ(Contents(In("other")), "another") << how;
+    EXPECT_FALSE(Exists(In("core")));
+    unlink(In("other").c_str());
+  };
+  ASSERT_EQ(link(part.c_str(), In("planted").c_str()), 0);
+  uses_another("a second name");
+  unlink(In("planted").c_str());
+  chmod(part.c_str(), 0640);
+  uses_another("readable for the group");
+  chmod(part.c_str(), 0600);
+  unlink(part.c_str());
+  uses_another("no name at all");
 }
 
 TEST_F(CoreFileTest, AnAbandonedFileLeavesNothing) {
