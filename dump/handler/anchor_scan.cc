@@ -138,7 +138,8 @@ void DescribeAnchors(const CrashContext& crash, const Runtime& runtime,
 void ScanAnchors(const CrashContext& crash, const Runtime& runtime,
                  const MemoryMap& map, const ThreadTable& threads,
                  const Roots& roots, const Redactor& redactor,
-                 safe::Arena& arena, ScanResult& result, Outcome& outcome) {
+                 safe::Arena& arena, ScanResult& result, Outcome& outcome,
+                 const ScanResult* before) {
   result.anchors.Reserve(arena, 64);
   result.reached.Reserve(arena, kMaxReached);
   DescribeAnchors(crash, runtime, threads[0], result);
@@ -150,6 +151,11 @@ void ScanAnchors(const CrashContext& crash, const Runtime& runtime,
   ScanKept(*runtime.index, walk);
   ScanKeptRanges(*runtime.tags, walk);
   walk.WidenDirect();
+  if (before != nullptr) {
+    walk.GoOnFrom(*before, arena);
+    walk.WidenAll();
+    return;
+  }
   walk.FollowDirect();
   // What frames lead to comes before what static data leads to, but for this
   // part.

@@ -52,10 +52,13 @@ struct ScanResult {
   safe::FixedVector<AnchorRow> anchors;  // registers of the crashed thread
 };
 
+// `before`: what was reached a moment ago, if that is known; then the scan goes on from
+// there, and only what registers and stacks point to is new.
 void ScanAnchors(const CrashContext& crash, const Runtime& runtime,
                  const MemoryMap& map, const ThreadTable& threads,
                  const Roots& roots, const Redactor& redactor, safe::Arena& arena,
-                 ScanResult& result, Outcome& outcome);
+                 ScanResult& result, Outcome& outcome,
+                 const ScanResult* before = nullptr);
 
 }  // namespace minicore
 

@@ -70,7 +70,9 @@ void GoOn() {
 }
 
 void DumpHere(Request& request) {
-  request.result = RunDump(request.crash, *request.runtime, request.live ? &GoOn : nullptr);
+  static constexpr LiveSteps kLive = {&TakeFaultSignals, &GoOn};
+  request.result =
+      RunDump(request.crash, *request.runtime, request.live ? &kLive : nullptr);
   if (!request.live || g_runtime.policy.verbose != 0) Tell(request.result);
 }
 
@@ -116,7 +118,8 @@ bool AllThawed() { return g_thawed; }
 
 void Dump(Request& request) {
   OpenMemory();
-  TakeFaultSignals();
+  // A live dump's program keeps its own handlers as long as its threads run.
+  if (!request.live) TakeFaultSignals();
   // The threads of a crash never go on: nothing of theirs is to be restarted.
   TakeFreezeSignal(request.live ? SA_RESTART : 0);
   const uint64_t mask = kFatalMask;

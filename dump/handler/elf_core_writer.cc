@@ -92,7 +92,6 @@ int ElfCoreWriter::Flush() {
 
 int ElfCoreWriter::Put(const uint8_t* data, size_t size) {
   offset_ += size;
-  if (copy_ != nullptr) return copy_->Append(data, size);
   const size_t fresh = std::min(size, kOverlap);
   __builtin_memmove(tail_, tail_ + fresh, kOverlap - fresh);
   __builtin_memcpy(tail_ + kOverlap - fresh, data + size - fresh, fresh);
@@ -136,6 +135,24 @@ int ElfCoreWriter::WriteMarkers(AddressRange range) {
   return 0;
 }
 
+// Memory, or its copy at `offset` of the file. Pages that can't be read become markers, and
+// reading goes on behind each.
+void ElfCoreWriter::ReadBlock(Address begin, size_t size, uint8_t* to, uint64_t offset) {
+  if (copy_ != nullptr) {
+    __builtin_memcpy(to, copy_->At(offset), size);
+    return;
+  }
+  for (size_t done = 0; done < size;) {
+    done += safe::GuardedCopy(to + done, begin + done, size - done);
+    if (done == size) break;
+    const Address hole = begin + done;
+    const Address next = std::min(AlignDown(hole, kPageSize) + kPageSize, begin + size);
+    FillMarkers(hole, to + done, next - hole);
+    outcome_.AddHole(hole, next, HoleReason::kUnreadable);
+    done = next - begin;
+  }
+}
+
 // Block by block: read, redact, write. Past the deadline only markers are written, so
 // that the file ends where the headers say.
 int ElfCoreWriter::WritePiece(AddressRange range, Place place) {
@@ -152,16 +169,7 @@ int ElfCoreWriter::WritePiece(AddressRange range, Place place) {
     // Of the bytes before the piece only those matter that stand before it in the file.
     const size_t known = at == range.begin ? before : 0;
     __builtin_memcpy(block_, tail_, known);
-    // Pages that can't be read become markers, and reading goes on behind each.
-    for (size_t done = known; done < total;) {
-      done += safe::GuardedCopy(block_ + done, begin + done, total - done);
-      if (done == total) break;
-      const Address hole = begin + done;
-      const Address next = std::min(AlignDown(hole, kPageSize) + kPageSize, begin + total);
-      FillMarkers(hole, block_ + done, next - hole);
-      outcome_.AddHole(hole, next, HoleReason::kUnreadable);
-      done = next - begin;
-    }
+    ReadBlock(begin + known, total - known, block_ + known, offset_ - before + known);
     redactor_.Redact(begin, block_, total, {at, at + size}, place, outcome_);
     const int error = Put(block_ + before, size);
     if (error != 0) return error;
@@ -216,6 +224,7 @@ int ElfCoreWriter::WriteContents(const NoteBuffer& notes, safe::Arena& arena) {
 }
 
 bool ElfCoreWriter::Shorten() {
+  // Of a live dump there will be another chance.
   if (copy_ != nullptr || plan_.report_last || file_.written() < plan_.least_bytes) {
     return false;
   }
@@ -253,9 +262,6 @@ int ElfCoreWriter::WriteReport(const NoteBuffer& report) {
   if (plan_.report_last) {
     const int error = Put(report.bytes(), report.size());
     return error != 0 ? error : Flush();
-  }
-  if (copy_ != nullptr) {
-    return copy_->WriteAt(plan_.report_offset, report.bytes(), report.size());
   }
   int error = file_.WriteAt(plan_.report_offset, report.bytes(), report.size());
   if (!shortened_ || error != 0) return error;

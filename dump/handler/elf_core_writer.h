@@ -24,9 +24,9 @@ class ElfCoreWriter {
   // Blocks overlap by this, so that no copy of a secret hides at a seam.
   static constexpr size_t kOverlap = kWindowBytes;
 
-  // Writes to `copy` instead of the file, if it is not null.
+  // Takes memory from `copy`, if it is not null.
   ElfCoreWriter(DumpPlan& plan, const Redactor& redactor, CoreFile& file,
-                MemoryCopy* copy, Outcome& outcome)
+                const MemoryCopy* copy, Outcome& outcome)
       : plan_(plan), redactor_(redactor), file_(file), copy_(copy),
         outcome_(outcome) {}
 
@@ -45,6 +45,7 @@ class ElfCoreWriter {
   int WriteHeaders();
   int WriteSegment(const Segment& segment);
   int WritePiece(AddressRange range, Place place);
+  void ReadBlock(Address begin, size_t size, uint8_t* to, uint64_t offset);
   int WriteMarkers(AddressRange range);
   int PadTo(uint64_t offset);
   // Buffered: pieces are small, and a write() each would cost more than they do.
@@ -54,7 +55,7 @@ class ElfCoreWriter {
   DumpPlan& plan_;
   const Redactor& redactor_;
   CoreFile& file_;
-  MemoryCopy* const copy_;
+  const MemoryCopy* const copy_;
   Outcome& outcome_;
   uint8_t* headers_ = nullptr;
   size_t header_bytes_ = 0;

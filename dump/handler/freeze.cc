@@ -381,6 +381,10 @@ bool ThawThreads() {
     safe::FutexWait(&g_left, left, &timeout);
   }
   if (g_left.load(std::memory_order_acquire) < joined) return false;
+  for (uint32_t i = 0; g_slots != nullptr && i < joined && i < kMaxThreads; ++i) {
+    g_answered.Erase(static_cast<uint32_t>(g_slots[i].tid));
+    g_slots[i].ready.store(0, std::memory_order_relaxed);
+  }
   ResetCounters();
   return true;
 }

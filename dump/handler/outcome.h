@@ -37,7 +37,7 @@ struct Outcome {
   uint64_t mapped_us = 0;
   uint64_t scanned_us = 0;
   uint64_t planned_us = 0;
-  uint64_t thawed_us = 0;  // a live dump's threads went on; else when writing began
+  uint64_t thawed_us = 0;  // a live dump's threads went on; of a crash they don't: 0
 
   uint32_t threads = 0;
   uint32_t threads_silent = 0;  // of these, did not answer the freeze signal

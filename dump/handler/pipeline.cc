@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include <algorithm>
 #include <new>
 
 #include "dump/handler/anchor_scan.h"
@@ -17,6 +18,7 @@
 #include "dump/handler/notes.h"
 #include "dump/handler/outcome.h"
 #include "dump/handler/redactor.h"
+#include "dump/handler/rehearsal.h"
 #include "dump/handler/report.h"
 #include "dump/handler/roots.h"
 #include "dump/handler/secrets.h"
@@ -53,7 +55,7 @@ alignas(Dump) char g_dump[sizeof(Dump)];
 // The phases, as bits of Outcome::failed_stages.
 enum Phase : unsigned {
   kFreeze, kMap, kRoots, kScan, kSecrets, kPlan, kWrite, kGiveUp, kFile, kNotes,
-  kReport,
+  kReport, kRehearse,
 };
 
 // Runs one phase. A fault in it (a bug, or memory of ours that was overwritten) ends
@@ -75,12 +77,12 @@ DumpResult Finish(const Dump& d, int error, const char* failed) {
                        : d.file.renumbered() ? "the name was taken"
                                              : nullptr;
   return {error, failed, d.file.path(), d.plan.file_bytes, d.outcome.Elapsed(),
-          d.outcome.thawed_us, remark};
+          remark};
 }
 
-// Contents, then the report: into `to`, which is the file or, of a live dump, memory.
+// Contents, then the report. `copy`: of a live dump, where memory is taken from.
 int WriteAll(const CrashContext& crash, const Runtime& runtime, Dump& d,
-             MemoryCopy* copy) {
+             const MemoryCopy* copy) {
   int error = 0;
   ElfCoreWriter writer(d.plan, d.redactor, d.file, copy, d.outcome);
   Guarded(kWrite, d.outcome, [&] {
@@ -108,18 +110,15 @@ int GuardedFile(Outcome& outcome, Work work) {
   return error;
 }
 
-// From the opening of the file to its name. `copy`: of a live dump, all that goes in.
+// From the opening of the file to its name.
 int WriteFile(const CrashContext& crash, const Runtime& runtime, Dump& d,
-              MemoryCopy* copy, const char** failed) {
+              const MemoryCopy* copy, const char** failed) {
   const uint64_t until = d.outcome.started_us + d.outcome.deadline_us;
   *failed = "create";
   int error = GuardedFile(d.outcome, [&] { return d.file.Open(crash, runtime, until); });
   if (error == 0) {
     *failed = "write";
-    error = copy == nullptr ? WriteAll(crash, runtime, d, nullptr)
-                            : GuardedFile(d.outcome, [&] {
-                                return d.file.Append(copy->data(), copy->size());
-                              });
+    error = WriteAll(crash, runtime, d, copy);
   }
   if (error == 0) {
     *failed = "name";
@@ -142,8 +141,7 @@ void RemoveUnfinishedFile() {
 }
 
 DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
-                   void (*go_on)()) {
-  const bool live = go_on != nullptr;
+                   const LiveSteps* live) {
   Dump& d = *new (g_dump) Dump;
   d.outcome.started_us = safe::NowMicroseconds();
   d.outcome.deadline_us = runtime.policy.deadline_us;
@@ -155,8 +153,16 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   safe::Arena& late_arena = d.late_arena.size() != 0 ? d.late_arena : d.arena;
   d.outcome.holes.Reserve(d.arena, kMaxHoles);
   MemoryCopy copy;
-  if (live) {
+  Rehearsal rehearsal;
+  if (live != nullptr) {
     copy.Prepare(runtime.policy.max_bytes);
+    Guarded(kRehearse, d.outcome, [&] { rehearsal.Run(crash, runtime); });
+    rehearsal.End();
+    live->before();
+    // The pause begins here.
+    const uint64_t late = d.outcome.started_us + d.outcome.deadline_us;
+    d.outcome.started_us = safe::NowMicroseconds();
+    d.outcome.deadline_us = late - std::min(late, d.outcome.started_us);
   } else {
     d.took_descriptors = MakeRoomForDescriptors(runtime);
   }
@@ -193,7 +199,7 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   d.outcome.uncertain = d.redactor.uncertain();
   Guarded(kScan, d.outcome, [&] {
     ScanAnchors(crash, runtime, d.map, d.threads, d.roots, d.redactor, d.arena, d.scan,
-                d.outcome);
+                d.outcome, rehearsal.found());
   });
   d.outcome.scanned_us = d.outcome.Elapsed();
   Guarded(kNotes, d.outcome, [&] {
@@ -215,16 +221,24 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
     error = -EFAULT;
     failed = "find out what to write to";
   }
-  if (live) {
-    if (error == 0 && (error = copy.Reserve(d.plan.file_bytes)) == 0) {
-      error = WriteAll(crash, runtime, d, &copy);
+  if (live != nullptr) {
+    if (error == 0) {
+      error = GuardedFile(d.outcome, [&] {
+        const int no_room = copy.Reserve(d.plan.file_bytes);
+        if (no_room == 0) copy.Fill(d.plan, d.outcome);
+        return no_room;
+      });
+      if (error != 0) failed = "copy the memory for";
     }
-    if (error != 0 && failed == nullptr) failed = "copy the memory for";
-    go_on();
+    // They are woken first thing in what follows, and waited for then.
+    d.outcome.thawed_us = d.outcome.Elapsed();
+    live->after();
   }
-  d.outcome.thawed_us = d.outcome.Elapsed();
-  if (error == 0) error = WriteFile(crash, runtime, d, live ? &copy : nullptr, &failed);
+  if (error == 0) {
+    error = WriteFile(crash, runtime, d, live != nullptr ? &copy : nullptr, &failed);
+  }
   copy.Release();
+  rehearsal.Release();
   return Finish(d, error, failed);
 }
 

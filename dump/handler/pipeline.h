@@ -14,15 +14,19 @@ struct DumpResult {
   const char* failed;    // what that was; null if nothing
   const char* path;      // of the core, or where it should have gone
   uint64_t file_bytes;
-  uint64_t microseconds;        // from the signal to the end
-  uint64_t frozen_microseconds;  // of these the other threads stood still
+  uint64_t microseconds;  // from the signal, or the stop of a live dump, to the end
   const char* remark;  // worth a line though all went well; null if nothing is
 };
 
-// `go_on`: of a live dump; called once the memory is copied, before the threads go on
-// and the file is written. Null for a crash: the threads stay where they are.
+// What happens around the time in which the threads of a live dump stand still.
+struct LiveSteps {
+  void (*before)();  // they run; faults are about to be ours
+  void (*after)();   // memory is copied: makes them go on
+};
+
+// `live`: of a live dump. Null for a crash: the threads stay where they are.
 DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
-                   void (*go_on)());
+                   const LiveSteps* live);
 
 // Removes what a dump that cannot go on has written, if it is a file of ours without its
 // final name.

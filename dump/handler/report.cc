@@ -171,6 +171,7 @@ void WriteText(const CrashContext& crash, const Policy& policy,
   out.Line("mapped_us", outcome.mapped_us);
   out.Line("scanned_us", outcome.scanned_us);
   out.Line("planned_us", outcome.planned_us);
+  if (outcome.thawed_us != 0) out.Line("thawed_us", outcome.thawed_us);
   out.Line("written_us", outcome.Elapsed());
   out.Line("past_deadline", outcome.past_deadline);
   out.Line("truncated", outcome.truncated);

@@ -389,6 +389,59 @@ void Walk::FollowDirect() {
   }
 }
 
+bool Walk::KeepAgain(const Reached& before, safe::FixedVector<Known>& direct) {
+  const Address word = before.pointer;
+  const size_t first = result_.reached.size();
+  quota_ = UINT64_MAX;
+  if (InHeap(*runtime_.index, word)) {
+    const Allocation allocation = Resolve(*runtime_.index, word);
+    Known* const known =
+        std::lower_bound(direct.begin(), direct.end(), allocation.begin,
+                         [](const Known& a, Address begin) { return a.begin < begin; });
+    if (known != direct.end() && known->begin == allocation.begin) {
+      result_.reached[known->index].scanned = true;
+      return true;
+    }
+    if (allocation.state != AllocationState::kLive) return true;
+    ++outcome_.anchors;
+    FollowAllocation(word, allocation, before.hops);
+  } else {
+    FollowForeign(word, before.hops);
+  }
+  for (size_t i = first; i < result_.reached.size(); ++i) {
+    result_.reached[i].scanned = true;
+  }
+  return !Exhausted();
+}
+
+void Walk::GoOnFrom(const ScanResult& before, safe::Arena& arena) {
+  // The threads stand still for it: of what is new some dozen allocations are followed.
+  constexpr uint64_t kMicrosecondsForNew = 300;
+  safe::FixedVector<Known> direct;
+  direct.Reserve(arena, direct_.size());
+  for (size_t index : direct_) {
+    const Address pointer = result_.reached[index].pointer;
+    if (!InHeap(*runtime_.index, pointer)) continue;
+    (void)direct.Push({Resolve(*runtime_.index, pointer).begin, index});
+  }
+  std::sort(direct.begin(), direct.end(),
+            [](const Known& a, const Known& b) { return a.begin < b.begin; });
+  size_t next = 0;
+  const ByteCount reserve = runtime_.policy.max_bytes / 64;
+  while (next < before.reached.size() && budget_ > reserve) {
+    if (!KeepAgain(before.reached[next++], direct)) break;
+  }
+  const uint64_t until = safe::NowMicroseconds() + kMicrosecondsForNew;
+  for (size_t index : direct_) {
+    if (result_.reached[index].scanned) continue;
+    if (Exhausted() || safe::NowMicroseconds() >= until) break;
+    FollowFrom(index);
+  }
+  while (next < before.reached.size()) {
+    if (!KeepAgain(before.reached[next++], direct)) break;
+  }
+}
+
 void Walk::AddRoot(uint64_t word) {
   const size_t before = result_.reached.size();
   quota_ = runtime_.policy.root_bytes;

@@ -2,14 +2,18 @@
 // parked with containers on their stacks, and a null dereference five frames
 // down.
 //
-//   dump_victim HEAP_BYTES THREADS main|worker|park
+//   dump_victim HEAP_BYTES THREADS main|worker|park|live
 //
 // The heap is a cache: blocks of 256 bytes to 64 KiB, each pointing to two
 // others, the first reachable from main's stack, so that a dumper that follows
 // pointers is led to all of it. THREADS counts main. Right before the fault the
 // time is stored in the fault clock (see measure.cc). "park" does not crash: it
 // prints "ready" and waits for SIGTERM, for dumpers that come from outside.
+// "live" makes live dumps, and prints for each, in nanoseconds, the longest time
+// that a thread which does nothing but look at the clock did not run.
 
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -98,6 +102,20 @@ __attribute__((noinline)) void FramesDown(int frames, const Node& node) {
   asm volatile("" : : "r"(local.data()) : "memory");
 }
 
+std::atomic<bool> live_runs{true};
+std::atomic<int64_t> longest_gap{0};
+
+void WatchTheClock() {
+  int64_t last = MonotonicNanoseconds();
+  while (live_runs.load(std::memory_order_relaxed)) {
+    const int64_t now = MonotonicNanoseconds();
+    if (now - last > longest_gap.load(std::memory_order_relaxed)) {
+      longest_gap.store(now - last, std::memory_order_relaxed);
+    }
+    last = now;
+  }
+}
+
 void* Work(void* crash) {
   std::unique_ptr<Node> list = MakeList(8);
   std::map<int, std::string> names;
@@ -107,15 +125,35 @@ void* Work(void* crash) {
     table[i].assign(16, 0x1234);
   }
   pthread_barrier_wait(&all_are_parked);
-  if (crash != nullptr) FramesDown(4, *list);
+  if (crash != nullptr && *static_cast<std::string*>(crash) == "live") {
+    WatchTheClock();
+  } else if (crash != nullptr) {
+    FramesDown(4, *list);
+  }
   pthread_mutex_lock(&forever);
   pthread_mutex_unlock(&forever);
   return nullptr;
 }
 
+int DumpLive(int times) {
+  auto* const dump =
+      reinterpret_cast<int (*)(int)>(dlsym(RTLD_DEFAULT, "minicore_dump_fd"));
+  const int file = open("core.live", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (dump == nullptr || file < 0) return 1;
+  for (int i = 0; i < times; ++i) {
+    if (ftruncate(file, 0) != 0 || lseek(file, 0, SEEK_SET) != 0) return 1;
+    usleep(20000);
+    longest_gap = 0;
+    if (dump(file) != 0) return 1;
+    printf("%ld\n", longest_gap.load());
+  }
+  return 0;
+}
+
 int Main(int argc, char** argv) {
   if (argc != 4) {
-    fprintf(stderr, "usage: dump_victim HEAP_BYTES THREADS main|worker|park\n");
+    fprintf(stderr,
+            "usage: dump_victim HEAP_BYTES THREADS main|worker|park|live\n");
     return 2;
   }
   uint64_t heap_bytes = strtoull(argv[1], nullptr, 10);
@@ -138,7 +176,7 @@ int Main(int argc, char** argv) {
   pthread_barrier_init(&all_are_parked, nullptr, threads);
   for (unsigned i = 1; i < threads; ++i) {
     pthread_t thread;
-    bool crash = i == 1 && mode == "worker";
+    bool crash = i == 1 && (mode == "worker" || mode == "live");
     int error = pthread_create(&thread, nullptr, Work, crash ? &mode : nullptr);
     if (error != 0) {
       fprintf(stderr, "dump_victim: thread %u: %s\n", i, strerror(error));
@@ -147,6 +185,12 @@ int Main(int argc, char** argv) {
   }
   pthread_barrier_wait(&all_are_parked);
   if (mode == "main") FramesDown(4, *list);
+  if (mode == "live") {
+    const int failed = DumpLive(11);
+    live_runs = false;
+    fflush(stdout);
+    _exit(failed);
+  }
   if (mode == "park") {
     puts("ready");
     fflush(stdout);

@@ -103,27 +103,74 @@ TEST(TidSetTest, WhatItCannotRememberIsNotIn) {
   EXPECT_FALSE(empty.Contains(1));
 }
 
-TEST(MemoryCopyTest, HoldsWhatItHasReservedAndNoMore) {
+// A segment of two pieces and a gap between them, at an offset of the file.
+struct CopiedPlan {
+  CopiedPlan(TestArena& arena, const uint8_t* memory) {
+    const Address begin = reinterpret_cast<Address>(memory);
+    plan.pieces.Reserve(arena, 2);
+    plan.segments.Reserve(arena, 1);
+    Piece piece{};
+    piece.content = Content::kMemory;
+    piece.range = {begin, begin + 16};
+    (void)plan.pieces.Push(piece);
+    piece.range = {begin + 32, begin + 64};
+    (void)plan.pieces.Push(piece);
+    Segment segment{};
+    segment.range = {begin, begin + 64};
+    segment.file_bytes = 48;  // the rest is not in the file
+    segment.file_offset = 128;
+    segment.piece_count = 2;
+    (void)plan.segments.Push(segment);
+    plan.file_bytes = 256;
+  }
+  DumpPlan plan;
+};
+
+TEST(MemoryCopyTest, EveryPieceStandsWhereItWillStandInTheFile) {
+  TestArena arena;
+  alignas(16) uint8_t memory[64];
+  for (int i = 0; i < 64; ++i) memory[i] = static_cast<uint8_t>(i + 1);
+  const CopiedPlan copied(arena, memory);
   MemoryCopy copy;
-  ASSERT_EQ(copy.Reserve(8), 0);
-  EXPECT_EQ(copy.Append("12345", 5), 0);
-  EXPECT_EQ(copy.Append("678", 3), 0);
-  EXPECT_EQ(copy.size(), 8u);
-  EXPECT_EQ(copy.WriteAt(1, "xy", 2), 0);
-  EXPECT_EQ(memcmp(copy.data(), "1xy45678", 8), 0);
-  EXPECT_EQ(copy.WriteAt(7, "ab", 2), -EINVAL);
-  EXPECT_EQ(copy.WriteAt(~0ull, "a", 1), -EINVAL);
-  volatile size_t huge = ~size_t{0} - 4;  // the compiler would warn
-  EXPECT_EQ(copy.Append("9", huge), -ENOSPC);
+  Outcome outcome;
+  outcome.deadline_us = ~uint64_t{0} / 2;
+  ASSERT_EQ(copy.Reserve(copied.plan.file_bytes), 0);
+  copy.Fill(copied.plan, outcome);
+  EXPECT_EQ(memcmp(copy.At(128), memory, 16), 0);
+  EXPECT_EQ(memcmp(copy.At(128 + 32), memory + 32, 16), 0);
+  EXPECT_EQ(*copy.At(128 + 16), 0);  // neither the gap
+  EXPECT_EQ(*copy.At(128 + 48), 0);  // nor what lies behind the segment's end
   copy.Release();
-  EXPECT_EQ(copy.Append("1", 1), -ENOSPC);
+}
+
+TEST(MemoryCopyTest, APlanThatDoesNotFitIsLeftOut) {
+  TestArena arena;
+  alignas(16) uint8_t memory[64] = {1};
+  const CopiedPlan copied(arena, memory);
+  MemoryCopy copy;
+  Outcome outcome;
+  ASSERT_EQ(copy.Reserve(100), 0);
+  copy.Fill(copied.plan, outcome);
+  EXPECT_EQ(*copy.At(99), 0);
+  copy.Release();
 }
 
 TEST(MemoryCopyTest, MemoryThatIsNotThereIsAnError) {
   MemoryCopy copy;
   EXPECT_EQ(copy.Reserve(ByteCount{1} << 62), -ENOMEM);
-  EXPECT_EQ(copy.Append("1", 1), -ENOSPC);
   copy.Release();
+}
+
+TEST(TidSetTest, WhatIsErasedIsNotInAndCanBeInsertedAgain) {
+  TestArena arena;
+  TidSet set(arena);
+  EXPECT_TRUE(set.Insert(65));
+  EXPECT_TRUE(set.Insert(64));
+  set.Erase(65);
+  set.Erase(kMaxTid);
+  EXPECT_FALSE(set.Contains(65));
+  EXPECT_TRUE(set.Contains(64));
+  EXPECT_TRUE(set.Insert(65));
 }
 
 }  // namespace
