@@ -6,6 +6,7 @@ import struct
 
 PT_LOAD = 1
 PT_NOTE = 4
+NT_PRSTATUS = 1
 NT_FILE = 0x46494C45
 
 
@@ -61,6 +62,15 @@ def notes(path):
                 )
                 at = begin + (size + 3) // 4 * 4
     return result
+
+
+def thread_ids(path):
+    """Of the threads, the crashed one first."""
+    return [
+        struct.unpack_from("<i", note.data, 32)[0]  # elf_prstatus.pr_pid
+        for note in notes(path)
+        if note.owner == b"CORE" and note.type == NT_PRSTATUS
+    ]
 
 
 def files(path):
