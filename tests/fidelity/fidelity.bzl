@@ -16,7 +16,7 @@ def victim(name, src, copts = [], linkopts = [], linked = False, features = []):
         name = name,
         testonly = True,
         srcs = ["victims/" + src, "victims/crash.h"] +
-               (["victims/plugin.h"] if src == "threads.cc" else []) +
+               (["victims/plugin.h"] if src in ("threads.cc", "modules.cc") else []) +
                (["victims/with_minicore.cc"] if linked else []),
         copts = ([] if c_language else ["-std=c++20", "-fcoroutines"]) + [
             "-Wall",

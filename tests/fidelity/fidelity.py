@@ -43,6 +43,9 @@ _DEAD_STACK_BYTES = 64 << 10
 _MOST_PROBLEMS = 12
 
 
+_HERE = "(anonymous namespace)::"
+
+
 @dataclasses.dataclass(frozen=True)
 class Victim:
     name: str
@@ -52,22 +55,33 @@ class Victim:
     # Threads whose variables gdb prints, besides all backtraces.
     full_threads: int = 16
     limits_size: bool = True
+    # What gdb is asked for besides all variables.
+    expressions: tuple = ()
 
     @property
     def program(self):
         return _BUILT / self.name
 
 
+# What a debugger's user would type to follow pointers with something in their bits.
+_UNTAGGED = tuple(
+    f"*({_HERE}Leaf *)({_HERE}g_tagged->{pointer} & 0x{mask:x})"
+    for pointer, mask in (
+        ("low", (1 << 64) - 8), ("high", (1 << 48) - 1), ("high_byte", (1 << 56) - 1), ("both", (1 << 48) - 8),
+    )
+)  # fmt: skip
+
 VICTIMS = (
     Victim("containers", fast=True),
     Victim("containers_o2"),
     Victim("containers_static", linked=True),
-    Victim("objects"),
-    Victim("objects_o2", fast=True),
-    Victim("objects_no_pie"),
+    Victim("objects", expressions=_UNTAGGED),
+    Victim("objects_o2", fast=True, expressions=_UNTAGGED),
+    Victim("objects_no_pie", expressions=_UNTAGGED),
     Victim("threads", fast=True),
     Victim("threads_o2"),
     Victim("threads_linked", linked=True),
+    Victim("modules"),
     Victim("stacks", fast=True),
     Victim("stacks_o2"),
     Victim("plain_c", fast=True),
@@ -87,12 +101,13 @@ def measure(victim, directory, fast):
     figures = {}
     holes = elf_core.holes(both.full)
     full, small = (
-        gdb_view.view(both.program, core, scratch, victim.full_threads, holes)
+        gdb_view.view(both.program, core, scratch, victim.full_threads, holes, victim.expressions)
         for core in (both.full, both.small)
     )
     for name, tally in gdb_view.compare_views(full, small).items():
         figures["gdb " + name] = tally
-    figures.update(_other_tools(both, scratch, fast, full["globals"]))
+    variables = [name for name in full["globals"] if name not in victim.expressions]
+    figures.update(_other_tools(both, scratch, fast, variables))
     figures["bytes"] = _bytes(both, preload)
     return figures, both.full.stat().st_size, both.small.stat().st_size
 

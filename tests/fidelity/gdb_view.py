@@ -8,9 +8,10 @@ from tests.fidelity import gdb
 _COMMANDS = ("info sharedlibrary", "info threads", "info auxv", "info proc", "info signal SIGSEGV")
 
 
-def view(program, core, scratch, full_threads, holes):
+def view(program, core, scratch, full_threads, holes, expressions=()):
     """`full_threads`: of how many threads locals are printed, the crashed one first.
-    `holes`: memory that the kernel leaves out (elf_core.holes)."""
+    `holes`: memory that the kernel leaves out (elf_core.holes). `expressions`: count as
+    globals."""
     answer, said, seconds = gdb.run(
         "view_probe.py", program, core,
         {
@@ -18,6 +19,7 @@ def view(program, core, scratch, full_threads, holes):
             "sources": ["tests/fidelity/victims/"],
             "full_threads": full_threads,
             "holes": holes,
+            "expressions": expressions,
         },
         scratch,
     )  # fmt: skip

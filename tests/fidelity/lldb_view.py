@@ -13,7 +13,7 @@ from tests.fidelity import compare
 UNPACKED = pathlib.Path(os.environ.get("MINICORE_LLDBS", "/opt/minicore-lldbs"))
 # lldb deadlocks with itself now and then (14 to 16: its event handler and its interpreter
 # take two locks in opposite orders): then it is asked again.
-_TIMEOUT_S = 120
+_TIMEOUT_S = 60
 _TRIES = 4
 # Members of libstdc++'s containers that point behind the last element: where that is a
 # smart pointer, lldb shows what happens to lie there.

@@ -195,6 +195,15 @@ def reachable_name(file, name):
     return None
 
 
+def thread_local_values(names):
+    """Of the selected thread. It may stand in C or assembly, in whose languages gdb does not
+    find what a C++ file has."""
+    execute("set language c++")
+    values = {name: format_value(lambda: gdb.parse_and_eval(name)) for name in names}
+    execute("set language auto")
+    return values
+
+
 def main():
     with open(os.environ["PROBE_IN"]) as file:
         questions = json.load(file)
@@ -223,6 +232,8 @@ def main():
         if name not in thread_locals:
             answer["globals"][name] = format_value(lambda: gdb.parse_and_eval(name))
             explorer.explore(name, gdb.parse_and_eval(name))
+    for expression in questions["expressions"]:
+        answer["globals"][expression] = format_value(lambda: gdb.parse_and_eval(expression))
     answer["leaves"] = explorer.found
     full = questions["full_threads"]
     for index, (tid, thread) in enumerate(threads.items()):
@@ -231,10 +242,17 @@ def main():
         entry = {
             "frames": [],
             "registers": registers(vectors=True),
-            "tls": {name: format_value(lambda: gdb.parse_and_eval(name)) for name in thread_locals},
+            "tls": thread_local_values(thread_locals),
             "code": execute("x/2i $pc"),
         }
-        for frame in frames:
+        for level, frame in enumerate(frames):
+            # A library's own are found from its frames: each may have some of that name.
+            if frame.name() == "PluginRun":
+                frame.select()
+                for name in thread_locals:
+                    value = format_value(lambda: gdb.parse_and_eval(name.split("::")[-1]))
+                    if "No symbol" not in value:
+                        entry["tls"][f"#{level} {name}"] = value
             printed, led_to = values_of(frame, _LEAVES, holes) if index < full else ({}, {})
             entry["frames"].append(
                 {
