@@ -29,7 +29,7 @@ bool AddressField(const char* name, uint32_t* offset) {
 }  // namespace
 
 ThreadLayout LearnThreadLayout() {
-  ThreadLayout layout = {kDefaultPthreadBytes, kDefaultDtvOffset, false, 0, 0};
+  ThreadLayout layout = {kDefaultPthreadBytes, kDefaultDtvOffset, false, 0, 0, 0};
   const auto* size =
       static_cast<const uint32_t*>(dlsym(RTLD_DEFAULT, "_thread_db_sizeof_pthread"));
   uint32_t dtv;
@@ -48,6 +48,7 @@ ThreadLayout LearnThreadLayout() {
     layout.slot_list = global + list;
     layout.slot_next_offset = next;
   }
+  (void)AddressField("_thread_db_link_map_l_tls_offset", &layout.tls_offset_offset);
   return layout;
 }
 

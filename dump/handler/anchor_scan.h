@@ -32,6 +32,7 @@ struct Reached {
   uint8_t tag = kNoTag;
   bool scanned = false;    // its words have been followed
   bool directly = false;   // from a register or a stack
+  bool look = false;       // at what nothing is known of: the first to go
   uint16_t hops = 0;
 };
 

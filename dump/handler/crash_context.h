@@ -32,6 +32,7 @@ struct ThreadLayout {
   bool known;              // from libc's own descriptors; else the defaults below
   Address slot_list;       // of the address of the first dtv_slotinfo_list; 0: not known
   uint32_t slot_next_offset;  // in one, of the address of the next
+  uint32_t tls_offset_offset;  // in a link_map, of l_tls_offset; 0: not known
 };
 
 // struct pthread has 2,368 bytes in glibc 2.36; more is harmless.

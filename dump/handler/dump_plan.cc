@@ -216,8 +216,9 @@ void AddReached(const Reached& reached, Pieces& solid) {
   piece.range = reached.range;
   piece.kind = reached.kind;
   piece.group = reached.kind == SegmentKind::kThreadData ? FileGroup::kMetadata
-                : reached.kind == SegmentKind::kForeign  ? FileGroup::kForeign
-                                                         : FileGroup::kHeap;
+                : reached.kind == SegmentKind::kForeign && !reached.look
+                    ? FileGroup::kForeign
+                    : FileGroup::kHeap;
   (void)solid.Push(piece);  // it has room for all
 }
 
@@ -243,9 +244,14 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
   std::sort(absent.begin(), absent.end(), Before());
   MakeDisjoint(absent);
   plan.pieces.Reserve(arena, 2 * (solid.capacity() + absent.size()) + 16);
-  // With more allocations far from each other than there are program headers, those that
-  // were reached last are dropped. Each turn drops a sixteenth of them at least.
+  // With more pieces far from each other than there are program headers, mere looks are
+  // dropped, and then allocations that were reached last. Each turn drops a sixteenth of
+  // them at least.
   size_t reached = scan.reached.size();
+  bool looks = true;
+  const auto wanted = [&](size_t i) {
+    return i < reached && (looks || !scan.reached[i].look);
+  };
   Gaps gaps;
   for (;;) {
     solid.Clear();
@@ -256,19 +262,25 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
       }
     }
     for (size_t i = 0; i < reached; ++i) {
-      if (MayBeWritten(scan.reached[i], redactor)) AddReached(scan.reached[i], solid);
+      if (wanted(i) && MayBeWritten(scan.reached[i], redactor)) {
+        AddReached(scan.reached[i], solid);
+      }
     }
     std::sort(solid.begin(), solid.end(), Before());
     MakeDisjoint(solid);
     Merge(solid, absent, plan.pieces);
     gaps = GapsFor(plan.pieces, most, runtime.policy.max_bytes);
     if (gaps.segments <= most || reached == 0) break;
+    if (looks) {
+      looks = false;
+      continue;
+    }
     reached = reached * most / gaps.segments;
     reached -= reached / 16;
   }
   for (size_t i = 0; i < scan.reached.size(); ++i) {
     const Reached& piece = scan.reached[i];
-    if (i >= reached) {
+    if (!wanted(i)) {
       outcome.AddHole(piece.range.begin, piece.range.end, HoleReason::kSegmentLimit);
     } else if (!MayBeWritten(piece, redactor)) {
       outcome.AddHole(piece.range.begin, piece.range.end, HoleReason::kOutOfRoom);

@@ -57,8 +57,10 @@ void FindLinkMaps(const uint64_t* auxv, unsigned auxv_words,
     if ((i & (i - 1)) == 0) mark = node;
     link_map module;
     if (!safe::GuardedRead(node, &module)) return;
-    if (!addresses.Push(node)) return;
-    (void)addresses.Push(reinterpret_cast<Address>(module.l_name));
+    if (!addresses.Push(node) ||
+        !addresses.Push(reinterpret_cast<Address>(module.l_name))) {
+      return;
+    }
     node = reinterpret_cast<Address>(module.l_next);
   }
 }

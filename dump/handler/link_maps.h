@@ -15,7 +15,7 @@ namespace minicore {
 
 inline constexpr size_t kMaxLinkMaps = 16384;
 
-// Appends the addresses of r_debug, of every link_map node and of every name in it.
+// Appends the addresses of r_debug, and then of every link_map node and the name in it.
 // `auxv` gives the program's headers (AT_PHDR), whose PT_DYNAMIC has DT_DEBUG.
 void FindLinkMaps(const uint64_t* auxv, unsigned auxv_words,
                   safe::FixedVector<Address>& addresses);

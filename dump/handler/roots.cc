@@ -3,6 +3,8 @@
 #include <elf.h>
 #include <link.h>
 
+#include <algorithm>
+
 #include "alloc/index_view.h"
 #include "dump/handler/link_maps.h"
 #include "dump/handler/stacks.h"
@@ -40,12 +42,13 @@ class Collector {
         roots_(roots),
         outcome_(outcome) {}
 
+  void FindModules(safe::Arena& arena);
   void AddStacks(ThreadTable& threads);
   void AddThreadData(const ThreadTable& threads);
   void AddThreadList(Address at, uint32_t next_offset, unsigned most);
   void AddModules();
   void AddProgramCounters(const ThreadTable& threads);
-  void AddLinkMaps(safe::Arena& arena);
+  void AddLinkMaps();
 
  private:
   void Add(AddressRange range, SegmentKind kind, FileGroup group,
@@ -61,6 +64,8 @@ class Collector {
   const Images& images_;
   Roots& roots_;
   Outcome& outcome_;
+  safe::FixedVector<Address> link_maps_;  // FindLinkMaps()
+  ByteCount thread_locals_ = 0;  // right below each thread pointer
 };
 
 void Collector::Add(AddressRange range, SegmentKind kind, FileGroup group,
@@ -70,6 +75,23 @@ void Collector::Add(AddressRange range, SegmentKind kind, FileGroup group,
   if (!roots_.pieces.Push(piece)) {
     outcome_.AddHole(range.begin, range.end, HoleReason::kOutOfRoom);
   }
+}
+
+// And how much of static TLS they use: what is below it may be a frame.
+void Collector::FindModules(safe::Arena& arena) {
+  link_maps_.Reserve(arena, 1 + 2 * kMaxLinkMaps);
+  FindLinkMaps(runtime_.facts.auxv, runtime_.facts.auxv_words, link_maps_);
+  const uint32_t field = runtime_.facts.threads.tls_offset_offset;
+  for (size_t i = 1; field != 0 && i < link_maps_.size(); i += 2) {
+    // 0 and -1: has none there (glibc 2.36, elf/dl-tls.c, NO_TLS_OFFSET).
+    uint64_t offset;
+    if (safe::GuardedRead(link_maps_[i] + field, &offset) && offset < kSmallMapping &&
+        offset > thread_locals_) {
+      thread_locals_ = offset;
+    }
+  }
+  if (thread_locals_ != 0) return;
+  for (const Image& image : images_) thread_locals_ += image.tls_bytes;
 }
 
 void Collector::AddStacks(ThreadTable& threads) {
@@ -94,7 +116,12 @@ void Collector::AddStacks(ThreadTable& threads) {
           live.begin = AlignDown(thread.stack_pointer() - 128, 8);
           live = live.Clip(parts[j]);
         }
-        (void)roots_.stacks.Push(live);
+        // glibc puts thread-locals at the end of the stack: they are no frame's.
+        const Address pointer = thread.registers.fs_base;
+        if (live.Contains(pointer)) {
+          live.end = std::max(live.begin, AlignDown(pointer - thread_locals_, 8));
+        }
+        if (!live.empty()) (void)roots_.stacks.Push(live);
       }
       if (part_count == 2) {
         outcome_.AddHole(parts[0].end, parts[1].begin, HoleReason::kStackLimit);
@@ -284,11 +311,8 @@ void Collector::AddProgramCounters(const ThreadTable& threads) {
   }
 }
 
-void Collector::AddLinkMaps(safe::Arena& arena) {
-  safe::FixedVector<Address> addresses;
-  addresses.Reserve(arena, 2 * kMaxLinkMaps);
-  FindLinkMaps(runtime_.facts.auxv, runtime_.facts.auxv_words, addresses);
-  for (Address address : addresses) {
+void Collector::AddLinkMaps() {
+  for (Address address : link_maps_) {
     (void)roots_.metadata.Push(address);
     KeepIfSmall(address);
     KeepEarly({address, address + 1});
@@ -323,9 +347,10 @@ void CollectRoots(const CrashContext& crash, const Runtime& runtime,
   roots.unused_stacks.Reserve(arena, threads.size());
   roots.metadata.Reserve(arena, kMaxThreads + kMaxSlotLists + 2 * kMaxLinkMaps);
   Collector collector(crash, runtime, map, images, roots, outcome);
+  collector.FindModules(arena);
   collector.AddStacks(threads);
   collector.AddThreadData(threads);
-  collector.AddLinkMaps(arena);
+  collector.AddLinkMaps();
   collector.AddModules();
   collector.AddProgramCounters(threads);
 }

@@ -205,6 +205,7 @@ void Walk::KeepLook(uint64_t word, AddressRange where) {
   }
   reached.pointer = word;
   reached.directly = true;
+  reached.look = true;
   reached.scanned = true;
   Keep(reached, kNoTag, 0);
 }

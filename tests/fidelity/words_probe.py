@@ -17,8 +17,7 @@ _REGISTERS = (
 ).split()
 _VECTORS = [f"xmm{i}" for i in range(16)]
 _STACK_BYTES = 64 * 1024
-# struct pthread of glibc 2.36, and a little more.
-_CONTROL_BLOCK_BYTES = 2560
+_PT_TLS = 7
 _MAX_WORDS = 40000
 _MAX_FRAMES = 300
 
@@ -30,18 +29,39 @@ def read(inferior, address, size):
         return None
 
 
-def stack_words(inferior, stack_pointer, control_block):
-    """Up to the end of the mapping or, of a thread's stack, to its control block: the
+def thread_local_bytes():
+    """Of all modules together: glibc has them right below a thread's control block."""
+    total = 0
+    for objfile in gdb.objfiles():
+        try:
+            with open(objfile.filename, "rb") as file:
+                header = file.read(64)
+                (at,) = struct.unpack_from("<Q", header, 32)
+                (count,) = struct.unpack_from("<H", header, 56)
+                file.seek(at)
+                rows = file.read(56 * count)
+        except OSError:
+            continue  # the vdso
+        for row in range(0, len(rows), 56):
+            kind, _, _, _, _, _, size, align = struct.unpack_from("<IIQQQQQQ", rows, row)
+            if kind == _PT_TLS:
+                total += (size + align - 1) // align * align
+    return total
+
+
+def stack_words(inferior, stack_pointer, control_block, thread_locals):
+    """Up to the end of the mapping or, of a thread's stack, to its thread-locals: the
     kernel merges mappings that touch."""
     data = b""
     size = _STACK_BYTES
     if stack_pointer < control_block < stack_pointer + size:
-        size = control_block + _CONTROL_BLOCK_BYTES - stack_pointer
+        size = control_block - thread_locals - stack_pointer
     while len(data) < size:
         try:
             data += inferior.read_memory(stack_pointer + len(data), 512).tobytes()
         except gdb.error:
             break
+    data = data[:size]
     return [word for (word,) in struct.iter_unpack("<Q", data[: len(data) // 8 * 8])]
 
 
@@ -63,6 +83,7 @@ def main():
     inferior = gdb.selected_inferior()
     answer = {"threads": {}, "words": {}, "current": gdb.selected_thread().ptid[1]}
     words = set(asked["words"])
+    thread_locals = thread_local_bytes()
     for thread in sorted(inferior.threads(), key=lambda thread: thread.ptid[1]):
         thread.switch()
         frame = gdb.newest_frame()
@@ -80,7 +101,7 @@ def main():
             for name in _REGISTERS:
                 words.add(int(frame.read_register(name)) & (2**64 - 1))
             control_block = int(frame.read_register("fs_base"))
-            words.update(stack_words(inferior, stack_pointer, control_block))
+            words.update(stack_words(inferior, stack_pointer, control_block, thread_locals))
         answer["threads"][thread.ptid[1]] = {
             "registers": registers,
             "sp": stack_pointer,

@@ -325,6 +325,24 @@ TEST_F(DumpPlanTest, WithoutProgramHeadersWhatWasReachedLastGoesFirst) {
   EXPECT_GE(count, 58u);
 }
 
+TEST_F(DumpPlanTest, WithoutProgramHeadersMereLooksGoBeforeAllocations) {
+  process_.runtime.policy.segments = 64;
+  for (Address i = 0; i < 500; ++i) {
+    AddReached({kHeap + (i << 20), kHeap + (i << 20) + 0x40}, SegmentKind::kForeign);
+    process_.scan.reached.back().look = true;
+  }
+  for (Address i = 0; i < 50; ++i) {
+    AddReached({kHeap + (i << 21) + 0x1000, kHeap + (i << 21) + 0x1040});
+  }
+  Build();
+  for (Address i = 0; i < 50; ++i) {
+    EXPECT_NE(PieceAt(kHeap + (i << 21) + 0x1000), nullptr) << i;
+  }
+  EXPECT_EQ(plan_.segments.size(), 50u);
+  const auto reason = static_cast<int>(HoleReason::kSegmentLimit);
+  EXPECT_EQ(process_.outcome.hole_bytes[reason], 500u * 0x40);
+}
+
 // A gap that is filled costs as much as memory that is kept.
 TEST_F(DumpPlanTest, MarkersNeverTakeMoreThanTheBudgetOfTheHeap) {
   for (Address i = 0; i < 20000; ++i) {

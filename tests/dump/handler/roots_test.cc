@@ -118,6 +118,27 @@ TEST_F(RootsTest, ADtvOutsideTheHeapIsKeptWithItsSmallMapping) {
   EXPECT_TRUE(Kept(other.end - 1));
 }
 
+// What a register or a stack points to is looked at closely, even when it is freed.
+TEST_F(RootsTest, ThreadLocalsAtTheEndOfAStackAreNoFrames) {
+  images_.Reserve(process().arena, 1);
+  Image image;
+  image.tls_bytes = 256;
+  ASSERT_TRUE(images_.Push(image));
+  const AddressRange mapping = Map(64 * kPageSize);
+  Thread thread;
+  thread.tid = 4712;
+  thread.registers.fs_base = mapping.end - kPageSize;
+  thread.registers.rsp = mapping.end - 4 * kPageSize;
+  Word(thread.registers.fs_base) = thread.registers.fs_base;
+  ASSERT_TRUE(process().threads.Push(thread));
+  Collect();
+  ASSERT_EQ(roots_.stacks.size(), 1u);
+  EXPECT_EQ(roots_.stacks[0].end, thread.registers.fs_base - 256);
+  ASSERT_EQ(roots_.thread_data.size(), 1u);
+  EXPECT_TRUE(roots_.thread_data[0].Contains(thread.registers.fs_base - 256));
+  EXPECT_TRUE(Kept(thread.registers.fs_base - 8));
+}
+
 TEST_F(RootsTest, EveryListOfModulesWithThreadLocalsIsFoundAndACircleEnds) {
   const AddressRange data = Map(kPageSize);
   const Address lists[] = {process().heap.Allocate(1024), process().heap.Allocate(1024),
