@@ -47,8 +47,9 @@ Found FreedAt(const IndexState& index, uint64_t granule, ByteCount readable) {
 Found LiveInPage(const IndexState& index, uint64_t offset, ByteCount readable) {
   const uint64_t granule = offset >> kGranuleShift;
   const uint64_t page = AlignDown(granule, kGranulesPerPage);
+  bool any = false;
   uint64_t start = SearchDown<LiveMask>(
-      index, granule, page >= kLookBack ? page - kLookBack + 1 : 0);
+      index, granule, page >= kLookBack ? page - kLookBack + 1 : 0, &any);
   if (start != kNone) {
     const uint8_t byte = ShadowAt(index, start);
     const Found found = LiveAt(index, start, byte, readable);
@@ -80,9 +81,7 @@ bool IsReused(const IndexState& index, const Found& freed, uint64_t offset,
   uint64_t end = freed.granule + (freed.size >> kGranuleShift);
   if (end > granule + kLookBack) end = granule + kLookBack;
   if (end > readable >> kGranuleShift) end = readable >> kGranuleShift;
-  const uint64_t live =
-      SearchUp<LiveMask>(index, granule + 1, AlignUp(end, 16));
-  return live != kNone && live < end;
+  return SearchUp<LiveMask>(index, granule + 1, end) != kNone;
 }
 
 // What the place `offset` says of a slab with slots of `size`: 3 if one lives
@@ -137,8 +136,9 @@ Found FreedByMarks(const IndexState& index, uint64_t offset, uint64_t lowest,
   Found best;
   int most = 0;
   int candidates = 0;
+  bool any = false;
   for (uint64_t next = (offset >> kGranuleShift) + 1; next > lowest;) {
-    next = SearchDown<FreedMask>(index, next - 1, lowest);
+    next = SearchDown<FreedMask>(index, next - 1, lowest, &any);
     if (next == kNone) break;
     const Found found = FreedAt(index, next, readable);
     if (!Covers(found, offset)) continue;
@@ -181,9 +181,10 @@ Found FindFreed(const IndexState& index, uint64_t offset, ByteCount readable) {
       return {slot, neighbour.size};
     }
   }
+  bool any = false;
   // What was freed below a live allocation has been reused by it.
   uint64_t lowest = granule >= kLookBack ? granule - kLookBack + 1 : 0;
-  const uint64_t live = SearchDown<LiveMask>(index, granule, lowest);
+  const uint64_t live = SearchDown<LiveMask>(index, granule, lowest, &any);
   if (live != kNone) lowest = live + 1;
   const Found near = FreedByMarks(index, offset, lowest, readable);
   if (live != kNone) return near;
@@ -197,9 +198,12 @@ Found FindFreed(const IndexState& index, uint64_t offset, ByteCount readable) {
     }
     return !IsLarge(ShadowAt(index, start));
   };
-  ForEachLargeInChunk(index, offset, consider);
-  const uint64_t before = LargeBefore(index, offset >> kChunkShift);
-  if (before != kNone) consider(before);
+  const Address before = LargeBefore(index, offset);
+  if ((PageWord(index, offset) | GroupWord(index, offset) | before) != 0) {
+    ForEachLargeInChunk(index, offset, consider);
+    const uint64_t start = ChunkWay(index, before, offset);
+    if (start != kNone) consider(start);
+  }
   return CameLater(near, far, kShadowErased) ? near : far;
 }
 

@@ -6,6 +6,7 @@
 //
 //   granule   16 bytes    one byte of `shadow`, one byte of `tags`
 //   page      4 KiB       one word of `large`
+//   group     64 KiB      the word of its first page
 //   chunk     2 MiB       one ChunkEntry
 //
 // The shadow byte of a granule:
@@ -42,8 +43,10 @@ namespace minicore {
 
 inline constexpr unsigned kGranuleShift = 4;
 inline constexpr unsigned kPageShift = 12;
+inline constexpr unsigned kGroupShift = 16;
 inline constexpr unsigned kChunkShift = 21;
 inline constexpr ByteCount kGranuleSize = 1u << kGranuleShift;
+inline constexpr ByteCount kGroupSize = 1u << kGroupShift;
 inline constexpr ByteCount kChunkSize = 1u << kChunkShift;
 
 inline constexpr uint8_t kShadowNothing = 0x00;
@@ -71,7 +74,22 @@ static_assert(kSmallClasses < kShadowLarge, "a class would read as a marker");
 // page in the low 8 bits (cache_oblivious starts large allocations at any 64
 // bytes of their first page). Stays after free(), so that a freed large
 // allocation has a size; the shadow byte says whether it lives.
+//
+// And at pages further in, a way back: the number of the allocation's first
+// granule, counted from the region, above 12 bits of kLargeBack. Not at all of
+// them, or a large allocation would cost by its size, but at
+//
+//   every page          of the group in which it starts,
+//   every group's first page of the chunk in which it starts,
+//   every chunk         (ChunkEntry::large_before).
+//
+// So whatever large allocation covers an address is named by the word of the
+// page, of the page's group, or by the chunk: three looks, of any size. Words
+// of allocations that are gone stay and mislead nobody: the start byte and the
+// size at the place that they name decide.
 inline constexpr uint64_t kLargeGranuleMask = 0xff;
+inline constexpr uint64_t kLargeBack = 0x800;
+inline constexpr unsigned kLargeBackShift = 12;
 
 // A large allocation that starts where none of its size did erases what earlier
 // ones left in its first bytes: shadow bytes up to here, words of `large` up to
@@ -97,7 +115,7 @@ static_assert(sizeof(ChunkEntry) == 16,
               "the chunk plane is reserved by this size");
 
 inline constexpr uint64_t kIndexMagic = 0x31584449434d0a7f;  // "\x7f\nMCIDX1"
-inline constexpr uint32_t kIndexVersion = 1;
+inline constexpr uint32_t kIndexVersion = 2;
 
 // `flags`: some heap is outside the region; some chunk has `has_tags`.
 inline constexpr uint32_t kIndexUnindexedHeap = 1;

@@ -7,43 +7,61 @@ namespace {
 
 using namespace index_search;
 
-Found LiveLargeAt(const IndexState& index, uint64_t granule,
-                  ByteCount readable) {
-  const uint8_t byte = ShadowAt(index, granule);
-  return IsLarge(byte) ? LiveAt(index, granule, byte, readable) : Found{};
-}
-
-// Live allocations do not overlap: one that covers the address is the answer,
-// and so is the nearest one below it, which covers it or says that none does.
-Found FindLive(const IndexState& index, uint64_t offset, ByteCount readable) {
-  // First the one from an earlier chunk: two looks, and for the inside of
-  // allocations of many megabytes there is nothing else to find.
-  const uint64_t before = LargeBefore(index, offset >> kChunkShift);
-  if (before != kNone) {
-    const Found found = LiveLargeAt(index, before, readable);
-    if (Covers(found, offset)) return found;
-  }
-  uint64_t granule = offset >> kGranuleShift;
-  const uint64_t lowest = granule >= kLookBack ? granule - kLookBack + 1 : 0;
-  for (;;) {
-    const uint64_t start = SearchDown<LiveMask>(index, granule, lowest);
-    if (start == kNone) break;
-    const Found found = LiveAt(index, start, ShadowAt(index, start), readable);
-    if (found.size != 0) return Covers(found, offset) ? found : Found{};
-    // Freed since the hint, in a process that still runs; or garbage.
-    if (start == lowest) break;
-    granule = start - 1;
-  }
-  Found found;
-  ForEachLargeInChunk(index, offset, [&](uint64_t start) {
-    found = LiveLargeAt(index, start, readable);
-    return found.size == 0;
-  });
+// The live large allocation that starts at `start` and covers `offset`.
+inline Found LargeAt(const IndexState& index, uint64_t start, uint64_t offset,
+                     ByteCount readable) {
+  if (start == kNone) return {};
+  const uint8_t byte = ShadowAt(index, start);
+  if (!IsLarge(byte)) return {};
+  const Found found = LiveAt(index, start, byte, readable);
   return Covers(found, offset) ? found : Found{};
 }
 
-Allocation Describe(const IndexState& index, const Found& found,
-                    AllocationState state) {
+// The live large allocation that covers `offset`, by the three ways. `*any`
+// becomes true if there is one.
+inline Found FindLarge(const IndexState& index, uint64_t offset,
+                       ByteCount readable, bool* any) {
+  const Address before = LargeBefore(index, offset);
+  const uint64_t page_word = PageWord(index, offset);
+  const uint64_t group_word = GroupWord(index, offset);
+  if ((before | page_word | group_word) == 0) return {};
+  *any = true;
+  Found found =
+      LargeAt(index, ChunkWay(index, before, offset), offset, readable);
+  if (found.size == 0 && page_word != 0) {
+    found = LargeAt(index, PageWay(page_word, offset), offset, readable);
+  }
+  if (found.size == 0 && group_word != 0) {
+    found = LargeAt(index, GroupWay(group_word, offset), offset, readable);
+  }
+  return found;
+}
+
+// Live allocations do not overlap: one that covers the address is the answer,
+// and so is the nearest small one below it, which covers it or says that none
+// does. `*any` becomes true unless everything that was looked at is zero:
+// nothing was ever here, then.
+inline Found FindLive(const IndexState& index, uint64_t offset,
+                      ByteCount readable, bool* any) {
+  // First three words: for the inside of a large allocation, of which there may
+  // be megabytes, there is nothing else to find.
+  const Found large = FindLarge(index, offset, readable, any);
+  if (large.size != 0) return large;
+  uint64_t granule = offset >> kGranuleShift;
+  const uint64_t lowest = granule >= kLookBack ? granule - kLookBack + 1 : 0;
+  for (;;) {
+    const uint64_t start = SearchDown<LiveMask>(index, granule, lowest, any);
+    if (start == kNone) return {};
+    const Found found = LiveAt(index, start, ShadowAt(index, start), readable);
+    if (found.size != 0) return Covers(found, offset) ? found : Found{};
+    // Freed since the hint, in a process that still runs; or garbage.
+    if (start == lowest) return {};
+    granule = start - 1;
+  }
+}
+
+inline Allocation Describe(const IndexState& index, const Found& found,
+                           AllocationState state) {
   const ByteCount offset = found.granule << kGranuleShift;
   Allocation result;
   result.state = state;
@@ -60,17 +78,40 @@ Allocation Describe(const IndexState& index, const Found& found,
   return result;
 }
 
+__attribute__((noinline)) Allocation ResolveOther(const IndexState& index,
+                                                  uint64_t offset,
+                                                  ByteCount readable) {
+  bool any = false;
+  Found found = FindLive(index, offset, readable, &any);
+  if (found.size != 0) return Describe(index, found, AllocationState::kLive);
+  if (!any) return {};
+  found = FindFreed(index, offset, readable);
+  if (found.size != 0) return Describe(index, found, AllocationState::kFreed);
+  return {};
+}
+
 }  // namespace
 
 Allocation Resolve(const IndexState& index, Address address) {
   const ByteCount readable = ReadableBytes(index);
   const uint64_t offset = address - index.region;
   if (offset >= readable) return {};
-  Found found = FindLive(index, offset, readable);
-  if (found.size != 0) return Describe(index, found, AllocationState::kLive);
-  found = FindFreed(index, offset, readable);
-  if (found.size != 0) return Describe(index, found, AllocationState::kFreed);
-  return {};
+  // Most words that point into the heap point into one of the smaller small
+  // allocations: a few instructions for those, before anything is saved.
+  const uint64_t granule = offset >> kGranuleShift;
+  const uint64_t live =
+      UpTo(granule, LineMask<LiveMask>(index, AlignDown(granule, kLine)));
+  if (live != 0) {
+    const uint64_t start = AlignDown(granule, kLine) + Highest(live);
+    const uint8_t byte = ShadowAt(index, start);
+    if (IsSmall(byte)) {
+      const Found found = LiveAt(index, start, byte, readable);
+      if (Covers(found, offset)) {
+        return Describe(index, found, AllocationState::kLive);
+      }
+    }
+  }
+  return ResolveOther(index, offset, readable);
 }
 
 void ForEachLive(const IndexState& index, AddressRange range,
@@ -84,8 +125,8 @@ void ForEachLive(const IndexState& index, AddressRange range,
   const uint64_t end =
       AlignUp(range.end - index.region, kGranuleSize) >> kGranuleShift;
   while (granule < end) {
-    granule = SearchUp<LiveMask>(index, granule, AlignUp(end, 16));
-    if (granule == kNone || granule >= end) return;
+    granule = SearchUp<LiveMask>(index, granule, end);
+    if (granule == kNone) return;
     const Found found =
         LiveAt(index, granule, ShadowAt(index, granule), readable);
     if (found.size == 0) {

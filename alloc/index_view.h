@@ -6,9 +6,10 @@
 // writers; terminates on any contents of the planes.
 //
 // Bounds: to find what lives at an address takes no more than 14 KiB / 16
-// shadow bytes, 512 words of `large` and one ChunkEntry; to find what was freed
-// there some twenty times as much, in planes full of garbage, and about twice
-// as much in real ones.
+// shadow bytes, three words that name large allocations, and one look at each
+// of those: the same for 20 KiB and for 10 GiB, and among a million others. To
+// find what was freed there takes some twenty times as much in planes full of
+// garbage, and two or three times in real ones.
 //
 // Why staleness is harmless: a single load decides whether a start is live. An
 // allocation whose shadow byte is not yet written has not left malloc; one

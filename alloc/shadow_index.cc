@@ -5,11 +5,26 @@
 namespace minicore {
 namespace {
 
-// Tells every later chunk in which the allocation's bytes lie where it starts.
-// A stale entry needs no cleaning: the reader asks the start byte and the size.
-void CoverChunks(const IndexState& index, uint64_t offset, ByteCount size) {
-  const uint64_t last = (offset + size - 1) >> kChunkShift;
-  for (uint64_t chunk = (offset >> kChunkShift) + 1; chunk <= last; ++chunk) {
+// Leaves the ways back to where the allocation starts, as index_format.h says.
+// A stale one needs no cleaning: the reader asks the start byte and the size.
+void LeaveWaysBack(const IndexState& index, uint64_t offset, ByteCount size) {
+  constexpr uint64_t kGroup = 1u << (kGroupShift - kPageShift);
+  constexpr uint64_t kChunk = 1u << (kChunkShift - kPageShift);
+  const uint64_t back =
+      (offset >> kGranuleShift) << kLargeBackShift | kLargeBack;
+  const uint64_t first = offset >> kPageShift;
+  const uint64_t end = ((offset + size - 1) >> kPageShift) + 1;
+  const uint64_t group_end = AlignUp(first + 1, kGroup);
+  uint64_t page = first + 1;
+  for (; page < end && page < group_end; ++page) {
+    index.large[page].store(back, std::memory_order_relaxed);
+  }
+  if (end <= group_end) return;
+  const uint64_t chunk_end = AlignUp(first + 1, kChunk);
+  for (; page < end && page < chunk_end; page += kGroup) {
+    index.large[page].store(back, std::memory_order_relaxed);
+  }
+  for (uint64_t chunk = chunk_end / kChunk; chunk * kChunk < end; ++chunk) {
     index.chunks[chunk].large_before.store(index.region + offset,
                                            std::memory_order_relaxed);
   }
@@ -88,15 +103,15 @@ void RecordLarge(const IndexState& index, uint64_t offset, ByteCount size,
     EraseStale(index, offset, size);
   }
   StoreSize(index, offset, size);
-  CoverChunks(index, offset, size);
+  LeaveWaysBack(index, offset, size);
   start->store(static_cast<uint8_t>(kShadowLarge | mark),
                std::memory_order_release);
 }
 
 void ResizeLarge(const IndexState& index, uint64_t offset, ByteCount size) {
-  // Chunks first: a reader that comes by way of one checks the size, and one
-  // that finds the new size may come by way of any chunk.
-  CoverChunks(index, offset, size);
+  // Ways back first: a reader that comes by one checks the size, and one that
+  // finds the new size may come by any.
+  LeaveWaysBack(index, offset, size);
   StoreSize(index, offset, size);
 }
 

@@ -45,9 +45,19 @@ void MakeLarge(MadeUpIndex& index, uint64_t offset, ByteCount size,
   index.SetLarge(offset, size | (offset % kPageSize >> kGranuleShift));
   index.SetShadow(offset + 16, kShadowNotLive | kShadowLarge);
   index.SetShadow(offset, byte);
-  for (uint64_t chunk = (offset >> kChunkShift) + 1;
-       chunk << kChunkShift < offset + size; ++chunk) {
-    index.chunk(static_cast<unsigned>(chunk)).large_before = index.at(offset);
+  // The ways back, one by one, without the writer's arithmetic.
+  const uint64_t back = offset / 16 * 4096 + kLargeBack;
+  for (uint64_t page = offset / 4096 * 4096 + 4096; page < offset + size;
+       page += 4096) {
+    const bool same_group = page / 65536 == offset / 65536;
+    const bool same_chunk = page / kChunkSize == offset / kChunkSize;
+    if (same_group || (same_chunk && page % 65536 == 0)) {
+      index.SetLarge(page, back);
+    }
+    if (page % kChunkSize == 0) {
+      index.chunk(static_cast<unsigned>(page / kChunkSize)).large_before =
+          index.at(offset);
+    }
   }
 }
 
@@ -217,6 +227,30 @@ TEST(IndexView, LargeBeforeMustPointToAnEarlierChunk) {
         index.at(3 * kChunkSize), index.at(0x3008), ~Address{0}}) {
     index.chunk(1).large_before = before;
     ExpectUnknown(index, kChunkSize + 0x100);
+  }
+}
+
+TEST(IndexView, WaysBackToWhatDoesNotReachHereAreNotFollowed) {
+  MadeUpIndex index;
+  MakeLarge(index, 0x13000, 0x5000);
+  for (uint64_t start : {uint64_t{0x1300}, uint64_t{0x1301}, uint64_t{0x2000},
+                         uint64_t{0x9000}, ~uint64_t{0}}) {
+    for (uint64_t page : {0x19000, 0x20000, 0x21000}) {
+      index.SetLarge(page, start << kLargeBackShift | kLargeBack);
+      ExpectUnknown(index, page + 0x10);
+    }
+  }
+}
+
+TEST(IndexView, AWayBackOfAnEarlierLargeAllocationHidesNoneThatLives) {
+  MadeUpIndex index;
+  // The later one starts before and covers it; the earlier one's words for the
+  // pages of its own group are still there.
+  MakeLarge(index, 0x25000, 0x6000, kShadowFreed);
+  MakeLarge(index, 0x13000, 0x40000);
+  index.SetLarge(0x26000, uint64_t{0x2500} << kLargeBackShift | kLargeBack);
+  for (uint64_t at = 0x13000; at < 0x53000; at += 0x800) {
+    ExpectLive(index, at, 0x13000, 0x40000);
   }
 }
 

@@ -4,7 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
+#include <random>
 #include <thread>
+#include <vector>
 
 #include "alloc/index_view.h"
 #include "alloc/size_class.h"
@@ -85,6 +89,68 @@ TEST(ShadowIndex, ALargeAllocationErasesWhatWasFreedInside) {
   }
   EXPECT_EQ(ResolveAt(index, before).size, 16u);
   EXPECT_EQ(ResolveAt(index, after).size, 64u);
+}
+
+// As jemalloc's extents do: cut, joined and cut again elsewhere, large ones
+// over small ones over large ones; the answer is what a list of the live ones
+// says.
+TEST(ShadowIndex, LargeAllocationsAreFoundWhateverWasThereBefore) {
+  constexpr uint64_t kPages = 8 * kChunkSize / kPageSize;
+  MadeUpIndex index(8);
+  std::minstd_rand random(7);
+  std::map<uint64_t, ByteCount> live;  // by offset, page-aligned parts apart
+  std::vector<bool> taken(kPages);
+  const auto pages_of = [](uint64_t at, ByteCount size) {
+    return std::pair(at / kPageSize, (at + size - 1) / kPageSize + 1);
+  };
+  const auto take = [&](uint64_t at, ByteCount size, bool value) {
+    const auto [first, end] = pages_of(at, size);
+    std::fill(taken.begin() + static_cast<int64_t>(first),
+              taken.begin() + static_cast<int64_t>(end), value);
+  };
+  for (int step = 0; step < 4000; ++step) {
+    const uint64_t lg = 2 + random() % 9;  // 16 KiB to 4 MiB
+    const ByteCount size = (4 + random() % 4) * (kPageSize << lg) / 4;
+    const uint64_t at = random() % kPages * kPageSize + random() % 64 * 64;
+    const auto [first, end] = pages_of(at, size);
+    if (end <= kPages &&
+        std::none_of(taken.begin() + static_cast<int64_t>(first),
+                     taken.begin() + static_cast<int64_t>(end),
+                     [](bool is) { return is; })) {
+      RecordLarge(index.state(), at, size);
+      live[at] = size;
+      take(at, size, true);
+    } else if (!live.empty()) {
+      auto victim = live.lower_bound(random() % kPages * kPageSize);
+      if (victim == live.end()) victim = live.begin();
+      const auto [start, old] = *victim;
+      if (random() % 4 == 0 && old >= 2 * 0x5000) {
+        const ByteCount less = AlignUp(old / 2, kPageSize);
+        ResizeLarge(index.state(), start, less);
+        take(start, old, false);
+        take(start, less, true);
+        victim->second = less;
+      } else {
+        Retire(index.state(), start);
+        take(start, old, false);
+        live.erase(victim);
+      }
+    }
+    for (int look = 0; look < 8; ++look) {
+      const uint64_t where = random() % (kPages * kPageSize / 16) * 16 + 5;
+      auto above = live.upper_bound(where);
+      const Allocation found = ResolveAt(index, where);
+      if (above == live.begin() ||
+          where >= std::prev(above)->first + std::prev(above)->second) {
+        ASSERT_NE(found.state, AllocationState::kLive) << where;
+        continue;
+      }
+      --above;
+      ASSERT_EQ(found.state, AllocationState::kLive) << where;
+      ASSERT_EQ(found.begin, index.at(above->first)) << where;
+      ASSERT_EQ(found.size, above->second) << where;
+    }
+  }
 }
 
 TEST(ShadowIndex, AResizedLargeAllocationHasItsNewSizeInEveryChunk) {

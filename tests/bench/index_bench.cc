@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "alloc/index_view.h"
+#include "alloc/shadow_index.h"
 #include "tests/bench/made_up_heap.h"
 
 namespace minicore {
@@ -83,7 +84,24 @@ void ResolveLarge(benchmark::State& state, ByteCount size, unsigned count) {
 BENCHMARK_CAPTURE(ResolveLarge, 20_KiB_of_1000, 20480, 1000);
 BENCHMARK_CAPTURE(ResolveLarge, 1_MiB_of_1000, kMiB, 1000);
 BENCHMARK_CAPTURE(ResolveLarge, 20_KiB_of_100000, 20480, 100'000);
+BENCHMARK_CAPTURE(ResolveLarge, 1_MiB_of_100000, kMiB, 100'000);
 BENCHMARK_CAPTURE(ResolveLarge, the_only_10_GiB, 10 * kGiB, 1);
+
+// Between the allocations, where something was freed.
+void ResolveFreed(benchmark::State& state, unsigned size_class) {
+  MadeUpHeap heap(kGiB);
+  std::vector<Address> starts = heap.FillSmall(size_class, 64 * kMiB);
+  std::vector<Address> freed;
+  for (size_t i = 0; i < starts.size(); i += 3) {
+    Retire(heap.index(), starts[i] - MadeUpHeap::kRegion);
+    freed.push_back(starts[i]);
+  }
+  ResolveEach(state, heap.index(),
+              Interior(freed, kSmallClassSize[size_class], 1000),
+              AllocationState::kFreed);
+}
+BENCHMARK_CAPTURE(ResolveFreed, 64_bytes_hot, 4);
+BENCHMARK_CAPTURE(ResolveFreed, 1_KiB_hot, 20);
 
 // The longest way to "nothing": heap in which nothing was ever recorded.
 void ResolveNothing(benchmark::State& state) {

@@ -117,6 +117,10 @@ std::vector<std::string> FuzzSeeds() {
   const uint64_t begin = 0x1ff040;
   Append(&large, kLargeWord, 0, begin, 0x100000 | 4);
   Append(&large, kLargeBefore, 1, kChunkSize, begin);
+  Append(&large, kLargeWord, 0, 0x31000, uint64_t{0x3004} << 12 | kLargeBack);
+  Append(&large, kLargeWord, 0, 0x30000, 0x80000 | 4);
+  Append(&large, kShadowByte, kShadowLarge, 0x30040);
+  Append(&large, kAsk, 0, 0x31234);
   Append(&large, kShadowByte, kShadowLarge, begin);
   Append(&large, kAsk, 0, begin + 0x5000);
   Append(&large, kAsk, 0, begin + 0xfffff);

@@ -94,7 +94,7 @@ TEST(CoreFormat, TheMarkerIsTextAndNoPointer) {
 }
 
 TEST(IndexFormat, TheStateKeepsItsPlaces) {
-  EXPECT_EQ(kIndexVersion, 1u);
+  EXPECT_EQ(kIndexVersion, 2u);
   EXPECT_PLACE(IndexState, magic, 0, 8);
   EXPECT_PLACE(IndexState, version, 8, 4);
   EXPECT_PLACE(IndexState, flags, 12, 4);
