@@ -48,6 +48,16 @@ inline bool MakeReadWrite(AddressRange range) {
                                PROT_READ | PROT_WRITE) == 0;
 }
 
+inline void Forbid(AddressRange range) {
+  Call(SYS_mprotect, range.begin, range.size(), PROT_NONE);
+}
+
+// Keeps pages in memory from their first touch on.
+inline bool Lock(AddressRange range) {
+  constexpr uint64_t kOnFault = 1;  // MLOCK_ONFAULT, Linux 4.4
+  return Call(SYS_mlock2, range.begin, range.size(), kOnFault) == 0;
+}
+
 inline bool Advise(AddressRange range, int advice) {
   return range.empty() ||
          Call(SYS_madvise, range.begin, range.size(), advice) == 0;

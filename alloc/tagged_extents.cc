@@ -2,6 +2,7 @@
 
 #include <jemalloc/jemalloc.h>
 
+#include "alloc/hidden_extents.h"
 #include "alloc/kernel.h"
 #include "alloc/malloc_wrapper.h"
 #include "alloc/region.h"
@@ -42,24 +43,23 @@ void* AllocateHook(extent_hooks_t* hooks, void* new_addr, size_t size,
   if (new_addr != nullptr) return nullptr;
   const auto* arena = reinterpret_cast<const TaggedArena*>(hooks);
   // Whole chunks in any case: a chunk has one tag.
+  if (alignment < kChunkSize) alignment = kChunkSize;
   const Address begin =
-      AllocateExtent(size, alignment < kChunkSize ? kChunkSize : alignment,
-                     ExtentKind::kApart);
+      arena->hidden ? AllocateHidden(size, alignment)
+                    : AllocateExtent(size, alignment, ExtentKind::kApart);
   if (begin == 0) return nullptr;
   const AddressRange extent{begin, begin + AlignUp(size, kChunkSize)};
-  if (!arena->hidden) {
-    kernel::Advise(extent, MADV_DODUMP);
-  } else if (!kernel::Advise(extent, MADV_WIPEONFORK)) {
-    return nullptr;  // its address space is lost; kernels before 4.14 only
-  }
+  if (!arena->hidden) kernel::Advise(extent, MADV_DODUMP);
   for (Address chunk = begin; chunk < extent.end; chunk += kChunkSize) {
     const uint64_t offset = chunk - g_index_state.region;
     ExpectTags(g_index_state, offset);
-    // Release and before the address is out: whatever starts in here is tagged
-    // from the first instant.
-    ChunkOf(g_index_state, offset)
-        .extent_tag.store(arena->tag, std::memory_order_release);
+    // Before the address is out: whatever starts in here is tagged from the
+    // first instant. Sequentially consistent for LockIfWanted().
+    ChunkOf(g_index_state, offset).extent_tag.store(arena->tag);
   }
+  // Memory that was to be locked and is not is no memory; its address space is
+  // lost.
+  if (arena->hidden && !LockIfWanted(extent)) return nullptr;
   *zero = true;
   *commit = true;
   return reinterpret_cast<void*>(begin);

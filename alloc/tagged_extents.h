@@ -5,7 +5,8 @@
 // `chunks` before any address of them leaves malloc, and they never meet a
 // thread cache: no allocation of another tag ever lies in them. For tags that
 // are elided the extents stay out of every core file (MADV_DONTDUMP), read as
-// zeros in a forked child (MADV_WIPEONFORK), and what is freed is wiped.
+// zeros in a forked child (MADV_WIPEONFORK), lie between guards, can be locked in
+// memory (hidden_extents.h), and what is freed is wiped, as is the rest at exit.
 
 #ifndef MINICORE_ALLOC_TAGGED_EXTENTS_H_
 #define MINICORE_ALLOC_TAGGED_EXTENTS_H_

@@ -328,6 +328,7 @@ bool MakePolicy(const minicore_config& caller, Policy* policy, TagRules* rules,
     return Fail(error, "sanitize", config.sanitize, "none or words is wanted");
   }
   policy->sanitize_words = strcmp(config.sanitize, "words") == 0;
+  policy->lock_secrets = config.lock_secrets != 0;
   policy->elide_argv = strcmp(config.argv, "elide") == 0;
   policy->freeze_us = Microseconds(config.freeze_ms);
   policy->deadline_us = Microseconds(config.deadline);

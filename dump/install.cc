@@ -12,6 +12,7 @@
 
 #include <mutex>
 
+#include "alloc/hidden_extents.h"
 #include "alloc/state.h"
 #include "alloc/tag_table.h"
 #include "dump/alt_stack.h"
@@ -201,6 +202,13 @@ int Install(const Policy& policy, const TagRules& rules) {
     g_runtime.index = &g_index_state;
     g_runtime.tags = &g_tag_state;
     g_runtime.believes_blocked = &BelievesBlocked;
+  }
+  if (policy.lock_secrets) {
+    const int error = LockHiddenExtents();
+    if (error != 0) {
+      ProtectRuntime(PROT_READ);
+      return error;
+    }
   }
   for (unsigned i = 0; i < rules.count; ++i) {
     SetTagRule(g_tag_state, rules.rules[i].name, rules.rules[i].disposition);

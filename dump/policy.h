@@ -33,6 +33,7 @@ struct Policy {
   TextPolicy text;
   bool elide_argv;
   ByteCount secret_bytes;
+  bool lock_secrets;
   bool sanitize_words;
   char env_allowed[kMaxNameList];  // names, each followed by '\0'; ends with an empty one
   uint64_t freeze_us;

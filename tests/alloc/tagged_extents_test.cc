@@ -2,10 +2,15 @@
 
 #include <errno.h>
 #include <gtest/gtest.h>
+#undef JEMALLOC_NO_RENAME  // the names that programs use
+#include <jemalloc/jemalloc.h>
 #include <malloc.h>
 #include <minicore/minicore.h>
 #include <stdlib.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +21,8 @@
 #include <thread>
 #include <vector>
 
+#include "alloc/hidden_extents.h"
+#include "alloc/tag_table.h"
 #include "tests/alloc/heap_view.h"
 
 namespace minicore {
@@ -191,6 +198,147 @@ TEST(TaggedExtents, BadNamesGiveNoMemory) {
   }
 }
 
+// Permissions of the mapping of an address in /proc/self/maps; "" if there is
+// none.
+std::string Permissions(Address address) {
+  std::ifstream maps("/proc/self/maps");
+  std::string line;
+  while (std::getline(maps, line)) {
+    Address begin, end;
+    char dash;
+    std::string permissions;
+    std::istringstream words(line);
+    words >> std::hex >> begin >> dash >> end >> permissions;
+    if (AddressRange{begin, end}.Contains(address)) return permissions;
+  }
+  return "";
+}
+
+bool IsOfTag(uint64_t chunk, uint8_t tag) {
+  return g_index_state.chunks[chunk].extent_tag == tag;
+}
+
+TEST(TaggedExtents, ElidedOnesLieBetweenGuards) {
+  for (size_t size : kSizes) {
+    void* block = minicore_malloc(size, "secret");
+    uint64_t first = ChunkNumber(block);
+    uint64_t last = first;
+    while (IsOfTag(first - 1, kTagSecret)) --first;
+    while (IsOfTag(last + 1, kTagSecret)) ++last;
+    const Address begin = g_index_state.region + (first << kChunkShift);
+    const Address end = g_index_state.region + ((last + 1) << kChunkShift);
+    EXPECT_EQ(Permissions(begin), "rw-p");
+    EXPECT_EQ(Permissions(end - 1), "rw-p");
+    EXPECT_EQ(Permissions(begin - 1), "---p");
+    EXPECT_EQ(Permissions(end), "---p");
+    EXPECT_EQ(Permissions(end + kChunkSize - 1), "---p");
+    free(block);
+  }
+}
+
+// In a child, with a heap as young as this one's: what is locked stays so.
+// Exit status: 0, or the number of what was wrong.
+int LockAndAllocate() {
+  void* before = minicore_malloc(100, "secret");
+  if (VmFlags(before).find(" lo ") != std::string::npos) return 1;
+  if (LockHiddenExtents() != 0) return 77;  // RLIMIT_MEMLOCK
+  if (VmFlags(before).find(" lo ") == std::string::npos) return 2;
+  void* after = minicore_malloc(4 << 20, "secret");
+  if (after == nullptr) return 77;
+  if (VmFlags(after).find(" lo ") == std::string::npos) return 3;
+  if (VmFlags(malloc(4 << 20)).find(" lo ") != std::string::npos) return 4;
+  // Locked memory that is freed is zero all the same when it comes back.
+  memset(Opaque(after), 'S', 4 << 20);
+  free(after);
+  if (!IsZero(AddressOf(Opaque(minicore_malloc(4 << 20, "secret"))), 4 << 20)) {
+    return 5;
+  }
+  return 0;
+}
+
+int StatusOf(int (*work)()) {
+  const pid_t child = fork();
+  if (child == 0) _exit(work());
+  int status = -1;
+  waitpid(child, &status, 0);
+  return WEXITSTATUS(status);
+}
+
+TEST(TaggedExtents, ElidedOnesCanBeLockedInMemory) {
+  const int status = StatusOf(LockAndAllocate);
+  if (status == 77) GTEST_SKIP() << "SKIPPED: RLIMIT_MEMLOCK is too low";
+  EXPECT_EQ(status, 0);
+}
+
+// Runs as somebody who may lock nothing, if it can become one.
+int LockWithoutTheRight() {
+  const rlimit none = {0, 0};
+  setrlimit(RLIMIT_MEMLOCK, &none);
+  void* before = minicore_malloc(100, "secret");
+  if (geteuid() == 0 && setuid(65534) != 0) return 77;
+  if (LockHiddenExtents() == 0) return 1;
+  // More than earlier tests have left.
+  if (before == nullptr || minicore_malloc(64 << 20, "secret") != nullptr) return 2;
+  return malloc(64 << 20) != nullptr ? 0 : 3;
+}
+
+TEST(TaggedExtents, WhatCannotBeLockedIsNoMemory) {
+  const int status = StatusOf(LockWithoutTheRight);
+  if (status == 77) GTEST_SKIP() << "SKIPPED: no other user can be had here";
+  EXPECT_EQ(status, 0);
+}
+
+// The memory of a process at the end of its exit(), as its parent sees it.
+TEST(TaggedExtents, ElidedOnesAreWipedAtExit) {
+  int addresses[2];
+  ASSERT_EQ(pipe(addresses), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    auto* secret = static_cast<char*>(OpaqueMalloc(64, "secret"));
+    auto* plain = static_cast<char*>(Opaque(malloc(64)));
+    memset(secret, 'S', 64);
+    memset(plain, 'P', 64);
+    const Address both[2] = {AddressOf(secret), AddressOf(plain)};
+    if (write(addresses[1], both, sizeof(both)) != sizeof(both)) _exit(1);
+    if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(77);
+    raise(SIGSTOP);
+    exit(0);
+  }
+  Address both[2] = {};
+  ASSERT_EQ(read(addresses[0], both, sizeof(both)),
+            static_cast<ssize_t>(sizeof(both)));
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WIFEXITED(status)) GTEST_SKIP() << "SKIPPED: ptrace is not allowed here";
+  ASSERT_EQ(ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACEEXIT), 0);
+  ASSERT_EQ(ptrace(PTRACE_CONT, child, nullptr, nullptr), 0);
+  waitpid(child, &status, 0);
+  ASSERT_EQ(status >> 8, SIGTRAP | PTRACE_EVENT_EXIT << 8);
+  char secret[64], plain[64];
+  std::ifstream memory("/proc/" + std::to_string(child) + "/mem");
+  memory.seekg(static_cast<std::streamoff>(both[0])).read(secret, 64);
+  memory.seekg(static_cast<std::streamoff>(both[1])).read(plain, 64);
+  ASSERT_TRUE(memory);
+  EXPECT_EQ(std::string(secret, 64), std::string(64, '\0'));
+  EXPECT_EQ(std::string(plain, 64), std::string(64, 'P'));
+  ptrace(PTRACE_CONT, child, nullptr, nullptr);
+  waitpid(child, &status, 0);
+}
+
+TEST(TaggedExtents, ElidedOnesAreWipedWhenTheirArenaIsReset) {
+  auto* block = static_cast<char*>(OpaqueMalloc(20000, "vault of its own"));
+  const Address was = AddressOf(block);
+  memset(block, 'S', 20000);
+  SetTagRule(g_tag_state, "vault of its own", Disposition::kElide);
+  unsigned arena = 0;
+  size_t size = sizeof(arena);
+  ASSERT_EQ(mallctl("arenas.lookup", &arena, &size, &block, sizeof(block)), 0);
+  const std::string name = "arena." + std::to_string(arena) + ".reset";
+  ASSERT_EQ(mallctl(name.c_str(), nullptr, nullptr, nullptr, 0), 0);
+  EXPECT_TRUE(IsZero(was, 20000));
+  EXPECT_NE(Resolve(g_index_state, was).state, AllocationState::kLive);
+}
+
 // Last: it uses the extents up for the rest of the process.
 TEST(TaggedExtents, ThereAreSixteenTagsWithExtents) {
   int made = 0;
@@ -204,7 +352,7 @@ TEST(TaggedExtents, ThereAreSixteenTagsWithExtents) {
     }
     free(block);
   }
-  EXPECT_EQ(made, 16 - 3);  // secret, only a label, shared
+  EXPECT_EQ(made, 16 - 4);  // secret, only a label, shared, the vault
   void* block = minicore_malloc(100, "secret");
   EXPECT_EQ(TagOf(block), "secret");
   free(block);
