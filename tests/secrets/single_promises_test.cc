@@ -30,12 +30,18 @@ struct Fact {
 struct Death {
   std::vector<Fact> facts;
   std::vector<uint8_t> file;
+  std::vector<uint8_t> of_gcore;
   std::unique_ptr<CoreFile> core;  // null: none was left
 
   std::string Report(const char* key) const {
     return core == nullptr ? "" : core->Report(key);
   }
 };
+
+std::vector<uint8_t> ReadAll(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
 
 // Runs a scenario of the victim to its end.
 Death Play(const std::string& scenario, const std::string& options = "",
@@ -58,22 +64,27 @@ Death Play(const std::string& scenario, const std::string& options = "",
     FillSecret(kSingleSeed, id, Alphabet::kBytes, fact.bytes.data(), size);
     death.facts.push_back(fact);
   }
-  std::ifstream file(path, std::ios::binary);
-  death.file.assign(std::istreambuf_iterator<char>(file), {});
+  death.file = ReadAll(path);
+  death.of_gcore = ReadAll(std::string(directory) + "/gcore");
   if (!death.file.empty()) death.core = std::make_unique<CoreFile>(path);
   std::filesystem::remove_all(directory);
   EXPECT_FALSE(death.facts.empty()) << scenario;
   return death;
 }
 
-void ExpectNoSecretIn(const Death& death) {
+Needles Of(const Death& death, const char* what) {
   Needles needles;
   for (const Fact& fact : death.facts) {
-    if (fact.what == "secret") {
-      needles.Add("the secret at " + std::to_string(fact.address), fact.bytes);
+    if (fact.what == what) {
+      needles.Add("what is at " + std::to_string(fact.address), fact.bytes);
     }
   }
   needles.Finish();
+  return needles;
+}
+
+void ExpectNoSecretIn(const Death& death) {
+  const Needles needles = Of(death, "secret");
   for (const auto& finding : needles.FindIn(death.file)) {
     ADD_FAILURE() << finding.size << " bytes of " << finding.name << " at offset "
                   << finding.offset;
@@ -214,6 +225,15 @@ INSTANTIATE_TEST_SUITE_P(
       }
       return name;
     });
+
+TEST(Extents, OfSecretsAreInNoCoreOfGcoreEither) {
+  const Death death = Play("gcore", "", "cd \"${2%/*}\"");
+  ExpectNoSecretIn(death);
+  ASSERT_FALSE(death.of_gcore.empty()) << "gcore cannot attach";
+  EXPECT_TRUE(Of(death, "secret").FindIn(death.of_gcore).empty());
+  // It is a core of this heap.
+  EXPECT_GE(Of(death, "innocent").FindIn(death.of_gcore).size(), 4u);
+}
 
 // The file is made before the crash or in it; the same is asked of its directory.
 TEST(File, IsNotPutWhereEverybodyCanReplaceIt) {

@@ -6,6 +6,7 @@
 #include <minicore/minicore.hpp>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <unistd.h>
@@ -241,6 +242,20 @@ void LittleMemory() {
   }
 }
 
+// What another dumper makes of extents of secrets; leaves it as gcore in the working
+// directory.
+void Gcore() {
+  for (const size_t size : {24, 5000, 40000, 3 << 20}) {
+    Secret(minicore_malloc(size, "secret"), size);
+    Innocent(malloc(size), size);
+  }
+  prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+  const std::string pid = std::to_string(getpid());
+  if (system(("gcore -o gcore " + pid + " > gcore.log 2>&1").c_str()) == 0) {
+    rename(("gcore." + pid).c_str(), "gcore");
+  }
+}
+
 void (*ScenarioOf(const std::string& name))() {
   if (name == "nothing tagged") return NothingTagged;
   if (name == "neighbours") return Neighbours;
@@ -253,6 +268,7 @@ void (*ScenarioOf(const std::string& name))() {
   if (name == "forgotten marks") return ForgottenMarks;
   if (name == "unmapped index") return UnmappedIndex;
   if (name == "little memory") return LittleMemory;
+  if (name == "gcore") return Gcore;
   return nullptr;
 }
 
