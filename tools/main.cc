@@ -1,4 +1,4 @@
-// The command line: minicore run, info, verify, help.
+// The command line: minicore run, info, verify, unpack, help.
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -11,6 +11,7 @@
 #include "tools/options.h"
 #include "tools/run.h"
 #include "tools/text.h"
+#include "tools/unpack.h"
 #include "tools/verify.h"
 #include "tools/verify_secrets.h"
 
@@ -28,8 +29,8 @@ constexpr char kExitCodes[] =
     "set up, 126 if PROGRAM could not be executed, 127 if it was not found.\n"
     "info: 0, or 1 if there is no core in the file. verify: 0 if the core is "
     "good,\n"
-    "1 with a sentence for each fault (or secret that was found) if not. Both: "
-    "2 for\n"
+    "1 with a sentence for each fault (or secret that was found) if not. unpack: 0,\n"
+    "or 1 if the core holds no whole program or library. All three: 2 for\n"
     "wrong usage or a file that cannot be opened.";
 
 // Null after a sentence, with `status` set.
@@ -140,6 +141,15 @@ int main(int argc, char** argv) {
       "input; one a line, text or hex:DIGITS. 1 if one occurs: as it is, in\n"
       "hexadecimal, base64, UTF-16 or swapped words");
 
+  std::string directory;
+  auto* unpack_command = app.add_subcommand(
+      "unpack",
+      "Write the program and libraries that a core made with text=all holds\n"
+      "as files below a new directory: gdb's sysroot where the real ones are\n"
+      "not at hand");
+  unpack_command->add_option("CORE", path, "The file")->required();
+  unpack_command->add_option("DIRECTORY", directory, "Where to")->required();
+
   std::string topic;
   auto* help_command = app.add_subcommand("help", "Explain the options");
   help_command->add_option("TOPIC", topic, "options")
@@ -171,6 +181,7 @@ int main(int argc, char** argv) {
     return patterns.empty() ? Verify(path, as_json)
                             : minicore::VerifySecrets(path, patterns, as_json);
   }
+  if (*unpack_command) return minicore::Unpack(path, directory);
   std::cout << (topic == "options" ? minicore::OptionsHelp() : app.help());
   return 0;
 }

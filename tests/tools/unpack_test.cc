@@ -1,0 +1,170 @@
+// This test's own image, as a core made with text=all would hold it.
+
+#include "tools/unpack.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <random>
+
+#include "tests/support/core_builder.h"
+
+namespace minicore {
+namespace {
+
+std::string OwnFile() {
+  std::ifstream file("/proc/self/exe", std::ios::binary);
+  return std::string((std::istreambuf_iterator<char>(file)), {});
+}
+
+struct OwnImage {
+  uint64_t base = kImage;
+  std::vector<BuiltSegment> segments;
+};
+
+// As if nothing in it were relocated.
+OwnImage ReadOwnImage() {
+  OwnImage image;
+  const std::string file = OwnFile();
+  Elf64_Ehdr header;
+  memcpy(&header, file.data(), sizeof(header));
+  const uint64_t bias = header.e_type == ET_DYN ? kImage : 0;
+  for (unsigned i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr load;
+    memcpy(&load, &file[header.e_phoff + i * sizeof(load)], sizeof(load));
+    if (load.p_type != PT_LOAD) continue;
+    BuiltSegment segment;
+    segment.address = bias + load.p_vaddr;
+    segment.bytes = file.substr(load.p_offset, load.p_filesz);
+    segment.memory_bytes = load.p_filesz;
+    segment.flags = load.p_flags;
+    if (image.segments.empty()) image.base = segment.address;
+    image.segments.push_back(segment);
+  }
+  return image;
+}
+
+std::string FileNote(uint64_t base, const std::string& path) {
+  const uint64_t head[] = {1, 4096, base, base + 4096, 0};
+  return std::string(reinterpret_cast<const char*>(head), sizeof(head)) + path + '\0';
+}
+
+class UnpackTest : public testing::Test {
+ protected:
+  UnpackTest() : image_(ReadOwnImage()) {}
+
+  std::string Core(const std::string& path) const {
+    CoreBuilder builder;
+    builder.segments = image_.segments;
+    builder.notes.push_back({"CORE", NT_FILE, FileNote(image_.base, path)});
+    return builder.Build();
+  }
+
+  static std::optional<UnpackedImage> Rebuild(const std::string& core, uint64_t base) {
+    std::string error;
+    const auto reader = CoreReader::FromBytes(core, &error);
+    if (reader == nullptr) return std::nullopt;
+    return RebuildImage(*reader, base);
+  }
+
+  // Unpacks into a directory of its own. Returns: the exit status.
+  int UnpackTo(const std::string& directory, const std::string& path) const {
+    const std::string core = testing::TempDir() + "core";
+    std::ofstream(core, std::ios::binary) << Core(path);
+    std::filesystem::remove_all(directory);
+    return Unpack(core, directory);
+  }
+
+  OwnImage image_;
+};
+
+TEST_F(UnpackTest, AnImageHasTheSectionsThatDebuggersLookFor) {
+  const auto image = Rebuild(Core("/bin/x"), image_.base);
+  ASSERT_TRUE(image.has_value());
+  EXPECT_TRUE(image->whole);
+  Elf64_Ehdr header;
+  memcpy(&header, image->bytes.data(), sizeof(header));
+  ASSERT_LE(header.e_shoff + header.e_shnum * sizeof(Elf64_Shdr), image->bytes.size());
+  std::vector<Elf64_Shdr> sections(header.e_shnum);
+  memcpy(sections.data(), &image->bytes[header.e_shoff],
+         sections.size() * sizeof(Elf64_Shdr));
+  std::map<std::string, Elf64_Shdr> by_name;
+  for (const Elf64_Shdr& section : sections) {
+    by_name[&image->bytes[sections[header.e_shstrndx].sh_offset + section.sh_name]] = section;
+    if (section.sh_type != SHT_NULL) {
+      EXPECT_LE(section.sh_offset + section.sh_size, image->bytes.size());
+    }
+  }
+  for (const char* name : {".text", ".data", ".eh_frame", ".eh_frame_hdr", ".dynamic"}) {
+    EXPECT_GT(by_name[name].sh_size, 0u) << name;
+  }
+  EXPECT_NE(by_name[".text"].sh_flags & SHF_EXECINSTR, 0u);
+}
+
+TEST_F(UnpackTest, CodeIsWhatItWas) {
+  const auto image = Rebuild(Core("/bin/x"), image_.base);
+  ASSERT_TRUE(image.has_value());
+  const std::string real = OwnFile();
+  Elf64_Ehdr header;
+  memcpy(&header, real.data(), sizeof(header));
+  for (unsigned i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr load;
+    memcpy(&load, &real[header.e_phoff + i * sizeof(load)], sizeof(load));
+    if (load.p_type != PT_LOAD || (load.p_flags & PF_X) == 0 || load.p_offset == 0) continue;
+    EXPECT_EQ(image->bytes.compare(load.p_offset, load.p_filesz, real, load.p_offset,
+                                   load.p_filesz),
+              0);
+  }
+}
+
+TEST_F(UnpackTest, WhatIsNotInTheCoreIsNotPassedOffAsIt) {
+  for (BuiltSegment& segment : image_.segments) {
+    if ((segment.flags & PF_X) == 0) continue;
+    segment.bytes.resize(4096);
+    segment.memory_bytes = 4096;
+  }
+  const auto image = Rebuild(Core("/bin/x"), image_.base);
+  EXPECT_TRUE(!image.has_value() || !image->whole);
+  EXPECT_FALSE(Rebuild(Core("/bin/x"), image_.base + 4096).has_value());
+  EXPECT_FALSE(Rebuild(Core("/bin/x"), 0x1000).has_value());
+}
+
+TEST_F(UnpackTest, AnyDamageEndsOrderly) {
+  std::mt19937 random(1);
+  const std::string good = Core("/bin/x");
+  const size_t at = good.find(image_.segments[0].bytes.substr(0, 64));
+  ASSERT_NE(at, std::string::npos);
+  for (int turn = 0; turn < 60; ++turn) {
+    std::string core = good;
+    for (int i = 0; i < 8; ++i) {
+      // In the headers, or anywhere: tables of the dynamic linker, frame information.
+      const size_t where = i % 2 == 0 ? at + random() % 1024 : at + random() % (good.size() - at);
+      core[where] = static_cast<char>(random());
+    }
+    (void)Rebuild(core, image_.base);
+  }
+}
+
+TEST_F(UnpackTest, FilesLieBelowTheDirectoryOnly) {
+  const std::string root = testing::TempDir() + "root";
+  EXPECT_EQ(UnpackTo(root, "/usr/bin/x"), 0);
+  EXPECT_TRUE(std::filesystem::exists(root + "/usr/bin/x"));
+  for (const char* path : {"/../escaped", "/usr/../../escaped", "../escaped", "escaped"}) {
+    EXPECT_EQ(UnpackTo(root, path), 1) << path;
+    EXPECT_FALSE(std::filesystem::exists(testing::TempDir() + "escaped")) << path;
+    EXPECT_TRUE(std::filesystem::is_empty(root)) << path;
+  }
+}
+
+TEST_F(UnpackTest, ADirectoryThatIsThereIsLeftAlone) {
+  const std::string root = testing::TempDir() + "root";
+  EXPECT_EQ(UnpackTo(root, "/usr/bin/x"), 0);
+  EXPECT_EQ(Unpack(testing::TempDir() + "core", root), 2);
+  EXPECT_EQ(Unpack("/no/such/core", root + "2"), 2);
+}
+
+}  // namespace
+}  // namespace minicore

@@ -1,0 +1,330 @@
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+#include "tools/unpack.h"
+
+namespace minicore {
+namespace {
+
+constexpr uint64_t kPage = 4096;
+// A core that claims more is not believed.
+constexpr uint64_t kMaxFileBytes = uint64_t{1} << 30;
+constexpr unsigned kMaxProgramHeaders = 512;
+constexpr size_t kMaxSymbols = 1 << 22;
+
+// One image at work: where it was, and the file that it becomes.
+class Rebuilder {
+ public:
+  Rebuilder(const CoreReader& core, uint64_t base) : core_(core), base_(base) {}
+
+  bool ReadHeaders();
+  bool CopySegments();
+  void AddSections();
+  std::string TakeFile() { return std::move(file_); }
+  bool whole() const { return whole_; }
+
+ private:
+  void AddSection(const char* name, uint32_t type, uint64_t flags, uint64_t address,
+                  uint64_t bytes, uint64_t entry_bytes = 0, uint32_t link = 0,
+                  uint32_t info = 0);
+  void AddCode();
+  void AddFrameInformation();
+  void AddBuildId();
+  void AddDynamic();
+  size_t CountSymbols(uint64_t gnu_hash);
+  void GiveSymbolsTheirSections(uint64_t symbols, size_t count);
+  const Elf64_Phdr* Find(uint32_t type) const;
+  // The PT_LOAD that has `address` (as in the file's headers) in its file part.
+  const Elf64_Phdr* Load(uint64_t address) const;
+  // Where that stands in the file; 0 if nowhere.
+  uint64_t Offset(uint64_t address) const;
+  // What ld.so made of an address in PT_DYNAMIC is made undone.
+  uint64_t Unrelocated(uint64_t address) const {
+    return bias_ != 0 && address >= base_ && address - bias_ < end_ ? address - bias_ : address;
+  }
+  template <class T>
+  T* InFile(uint64_t address, size_t count = 1) {
+    const uint64_t offset = Offset(address);
+    if (offset == 0 || offset % alignof(T) != 0 || offset > file_.size() || count > (file_.size() - offset) / sizeof(T)) {
+      return nullptr;
+    }
+    return reinterpret_cast<T*>(&file_[offset]);
+  }
+
+  const CoreReader& core_;
+  const uint64_t base_;
+  uint64_t bias_ = 0;  // added to the headers' addresses
+  uint64_t end_ = 0;   // of the headers' addresses
+  Elf64_Ehdr header_ = {};
+  std::vector<Elf64_Phdr> headers_;
+  std::string file_;
+  bool whole_ = true;
+  std::vector<Elf64_Shdr> sections_ = {Elf64_Shdr{}};
+  std::string names_ = std::string(1, '\0');
+};
+
+bool Rebuilder::ReadHeaders() {
+  const auto header = core_.ReadAs<Elf64_Ehdr>(base_);
+  if (!header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 ||
+      header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_machine != EM_X86_64 ||
+      (header->e_type != ET_EXEC && header->e_type != ET_DYN) ||
+      header->e_phentsize != sizeof(Elf64_Phdr) || header->e_phnum == 0 ||
+      header->e_phnum > kMaxProgramHeaders || header->e_phoff > kPage) {
+    return false;
+  }
+  header_ = *header;
+  headers_.resize(header_.e_phnum);
+  if (!core_.Read(base_ + header_.e_phoff, headers_.data(),
+                  headers_.size() * sizeof(Elf64_Phdr))) {
+    return false;
+  }
+  const Elf64_Phdr* first = Find(PT_LOAD);
+  if (first == nullptr) return false;
+  bias_ = base_ - first->p_vaddr / kPage * kPage;
+  for (const Elf64_Phdr& load : headers_) {
+    if (load.p_type != PT_LOAD) continue;
+    if (load.p_filesz > kMaxFileBytes || load.p_offset > kMaxFileBytes ||
+        load.p_vaddr > UINT64_MAX / 2 || load.p_memsz > UINT64_MAX / 4) {
+      return false;
+    }
+    end_ = std::max(end_, load.p_vaddr + load.p_memsz);
+  }
+  return true;
+}
+
+const Elf64_Phdr* Rebuilder::Find(uint32_t type) const {
+  for (const Elf64_Phdr& header : headers_) {
+    if (header.p_type == type) return &header;
+  }
+  return nullptr;
+}
+
+const Elf64_Phdr* Rebuilder::Load(uint64_t address) const {
+  for (const Elf64_Phdr& load : headers_) {
+    if (load.p_type == PT_LOAD && address >= load.p_vaddr &&
+        address - load.p_vaddr < load.p_filesz) {
+      return &load;
+    }
+  }
+  return nullptr;
+}
+
+uint64_t Rebuilder::Offset(uint64_t address) const {
+  const Elf64_Phdr* load = Load(address);
+  return load == nullptr ? 0 : load->p_offset + (address - load->p_vaddr);
+}
+
+bool Rebuilder::CopySegments() {
+  uint64_t size = 0;
+  for (const Elf64_Phdr& load : headers_) {
+    if (load.p_type == PT_LOAD) size = std::max(size, load.p_offset + load.p_filesz);
+  }
+  if (size < sizeof(header_)) return false;
+  file_.assign(size, '\0');
+  for (const Elf64_Phdr& load : headers_) {
+    if (load.p_type != PT_LOAD || load.p_filesz == 0) continue;
+    const size_t read =
+        core_.ReadUpTo(bias_ + load.p_vaddr, &file_[load.p_offset], load.p_filesz);
+    if (read < load.p_filesz) whole_ = false;
+  }
+  return true;
+}
+
+void Rebuilder::AddSection(const char* name, uint32_t type, uint64_t flags,
+                           uint64_t address, uint64_t bytes, uint64_t entry_bytes,
+                           uint32_t link, uint32_t info) {
+  Elf64_Shdr section = {};
+  section.sh_name = static_cast<uint32_t>(names_.size());
+  section.sh_type = type;
+  section.sh_flags = flags;
+  section.sh_addr = address;
+  section.sh_offset = Offset(address);
+  section.sh_size = bytes;
+  section.sh_addralign = 8;
+  section.sh_entsize = entry_bytes;
+  section.sh_link = link;
+  section.sh_info = info;
+  names_.append(name).push_back('\0');
+  sections_.push_back(section);
+}
+
+// Whole segments: debuggers ask which section a program counter is in.
+void Rebuilder::AddCode() {
+  for (const Elf64_Phdr& load : headers_) {
+    if (load.p_type != PT_LOAD || load.p_filesz == 0) continue;
+    if ((load.p_flags & PF_X) != 0) {
+      AddSection(".text", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, load.p_vaddr,
+                 load.p_filesz);
+    } else if ((load.p_flags & PF_W) != 0) {
+      AddSection(".data", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, load.p_vaddr, load.p_filesz);
+    }
+  }
+}
+
+// Linux Standard Base, "Exception Frames": .eh_frame_hdr says where .eh_frame begins, which
+// ends with a record of length 0.
+void Rebuilder::AddFrameInformation() {
+  const Elf64_Phdr* header = Find(PT_GNU_EH_FRAME);
+  if (header == nullptr) return;
+  constexpr uint8_t kPcRelative4 = 0x1b;  // DW_EH_PE_pcrel | DW_EH_PE_sdata4
+  const auto* bytes = InFile<uint8_t>(header->p_vaddr, 8);
+  if (bytes == nullptr || bytes[0] != 1 || bytes[1] != kPcRelative4) return;
+  int32_t distance;
+  memcpy(&distance, bytes + 4, sizeof(distance));
+  const uint64_t begin = header->p_vaddr + 4 + static_cast<uint64_t>(int64_t{distance});
+  uint64_t at = begin;
+  // Each turn steps over a record.
+  while (const auto* length = InFile<uint8_t>(at, 4)) {
+    uint32_t value;
+    memcpy(&value, length, sizeof(value));
+    at += 4;
+    if (value == 0 || value == UINT32_MAX) break;
+    at += value;
+  }
+  if (at == begin) return;
+  AddSection(".eh_frame_hdr", SHT_PROGBITS, SHF_ALLOC, header->p_vaddr, header->p_memsz);
+  AddSection(".eh_frame", SHT_PROGBITS, SHF_ALLOC, begin, at - begin);
+}
+
+void Rebuilder::AddBuildId() {
+  for (const Elf64_Phdr& header : headers_) {
+    if (header.p_type != PT_NOTE) continue;
+    const auto* note = InFile<uint8_t>(header.p_vaddr, 16);
+    if (note == nullptr) continue;
+    Elf64_Nhdr head;
+    memcpy(&head, note, sizeof(head));
+    if (head.n_type != NT_GNU_BUILD_ID || head.n_namesz != 4 || head.n_descsz > 64) continue;
+    AddSection(".note.gnu.build-id", SHT_NOTE, SHF_ALLOC, header.p_vaddr,
+               sizeof(head) + 4 + head.n_descsz);
+    return;
+  }
+}
+
+// Drepper, "How To Write Shared Libraries", 1.5.3: the last symbol of the fullest chain.
+size_t Rebuilder::CountSymbols(uint64_t gnu_hash) {
+  const auto* head = InFile<uint32_t>(gnu_hash, 4);
+  if (head == nullptr) return 0;
+  const uint32_t buckets = head[0];
+  const uint32_t first = head[1];
+  const uint64_t bucket_address = gnu_hash + 16 + uint64_t{head[2]} * 8;
+  const auto* bucket = InFile<uint32_t>(bucket_address, buckets);
+  if (bucket == nullptr || buckets > kMaxSymbols) return 0;
+  uint32_t last = 0;
+  for (uint32_t i = 0; i < buckets; ++i) last = std::max(last, bucket[i]);
+  if (last < first) return first;
+  const uint64_t chains = bucket_address + uint64_t{buckets} * 4;
+  for (; last < kMaxSymbols; ++last) {
+    const auto* chain = InFile<uint32_t>(chains + uint64_t{last - first} * 4);
+    if (chain == nullptr) return 0;
+    if ((*chain & 1) != 0) return last + 1;
+  }
+  return 0;
+}
+
+// Their section numbers are those of the real file.
+void Rebuilder::GiveSymbolsTheirSections(uint64_t symbols, size_t count) {
+  auto* symbol = InFile<Elf64_Sym>(symbols, count);
+  for (size_t i = 0; symbol != nullptr && i < count; ++i) {
+    if (symbol[i].st_shndx == SHN_UNDEF || symbol[i].st_shndx >= SHN_LORESERVE) continue;
+    uint16_t found = 1;  // what is in none: read-only data
+    for (size_t j = 1; j < sections_.size(); ++j) {
+      const Elf64_Shdr& section = sections_[j];
+      if (symbol[i].st_value - section.sh_addr < section.sh_size) {
+        found = static_cast<uint16_t>(j);
+      }
+    }
+    symbol[i].st_shndx = found;
+  }
+}
+
+void Rebuilder::AddDynamic() {
+  const Elf64_Phdr* dynamic = Find(PT_DYNAMIC);
+  if (dynamic == nullptr) return;
+  const size_t entries = dynamic->p_memsz / sizeof(Elf64_Dyn);
+  auto* entry = InFile<Elf64_Dyn>(dynamic->p_vaddr, entries);
+  uint64_t strings = 0, string_bytes = 0, symbols = 0, gnu_hash = 0;
+  for (size_t i = 0; entry != nullptr && i < entries; ++i) {
+    switch (entry[i].d_tag) {
+      // What glibc 2.36 relocates in place (elf/get-dynamic-info.h).
+      case DT_HASH:
+      case DT_PLTGOT:
+      case DT_RELA:
+      case DT_JMPREL:
+      case DT_VERSYM:
+      case DT_STRTAB:
+      case DT_SYMTAB:
+      case DT_GNU_HASH:
+        entry[i].d_un.d_ptr = Unrelocated(entry[i].d_un.d_ptr);
+        break;
+      default:
+        break;
+    }
+    if (entry[i].d_tag == DT_STRTAB) strings = entry[i].d_un.d_ptr;
+    if (entry[i].d_tag == DT_STRSZ) string_bytes = entry[i].d_un.d_val;
+    if (entry[i].d_tag == DT_SYMTAB) symbols = entry[i].d_un.d_ptr;
+    if (entry[i].d_tag == DT_GNU_HASH) gnu_hash = entry[i].d_un.d_ptr;
+  }
+  const size_t count = gnu_hash == 0 ? 0 : CountSymbols(gnu_hash);
+  if (count == 0 || InFile<Elf64_Sym>(symbols, count) == nullptr ||
+      InFile<char>(strings, string_bytes) == nullptr) {
+    return;
+  }
+  GiveSymbolsTheirSections(symbols, count);
+  AddSection(".dynstr", SHT_STRTAB, SHF_ALLOC, strings, string_bytes);
+  const auto names = static_cast<uint32_t>(sections_.size() - 1);
+  AddSection(".dynsym", SHT_DYNSYM, SHF_ALLOC, symbols, count * sizeof(Elf64_Sym),
+             sizeof(Elf64_Sym), names, 1);
+  AddSection(".dynamic", SHT_DYNAMIC, SHF_ALLOC | SHF_WRITE, dynamic->p_vaddr,
+             dynamic->p_memsz, sizeof(Elf64_Dyn), names);
+}
+
+void Rebuilder::AddSections() {
+  AddCode();
+  AddFrameInformation();
+  AddBuildId();
+  AddDynamic();
+  file_.resize((file_.size() + 7) / 8 * 8);
+  AddSection(".shstrtab", SHT_STRTAB, 0, 0, 0);
+  sections_.back().sh_offset = file_.size();
+  sections_.back().sh_size = names_.size();
+  file_ += names_;
+  file_.resize((file_.size() + 7) / 8 * 8);
+  header_.e_shoff = file_.size();
+  header_.e_shentsize = sizeof(Elf64_Shdr);
+  header_.e_shnum = static_cast<uint16_t>(sections_.size());
+  header_.e_shstrndx = static_cast<uint16_t>(sections_.size() - 1);
+  file_.append(reinterpret_cast<const char*>(sections_.data()),
+               sections_.size() * sizeof(Elf64_Shdr));
+  memcpy(&file_[0], &header_, sizeof(header_));
+}
+
+}  // namespace
+
+std::optional<UnpackedImage> RebuildImage(const CoreReader& core, uint64_t base) {
+  Rebuilder rebuilder(core, base);
+  if (!rebuilder.ReadHeaders() || !rebuilder.CopySegments()) return std::nullopt;
+  rebuilder.AddSections();
+  UnpackedImage image;
+  image.base = base;
+  image.whole = rebuilder.whole();
+  image.bytes = rebuilder.TakeFile();
+  return image;
+}
+
+std::vector<UnpackedImage> RebuildImages(const CoreReader& core,
+                                         const ProcessNotes& process) {
+  std::vector<UnpackedImage> images;
+  std::set<std::string> seen;
+  for (const FileMapping& mapping : process.files) {
+    if (mapping.file_offset != 0 || seen.count(mapping.path) != 0) continue;
+    std::optional<UnpackedImage> image = RebuildImage(core, mapping.begin);
+    if (!image) continue;
+    image->path = mapping.path;
+    seen.insert(mapping.path);
+    images.push_back(*std::move(image));
+  }
+  return images;
+}
+
+}  // namespace minicore
