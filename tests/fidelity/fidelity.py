@@ -71,6 +71,12 @@ _UNTAGGED = tuple(
     )
 )  # fmt: skip
 
+# The top of two stacks that no thread is on, one in the heap and one mapped: gregs[15] is rsp.
+_SUSPENDED = tuple(
+    f"*(unsigned long (*)[120]){_HERE}g_fibers[{fiber}].context.uc_mcontext.gregs[15]"
+    for fiber in (0, 1)
+)
+
 VICTIMS = (
     Victim("containers", fast=True),
     Victim("containers_o2"),
@@ -82,8 +88,8 @@ VICTIMS = (
     Victim("threads_o2"),
     Victim("threads_linked", linked=True),
     Victim("modules"),
-    Victim("stacks", fast=True),
-    Victim("stacks_o2"),
+    Victim("stacks", fast=True, expressions=_SUSPENDED),
+    Victim("stacks_o2", expressions=_SUSPENDED),
     Victim("plain_c", fast=True),
     Victim("plain_c_o2"),
     Victim("statics"),
@@ -180,6 +186,14 @@ def problems_of(figures, full_bytes, small_bytes, limits_size, expected):
     return found
 
 
+def most_expected(name, figure):
+    """What is committed of a figure at most. A program crashes at another instant each time;
+    what lldb shows of optimised frames depends on what lies in dead memory."""
+    if name in programs.PROGRAMS:
+        return 99.0
+    return 99.5 if figure.startswith("lldb") else 100.0
+
+
 def cell(tally):
     if tally is None:
         return "-"
@@ -246,7 +260,10 @@ def main():
         rows.append((name, figures, full_bytes, small_bytes))
         found = problems_of(figures, full_bytes, small_bytes, limits_size, expected.get(name, {}))
         if arguments.update:
-            expected[name] = {figure: int(tally.share * 10) / 10 for figure, tally in figures.items()}
+            expected[name] = {
+                figure: int(min(tally.share, most_expected(name, figure)) * 10) / 10
+                for figure, tally in figures.items()
+            }
             found = [text for text in found if "is wrong at" in text or "may have" in text]
         for text in found[:_MOST_PROBLEMS]:
             print(f"{name}: {text}", flush=True)

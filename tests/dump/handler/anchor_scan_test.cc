@@ -559,6 +559,24 @@ TEST_F(AnchorScanTest, WhatTheRootsKeepAnywayIsNotKeptTwice) {
   EXPECT_TRUE(process().scan.reached.empty());
 }
 
+// Static data is kept up to a cap; past it, where somebody points to it.
+TEST_F(AnchorScanTest, StaticDataPastTheCapIsKeptAroundPointers) {
+  const AddressRange data = Foreign(64 * kPageSize, "rw-p", "/lib/a.so");
+  const AddressRange kept = {data.begin, data.begin + 8 * kPageSize};
+  ASSERT_TRUE(process().roots.pieces.Push({kept, SegmentKind::kModuleData,
+                                           FileGroup::kModuleData,
+                                           Content::kMemory, 0}));
+  const Address pointer = data.begin + 40 * kPageSize;
+  const Address block = heap().Allocate(64);
+  heap().Word(pointer) = block;
+  heap().Word(kept.begin + 8) = pointer;
+  ASSERT_TRUE(process().roots.static_data.Push(kept));
+  process().Scan();
+  EXPECT_TRUE(process().Kept(pointer));
+  EXPECT_TRUE(process().Kept(block));
+  EXPECT_FALSE(process().Kept(data.end - 1));
+}
+
 TEST_F(AnchorScanTest, TheDumpersOwnMemoryIsNotKept) {
   const AddressRange arena = Foreign(8 * kPageSize);
   process().runtime.arena_range = arena;
