@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <mutex>
@@ -53,7 +54,7 @@ void* Reserve(ByteCount bytes, const char* name) {
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
   // Neither in the kernel's core nor in gcore's.
-  madvise(memory, bytes, MADV_DONTDUMP);
+  syscall(SYS_madvise, memory, bytes, MADV_DONTDUMP);  // not the program's doing
   prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, memory, bytes, name);
   return memory;
 }
@@ -64,7 +65,7 @@ void* ReserveMark() {
   constexpr int kWipeOnFork = 18;  // MADV_WIPEONFORK, Linux 4.14
   void* memory = Reserve(kPageSize, "minicore fork mark");
   if (memory == nullptr) return nullptr;
-  if (madvise(memory, kPageSize, kWipeOnFork) != 0) {
+  if (syscall(SYS_madvise, memory, kPageSize, kWipeOnFork) != 0) {
     munmap(memory, kPageSize);
     return nullptr;
   }

@@ -1,5 +1,6 @@
 // sigaction() and its kin, pthread_create(): the calls by which a program would notice,
-// or undo, that minicore stands where the kernel's default action stood.
+// or undo, that minicore stands where the kernel's default action stood; and madvise(), by
+// which it says what must be in no core.
 //
 // Asking for SIG_DFL installs ours; asking what is installed answers SIG_DFL. The kernel
 // holds the only state, so that this is as atomic as the system call; one_shot.h has the
@@ -11,9 +12,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "dump/alt_stack.h"
 #include "dump/handler/entry.h"
+#include "dump/handler/undumpable.h"
 #include "dump/install.h"
 #include "dump/one_shot.h"
 #include "dump/signal_mask.h"
@@ -139,6 +144,15 @@ MINICORE_API int pthread_create(pthread_t* thread, const pthread_attr_t* attribu
   const int error = real(thread, attributes, &minicore::StartThread, start);
   if (error != 0) free(start);
   return error;
+}
+
+MINICORE_API int madvise(void* begin, size_t size, int advice) noexcept {
+  if (advice == MADV_DONTDUMP) {
+    // Before the kernel knows: a crash in between looks once too often. Release: as all
+    // that a crash reads.
+    minicore::g_has_undumpable.store(true, std::memory_order_release);
+  }
+  return static_cast<int>(syscall(SYS_madvise, begin, size, advice));
 }
 
 }  // extern "C"

@@ -4,6 +4,7 @@
 
 #include "alloc/index_view.h"
 #include "dump/handler/program_data.h"
+#include "dump/handler/undumpable.h"
 #include "dump/safe/format.h"
 #include "dump/safe/guarded.h"
 
@@ -107,6 +108,7 @@ void FindSecrets(const Runtime& runtime, const MemoryMap& map, const Images& ima
   AddArguments(runtime, redactor);
   AddFileNames(runtime, map, images, roots, redactor);
   AddEnvironment(runtime, arena, redactor);
+  AddUndumpable(runtime, arena, redactor, outcome);
   AddAllocations(runtime, redactor, outcome);
   redactor.Build(arena);
 }

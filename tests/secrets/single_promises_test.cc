@@ -235,6 +235,13 @@ TEST(Extents, OfSecretsAreInNoCoreOfGcoreEither) {
   EXPECT_GE(Of(death, "innocent").FindIn(death.of_gcore).size(), 4u);
 }
 
+TEST(Extents, OfTheProgramsOwnMadvDontdumpAreInNoCore) {
+  const Death death = Play("dont dump");
+  ExpectNoSecretIn(death);
+  ExpectInnocentsWhole(death);
+  EXPECT_EQ(death.Report("uncertain"), "0");
+}
+
 // The file is made before the crash or in it; the same is asked of its directory.
 TEST(File, IsNotPutWhereEverybodyCanReplaceIt) {
   for (const char* options : {"", ":preopen=1"}) {

@@ -242,6 +242,31 @@ void LittleMemory() {
   }
 }
 
+// What the program has taken out of cores itself, without a word to minicore.
+void DontDump() {
+  const auto map = [] {
+    void* memory = mmap(nullptr, 3 * 4096, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) abort();
+    return static_cast<char*>(memory);
+  };
+  char* keys = map();
+  if (madvise(keys + 4096, 4096, MADV_DONTDUMP) != 0) abort();
+  Innocent(keys + 4096 - 300, 300);
+  Secret(keys + 4096, 300);
+  Innocent(keys + 8192, 300);
+  auto* copy = static_cast<char*>(malloc(400));
+  memcpy(copy + 1, keys + 4096, 300);
+  Innocent(copy + 301, 99);
+  Reach(copy);
+  for (int at = 4096; at < 8192; at += 512) Reach(keys + at);
+  // Taken back: it is in cores again.
+  char* plain = map();
+  madvise(plain, 8192, MADV_DONTDUMP);
+  madvise(plain, 8192, MADV_DODUMP);
+  Innocent(plain, 300);
+}
+
 // What another dumper makes of extents of secrets; leaves it as gcore in the working
 // directory.
 void Gcore() {
@@ -269,6 +294,7 @@ void (*ScenarioOf(const std::string& name))() {
   if (name == "unmapped index") return UnmappedIndex;
   if (name == "little memory") return LittleMemory;
   if (name == "gcore") return Gcore;
+  if (name == "dont dump") return DontDump;
   return nullptr;
 }
 
