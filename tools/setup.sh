@@ -33,8 +33,7 @@ packages=(
   clang                 # checks that gcc lacks: layering, libFuzzer
   libclang-rt-14-dev
   sqlite3               # programs under test
-  redis-server
-  redis-tools
+  redis-tools           # without the service
   lua5.4
   ghostscript
   hyperfine             # timing by hand
