@@ -65,7 +65,7 @@ class Victim:
 
 # What a debugger's user would type to follow pointers with something in their bits.
 _UNTAGGED = tuple(
-    f"*({_HERE}Leaf *)({_HERE}g_tagged->{pointer} & 0x{mask:x})"
+    f"*('{_HERE}Leaf' *)('{_HERE}g_tagged'->{pointer} & 0x{mask:x})"
     for pointer, mask in (
         ("low", (1 << 64) - 8), ("high", (1 << 48) - 1), ("high_byte", (1 << 56) - 1), ("both", (1 << 48) - 8),
     )
@@ -73,7 +73,7 @@ _UNTAGGED = tuple(
 
 # The top of two stacks that no thread is on, one in the heap and one mapped: gregs[15] is rsp.
 _SUSPENDED = tuple(
-    f"*(unsigned long (*)[120]){_HERE}g_fibers[{fiber}].context.uc_mcontext.gregs[15]"
+    f"*(unsigned long (*)[16])'{_HERE}g_fibers'[{fiber}].context.uc_mcontext.gregs[15]"
     for fiber in (0, 1)
 )
 
@@ -112,6 +112,9 @@ def measure(victim, directory, fast):
     )
     for name, tally in gdb_view.compare_views(full, small).items():
         figures["gdb " + name] = tally
+    for expression in victim.expressions:
+        if "error" in full["globals"][expression]:
+            raise RuntimeError(f"gdb does not understand {expression}: {full['globals'][expression]}")
     variables = [name for name in full["globals"] if name not in victim.expressions]
     figures.update(_other_tools(both, scratch, fast, variables))
     figures["bytes"] = _bytes(both, preload)
