@@ -48,8 +48,9 @@ bool RetireIfOfArena(void* context, const Allocation& allocation) {
       arena != *static_cast<const size_t*>(context)) {
     return true;
   }
-  RetireAndTell(g_index_state, allocation.begin - g_index_state.region);
+  // In this order, see ReleaseSlow() in malloc_wrapper.cc.
   if (MustWipe(allocation.tag)) Wipe(pointer, allocation.size);
+  RetireAndTell(g_index_state, allocation.begin - g_index_state.region);
   return true;
 }
 

@@ -68,12 +68,16 @@ __attribute__((noinline)) void ReleaseSlow(void* pointer, int flags) noexcept {
   }
   const uint8_t extent_tag =
       ChunkOf(g_index_state, offset).extent_tag.load(std::memory_order_relaxed);
-  const uint8_t old = RetireAndTell(g_index_state, offset);
-  uint8_t tag = extent_tag;
-  if ((old & kShadowTagged) != 0) tag = TagByte(g_index_state, offset);
-  if (MustWipe(tag) || MustWipe(extent_tag)) {
-    Wipe(pointer, je_sallocx(pointer, 0));
-  }
+  const auto wipe_if_secret = [&](uint8_t byte) {
+    const bool tagged = (byte & kShadowTagged) != 0;
+    const uint8_t tag = tagged ? TagByte(g_index_state, offset) : kNoTag;
+    if (MustWipe(tag) || MustWipe(extent_tag)) Wipe(pointer, je_sallocx(pointer, 0));
+  };
+  // Wiped while it is known as a secret: of what is freed nobody elides anything.
+  const uint8_t seen = StartByte(g_index_state, offset);
+  wipe_if_secret(seen);
+  const uint8_t last = RetireAndTell(g_index_state, offset);
+  if (last != seen) wipe_if_secret(last);  // a tag came meanwhile
   // Tagged extents never meet a thread cache, or their memory would come out of
   // an ordinary malloc.
   if (extent_tag != kNoTag) flags = MALLOCX_TCACHE_NONE;

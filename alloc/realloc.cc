@@ -70,10 +70,14 @@ void RetireMoved(void* pointer, void* moved, const Old& old, int flags) {
     };
     const uint8_t seen = StartByte(g_index_state, old.offset);
     follow(seen);
+    // Wiped while it is known as a secret, see ReleaseSlow().
+    if (wipe) Wipe(pointer, old.usable);
     const uint8_t last = RetireAndTell(g_index_state, old.offset);
-    if (last != seen) follow(last);
+    if (last != seen) {
+      follow(last);
+      if (wipe) Wipe(pointer, old.usable);
+    }
   }
-  if (wipe) Wipe(pointer, old.usable);
   if (old.extent_tag != kNoTag) flags = MALLOCX_TCACHE_NONE;
   if (MINICORE_LIKELY(flags == 0)) return GiveBack(pointer);
   // Alignment and zeroing mean nothing here, and an arena is no cache.
