@@ -145,8 +145,12 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   Dump& d = *new (g_dump) Dump;
   d.outcome.started_us = safe::NowMicroseconds();
   d.outcome.deadline_us = runtime.policy.deadline_us;
-  d.arena.Reset(runtime.arena, runtime.arena_bytes);
-  if (runtime.arena_bytes < kSmallArena) {
+  // A live dump's rehearsal has the upper half.
+  const bool rehearses = live != nullptr && runtime.arena_bytes >= 2 * kSmallArena;
+  const ByteCount arena_bytes =
+      rehearses ? AlignDown(runtime.arena_bytes / 2, kPageSize) : runtime.arena_bytes;
+  d.arena.Reset(runtime.arena, arena_bytes);
+  if (arena_bytes < kSmallArena) {
     const size_t quarter = d.arena.left() / 4;
     d.late_arena.Reset(d.arena.Allocate(quarter), quarter);
   }
@@ -156,7 +160,11 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   Rehearsal rehearsal;
   if (live != nullptr) {
     copy.Prepare(runtime.policy.max_bytes);
-    Guarded(kRehearse, d.outcome, [&] { rehearsal.Run(crash, runtime); });
+    Guarded(kRehearse, d.outcome, [&] {
+      if (!rehearses) return;
+      rehearsal.Run(crash, runtime, static_cast<char*>(runtime.arena) + arena_bytes,
+                    arena_bytes);
+    });
     rehearsal.End();
     live->before();
     // The pause begins here.
@@ -238,7 +246,6 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
     error = WriteFile(crash, runtime, d, live != nullptr ? &copy : nullptr, &failed);
   }
   copy.Release();
-  rehearsal.Release();
   return Finish(d, error, failed);
 }
 

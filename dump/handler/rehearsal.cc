@@ -1,7 +1,5 @@
 #include "dump/handler/rehearsal.h"
 
-#include <sys/mman.h>
-
 #include <new>
 
 #include "dump/handler/freeze.h"
@@ -30,17 +28,11 @@ alignas(State) char g_state[sizeof(State)];
 
 }  // namespace
 
-void Rehearsal::Run(const CrashContext& crash, const Runtime& runtime) {
-  const long memory = safe::Syscall(
-      SYS_mmap, 0, static_cast<long>(runtime.arena_bytes), PROT_READ | PROT_WRITE,
-      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory < 0 && memory > -4096) return;
-  memory_ = reinterpret_cast<void*>(memory);
-  bytes_ = runtime.arena_bytes;
-  safe::Syscall(SYS_madvise, memory, static_cast<long>(bytes_), MADV_DONTDUMP);
-  safe::Syscall(SYS_madvise, memory, static_cast<long>(bytes_), MADV_DONTFORK);
+void Rehearsal::Run(const CrashContext& crash, const Runtime& runtime, void* memory,
+                    ByteCount bytes) {
   State& s = *new (g_state) State;
-  s.arena.Reset(memory_, bytes_);
+  begun_ = true;
+  s.arena.Reset(memory, bytes);
   s.outcome.started_us = safe::NowMicroseconds();
   s.outcome.deadline_us = runtime.policy.deadline_us / 4;
   if (!safe::CopyByCalls(crash.pid)) return;
@@ -59,14 +51,11 @@ void Rehearsal::Run(const CrashContext& crash, const Runtime& runtime) {
   if (!s.outcome.past_deadline) found_ = &s.scan;
 }
 
-void Rehearsal::End() { (void)safe::CopyByCalls(0); }
-
-void Rehearsal::Release() {
-  if (memory_ != nullptr) {
-    safe::Syscall(SYS_munmap, safe::Word(memory_), static_cast<long>(bytes_));
-  }
-  memory_ = nullptr;
-  found_ = nullptr;
+void Rehearsal::End() {
+  (void)safe::CopyByCalls(0);
+  // A secret that was known then may be nobody's when the threads stand still, and then
+  // no copy of it is looked for.
+  if (begun_) std::launder(reinterpret_cast<State*>(g_state))->redactor.Wipe();
 }
 
 }  // namespace minicore

@@ -18,8 +18,10 @@ namespace minicore {
 
 class Rehearsal {
  public:
-  // Without memory, or where such reads are forbidden, nothing is found.
-  void Run(const CrashContext& crash, const Runtime& runtime);
+  // Works in [memory, memory + bytes), which is zero and part of the dumper's memory: no
+  // scan follows a pointer there. Where reads by calls are forbidden, nothing is found.
+  void Run(const CrashContext& crash, const Runtime& runtime, void* memory,
+           ByteCount bytes);
 
   // Makes reads ordinary again; after Run(), even one that was abandoned.
   void End();
@@ -27,11 +29,8 @@ class Rehearsal {
   // What was reached, or null: then the scan has to do all.
   const ScanResult* found() const { return found_; }
 
-  void Release();
-
  private:
-  void* memory_ = nullptr;
-  ByteCount bytes_ = 0;
+  bool begun_ = false;
   const ScanResult* found_ = nullptr;
 };
 
