@@ -1,4 +1,4 @@
-// Eighty libraries opened with dlopen, each with thread-locals of its own: more than ld.so
+// Seventy-two libraries opened with dlopen, each with thread-locals of its own: more than ld.so
 // has room for in its first list of modules and in the threads' first DTVs (glibc 2.36,
 // elf/dl-tls.c, TLS_SLOTINFO_SURPLUS and DTV_SURPLUS), so that both grow on the heap.
 
@@ -16,7 +16,7 @@
 
 namespace {
 
-constexpr int kModules = 80;
+constexpr int kModules = 72;
 constexpr int kWorkers = 4;
 
 std::vector<decltype(&PluginRun)> g_modules;
