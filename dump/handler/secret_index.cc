@@ -244,8 +244,13 @@ void SecretIndex::AddWords(const Part& part) {
 
 void SecretIndex::AddShort(uint32_t index) {
   Part& part = parts_[index];
-  const size_t length = part.prefix != 0 ? part.prefix : part.length;
+  size_t length = part.prefix != 0 ? part.prefix : part.length;
   const uint8_t* bytes = contents_ + part.offset;
+  // A beginning that says nothing ("aaaaaab") counts as far as it does say something.
+  while (part.prefix != 0 && length < part.length && length + 1 < kWindowBytes &&
+         !TellingShort(bytes, length)) {
+    part.prefix = static_cast<uint8_t>(++length);
+  }
   if (!TellingShort(bytes, length)) return;
   if (OfProgram(part.reason) && IsPublic(part)) return;
   if (FindShort(bytes, length) != nullptr) return;

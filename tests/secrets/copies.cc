@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -166,6 +168,15 @@ void Shared(Case& c, Secret& s) {
 }
 void PrivateFile(Case& c, Secret& s) {
   PutAndContinue(c, s, Mapped(s.size, MAP_PRIVATE, memfd_create("copies", 0)));
+}
+void SystemVShared(Case& c, Secret& s) {
+  const int segment = shmget(IPC_PRIVATE, s.size + 64, 0600);
+  if (segment < 0) return Continue(c);
+  auto* memory = static_cast<char*>(shmat(segment, nullptr, 0));
+  shmctl(segment, IPC_RMID, nullptr);
+  if (memory == reinterpret_cast<char*>(-1)) abort();
+  for (size_t at = 0; at < s.size; at += 1024) Reach(memory + at);
+  PutAndContinue(c, s, memory);
 }
 void Break(Case& c, Secret& s) {
   auto* memory = static_cast<char*>(sbrk(static_cast<intptr_t>(s.size + 4096)));
@@ -343,6 +354,10 @@ void* Hold(void* argument) {
     holder->ready.store(true);
     for (;;) pause();
   }
+  // Most wait in the kernel, which keeps their registers, rather than burn the processor
+  // that the dump needs.
+  constexpr long kRun = 0;
+  constexpr long kPause = 1;
   asm volatile(
       "movq (%0), %%rbx\n\t"
       "movq 1(%0), %%r12\n\t"
@@ -352,10 +367,15 @@ void* Hold(void* argument) {
       "movdqu (%0), %%xmm15\n\t"
       "movb $1, (%1)\n\t"
       "1: pause\n\t"
+      "testq %2, %2\n\t"
+      "jz 1b\n\t"
+      "movl %3, %%eax\n\t"
+      "syscall\n\t"
       "jmp 1b"
       :
-      : "r"(from), "r"(&holder->ready)
-      : "rbx", "r12", "r13", "r14", "xmm3", "xmm15", "memory");
+      : "r"(from), "r"(&holder->ready), "r"(s.size % 8 == 0 ? kRun : kPause),
+        "i"(SYS_pause)
+      : "rax", "rcx", "r11", "rbx", "r12", "r13", "r14", "xmm3", "xmm15", "memory");
   return nullptr;
 }
 void Holding(Case& c, Secret& s, int kind) {
@@ -408,6 +428,7 @@ const NamedPlace kCopies[] = {
     {"anonymous mapping", Anonymous, 6, kMost, false},
     {"shared mapping", Shared, 6, kMost, false},
     {"private file mapping", PrivateFile, 6, kMost, false},
+    {"System V shared memory", SystemVShared, 6, kMost, false},
     {"break", Break, 6, kMost, false},
     {"std::string", StdString, 6, kMost, false},
     {"hash table", HashTable, 6, kMost, false},

@@ -5,6 +5,7 @@
 #include <minicore/minicore.hpp>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -244,6 +245,23 @@ void Shared(Case& c, Secret& s) {
 void PrivateFile(Case& c, Secret& s) {
   Range(c, s, MapMemory(s.size, MAP_PRIVATE, memfd_create("private", 0)));
 }
+void SystemVShared(Case& c, Secret& s) {
+  const int segment = shmget(IPC_PRIVATE, s.size + 64, 0600);
+  if (segment < 0) return Anonymous(c, s);
+  void* memory = shmat(segment, nullptr, 0);
+  shmctl(segment, IPC_RMID, nullptr);
+  if (memory == reinterpret_cast<void*>(-1)) abort();
+  Range(c, s, static_cast<char*>(memory) + c.random.Below(64));
+}
+// Nothing of minicore's: what the program keeps out of cores itself.
+void DontDump(Case& c, Secret& s) {
+  constexpr size_t kPages = 64 * 1024;  // the most that is searched for copies
+  void* memory = mmap(nullptr, kPages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                      -1, 0);
+  if (memory == MAP_FAILED || madvise(memory, kPages, MADV_DONTDUMP) != 0) abort();
+  Fill(c, s, memory);
+  Settle(c, s, memory);
+}
 void OverlappingRanges(Case& c, Secret& s) {
   auto* memory = static_cast<char*>(malloc(s.size + 64));
   Reach(memory);
@@ -388,6 +406,8 @@ const NamedPlace kHomes[] = {
     {"anonymous mapping", Anonymous, 6, kAnySize, false},
     {"shared mapping", Shared, 6, kAnySize, false},
     {"private file mapping", PrivateFile, 6, kAnySize, false},
+    {"System V shared memory", SystemVShared, 6, kAnySize, false},
+    {"MADV_DONTDUMP", DontDump, 16, 60 * 1024, false},
     {"overlapping ranges", OverlappingRanges, 16, kAnySize, false},
     {"range in a cache", RangeInCache, 6, kAnySize, false},
     {"range in kept memory", RangeInKept, 6, kAnySize, false},

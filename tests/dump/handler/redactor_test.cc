@@ -244,6 +244,32 @@ TEST_F(RedactorTest, OfAShortSecretTheWholeIsACopy) {
   }
 }
 
+// Of an allocation of 16 bytes nobody knows how many were asked for, nor what is old.
+TEST_F(RedactorTest, OfTheSmallestAllocationAnyBeginningIsACopy) {
+  for (const char* beginning : {"", "aaaaaa", "aaaaaaaaaa"}) {
+    const size_t same = strlen(beginning);
+    for (size_t length = std::max(kShortestSecret, same + 1); length < kWindowBytes;
+         ++length) {
+      arena_.Renew();
+      outcome_.holes.Reserve(arena_, 1024);
+      redactor_ = Redactor();
+      redactor_.Reserve(arena_, kMost);
+      alignas(16) uint8_t allocation[16];
+      const Bytes old = RandomSecret(16, 5);
+      const Bytes secret = RandomSecret(16, 6);
+      memcpy(allocation, old.data(), 16);
+      memcpy(allocation, secret.data(), length);
+      memcpy(allocation, beginning, same);
+      redactor_.AddSecret({AddressOf(allocation), AddressOf(allocation + 16)},
+                          HoleReason::kSecret, kTag, true, Redactor::Length::kAllocation);
+      Build();
+      Bytes data = RandomMemory(48);
+      std::copy(allocation, allocation + length, data.begin() + 20);
+      EXPECT_EQ(Redacted(data), Marked(data, 20, length)) << length << beginning;
+    }
+  }
+}
+
 TEST_F(RedactorTest, AShorterSecretIsOnlyElidedWhereItLies) {
   const Bytes secret = RandomSecret(kShortestSecret - 1);
   AddSecret(secret);
