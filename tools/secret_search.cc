@@ -3,23 +3,41 @@
 #include <algorithm>
 #include <cctype>
 #include <cstring>
+#include <map>
+#include <tuple>
+#include <utility>
 
 namespace minicore {
 namespace {
 
-constexpr size_t kKeyBytes = 6;
-static_assert(kKeyBytes <= kShortestPattern);
 constexpr size_t kWindow = 16;
+// Needles are looked up by a hash of this many of their bytes: of windows by
+// all of them, since many secrets have windows that begin alike (with zeros,
+// say), and so do many places of a core.
+constexpr size_t kKeySizes[] = {kShortestPattern, kWindow, 20, 2 * kWindow};
 
-uint64_t KeyAt(const char* at) {
-  uint64_t key = 0;
-  memcpy(&key, at, kKeyBytes);
-  return key;
+size_t KeySize(size_t size) {
+  for (const size_t key : kKeySizes) {
+    if (key == size) return key;
+  }
+  return kShortestPattern;
 }
 
-uint64_t Hash(uint64_t key) {
-  key *= 0x9e3779b97f4a7c15;
-  return key ^ key >> 29;
+uint64_t Mixed(uint64_t hash, uint64_t word) {
+  hash = (hash ^ word) * 0x9e3779b97f4a7c15;
+  return hash ^ hash >> 29;
+}
+
+uint64_t Hash(const char* at, size_t size) {
+  uint64_t hash = size;
+  uint64_t word = 0;
+  for (; size >= sizeof(word); at += sizeof(word), size -= sizeof(word)) {
+    memcpy(&word, at, sizeof(word));
+    hash = Mixed(hash, word);
+  }
+  word = 0;
+  memcpy(&word, at, size);
+  return Mixed(hash, word);
 }
 
 bool MostlyOneByte(const char* begin, size_t size) {
@@ -162,56 +180,74 @@ SecretSearch::SecretSearch(const std::vector<SecretPattern>& patterns) {
 // With fewer bytes than a window, the whole text is the needle.
 void SecretSearch::AddText(std::string bytes, size_t window, size_t step,
                            size_t line, const char* form) {
-  if (bytes.size() < kKeyBytes) return;
+  if (bytes.size() < kShortestPattern) return;
   const auto text = static_cast<uint32_t>(texts_.size());
   texts_.push_back({std::move(bytes), line, form});
   const std::string& all = texts_.back().bytes;
   const size_t before = needles_.size();
   for (size_t at = 0; at + window <= all.size(); at += step) {
     if (MostlyOneByte(all.data() + at, window)) continue;
-    needles_.push_back({KeyAt(all.data() + at), text, static_cast<uint32_t>(at),
+    needles_.push_back({Hash(all.data() + at, window), text,
+                        static_cast<uint32_t>(at),
                         static_cast<uint32_t>(window)});
   }
   if (needles_.size() == before) {
-    needles_.push_back(
-        {KeyAt(all.data()), text, 0, static_cast<uint32_t>(all.size())});
+    const auto size = static_cast<uint32_t>(all.size());
+    needles_.push_back({Hash(all.data(), KeySize(size)), text, 0, size});
   }
 }
 
 void SecretSearch::Index() {
-  std::sort(needles_.begin(), needles_.end(),
-            [](const Needle& a, const Needle& b) { return a.key < b.key; });
+  const auto rank = [](const Needle& needle) {
+    return std::make_tuple(needle.key, needle.text, needle.size);
+  };
+  std::sort(
+      needles_.begin(), needles_.end(),
+      [&](const Needle& a, const Needle& b) { return rank(a) < rank(b); });
+  // What a text says twice is looked for once.
+  const auto same = [this](const Needle& a, const Needle& b) {
+    return a.key == b.key && a.text == b.text && a.size == b.size &&
+           texts_[a.text].bytes.compare(a.begin, a.size, texts_[b.text].bytes,
+                                        b.begin, b.size) == 0;
+  };
+  needles_.erase(std::unique(needles_.begin(), needles_.end(), same),
+                 needles_.end());
   size_t bits = 1 << 16;
   while (bits < 16 * needles_.size()) bits *= 2;
   maybe_.assign(bits, false);
-  for (const Needle& needle : needles_) {
-    maybe_[Hash(needle.key) % bits] = true;
-  }
+  for (const Needle& needle : needles_) maybe_[needle.key % bits] = true;
 }
 
 std::vector<SecretFinding> SecretSearch::FindIn(std::string_view file) const {
   std::vector<SecretFinding> findings;
-  for (size_t at = 0; at + kKeyBytes <= file.size(); ++at) {
-    const uint64_t key = KeyAt(file.data() + at);
-    if (!maybe_[Hash(key) % maybe_.size()]) continue;
-    auto needle = std::lower_bound(
-        needles_.begin(), needles_.end(), key,
-        [](const Needle& n, uint64_t value) { return n.key < value; });
-    for (; needle != needles_.end() && needle->key == key; ++needle) {
-      const Text& text = texts_[needle->text];
-      if (file.substr(at, needle->size) !=
-          std::string_view(text.bytes).substr(needle->begin, needle->size)) {
-        continue;
-      }
-      // Stretches of the same pattern in the same form are one finding.
-      const auto same = std::find_if(
-          findings.rbegin(), findings.rend(), [&](const SecretFinding& f) {
-            return f.line == text.line && f.form == text.form;
-          });
-      if (same != findings.rend() && at <= same->offset + same->size) {
-        same->size =
-            std::max<uint64_t>(same->size, at + needle->size - same->offset);
-      } else {
+  // By line and form: the last finding.
+  std::map<std::pair<size_t, const char*>, size_t> last;
+  for (size_t at = 0; at + kShortestPattern <= file.size(); ++at) {
+    for (const size_t size : kKeySizes) {
+      if (at + size > file.size()) break;
+      const uint64_t key = Hash(file.data() + at, size);
+      if (!maybe_[key % maybe_.size()]) continue;
+      auto needle = std::lower_bound(
+          needles_.begin(), needles_.end(), key,
+          [](const Needle& n, uint64_t value) { return n.key < value; });
+      for (; needle != needles_.end() && needle->key == key; ++needle) {
+        const Text& text = texts_[needle->text];
+        if (file.compare(at, needle->size, text.bytes.data() + needle->begin,
+                         needle->size) != 0) {
+          continue;
+        }
+        // Stretches of the same pattern in the same form are one finding.
+        const auto [found, is_first] =
+            last.insert({{text.line, text.form}, findings.size()});
+        if (!is_first) {
+          SecretFinding& same = findings[found->second];
+          if (at <= same.offset + same.size) {
+            same.size =
+                std::max<uint64_t>(same.size, at + needle->size - same.offset);
+            continue;
+          }
+          found->second = findings.size();
+        }
         findings.push_back({text.line, text.form, at, needle->size});
       }
     }

@@ -54,7 +54,7 @@ class SecretSearch {
     const char* form;
   };
   struct Needle {
-    uint64_t key;  // the first 6 bytes
+    uint64_t key;  // a hash
     uint32_t text;
     uint32_t begin;
     uint32_t size;
@@ -66,7 +66,7 @@ class SecretSearch {
 
   std::vector<Text> texts_;
   std::vector<Needle> needles_;
-  std::vector<bool> maybe_;  // by a hash of the key
+  std::vector<bool> maybe_;  // by key
 };
 
 }  // namespace minicore

@@ -28,6 +28,21 @@ bool SaysNothing(const uint8_t* at, size_t size) {
   return same == size || zeros * 4 >= size * 3;
 }
 
+// The marker is in phase with addresses, and so with offsets.
+bool IsMarker(const std::vector<uint8_t>& file, size_t at) {
+  return at < file.size() && file[at] == static_cast<uint8_t>("<ELIDED>"[at % 8]);
+}
+
+// Takes the bytes off a stretch of [begin, end) that belong to a marker on either side of
+// it: 15 bytes of a secret may stay, and what stands next to them may look like the 16th.
+void TrimMarkers(const std::vector<uint8_t>& file, size_t* begin, size_t* end) {
+  while (*end > *begin && IsMarker(file, *end) && IsMarker(file, *end - 1)) --*end;
+  while (*end > *begin && *begin > 0 && IsMarker(file, *begin - 1) &&
+         IsMarker(file, *begin)) {
+    ++*begin;
+  }
+}
+
 }  // namespace
 
 void Needles::Add(const std::string& name, const std::vector<uint8_t>& secret) {
@@ -73,6 +88,14 @@ std::vector<Needles::Finding> Needles::FindIn(const std::vector<uint8_t>& file) 
     if (window == windows_.end() || wanted < *window) continue;
     add(window->secret, at, kWindow);
   }
+  for (Finding& finding : findings) {
+    size_t end = finding.offset + finding.size;
+    TrimMarkers(file, &finding.offset, &end);
+    finding.size = end - finding.offset;
+  }
+  findings.erase(std::remove_if(findings.begin(), findings.end(),
+                                [](const Finding& f) { return f.size < kWindow; }),
+                 findings.end());
   for (size_t i = 0; i < secrets_.size(); ++i) {
     const std::vector<uint8_t>& secret = secrets_[i];
     if (secret.size() >= kWindow || SaysNothing(secret.data(), secret.size())) continue;

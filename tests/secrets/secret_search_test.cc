@@ -157,6 +157,21 @@ TEST(SecretSearch, APatternThatIsNothingButARunIsLookedForAllTheSame) {
   EXPECT_FALSE(Find(std::string(20, 'a'), std::string(30, 'a')).empty());
 }
 
+// Ended once after an hour, in a core of zeros.
+TEST(SecretSearch, WindowsThatBeginAlikeOrRepeatAreNoBurden) {
+  std::string sparse(128 * 1024, '\0');
+  FillSecret(3, 1, Alphabet::kSparse, sparse.data(), sparse.size());
+  std::string repeated;
+  while (repeated.size() < sparse.size()) repeated += "abcdefgh";
+  std::string file(1 << 20, '\0');
+  file.replace(1 << 19, sparse.size(), sparse);
+  file += repeated;
+  const auto findings = SecretSearch({{1, sparse}, {2, repeated}}).FindIn(file);
+  ASSERT_GE(findings.size(), 2u);
+  EXPECT_EQ(findings.front().line, 1u);
+  EXPECT_EQ(findings.back().line, 2u);
+}
+
 TEST(ReadPatterns, TakesTextAndHexadecimalDigits) {
   std::istringstream input("plain text\n\ntext:hex:is not meant\nhex:00ff10AB7722\r\n");
   std::vector<SecretPattern> patterns;
