@@ -7,17 +7,19 @@ namespace {
 
 constexpr uint32_t kMostBytes = 65536;
 
-// glibc, nptl_db/db_info.c: DESC() of a field is its size in bits, how many there are, and
-// its offset.
+// glibc, nptl_db/db_info.c: DESC() of a field is its size in bits, how many
+// there are, and its offset.
 struct FieldDescriptor {
   uint32_t bits;
   uint32_t count;
   uint32_t offset;
 };
 
-// The offset of a field that holds one address, if `name` describes such a field.
+// The offset of a field that holds one address, if `name` describes such a
+// field.
 bool AddressField(const char* name, uint32_t* offset) {
-  const auto* field = static_cast<const FieldDescriptor*>(dlsym(RTLD_DEFAULT, name));
+  const auto* field =
+      static_cast<const FieldDescriptor*>(dlsym(RTLD_DEFAULT, name));
   if (field == nullptr || field->bits != 64 || field->count != 1 ||
       field->offset > kMostBytes) {
     return false;
@@ -29,9 +31,10 @@ bool AddressField(const char* name, uint32_t* offset) {
 }  // namespace
 
 ThreadLayout LearnThreadLayout() {
-  ThreadLayout layout = {kDefaultPthreadBytes, kDefaultDtvOffset, false, 0, 0, 0};
-  const auto* size =
-      static_cast<const uint32_t*>(dlsym(RTLD_DEFAULT, "_thread_db_sizeof_pthread"));
+  ThreadLayout layout = {
+      kDefaultPthreadBytes, kDefaultDtvOffset, false, 0, 0, 0};
+  const auto* size = static_cast<const uint32_t*>(
+      dlsym(RTLD_DEFAULT, "_thread_db_sizeof_pthread"));
   uint32_t dtv;
   if (size != nullptr && *size > 0 && *size < kMostBytes &&
       AddressField("_thread_db_pthread_dtvp", &dtv) && dtv < *size) {
@@ -39,7 +42,8 @@ ThreadLayout LearnThreadLayout() {
     layout.dtv_offset = dtv;
     layout.known = true;
   }
-  const auto global = reinterpret_cast<Address>(dlsym(RTLD_DEFAULT, "_rtld_global"));
+  const auto global =
+      reinterpret_cast<Address>(dlsym(RTLD_DEFAULT, "_rtld_global"));
   uint32_t list;
   uint32_t next;
   if (global != 0 &&
@@ -48,7 +52,8 @@ ThreadLayout LearnThreadLayout() {
     layout.slot_list = global + list;
     layout.slot_next_offset = next;
   }
-  (void)AddressField("_thread_db_link_map_l_tls_offset", &layout.tls_offset_offset);
+  (void)AddressField("_thread_db_link_map_l_tls_offset",
+                     &layout.tls_offset_offset);
   return layout;
 }
 

@@ -25,9 +25,9 @@ class Rebuilder {
   bool whole() const { return whole_; }
 
  private:
-  void AddSection(const char* name, uint32_t type, uint64_t flags, uint64_t address,
-                  uint64_t bytes, uint64_t entry_bytes = 0, uint32_t link = 0,
-                  uint32_t info = 0);
+  void AddSection(const char* name, uint32_t type, uint64_t flags,
+                  uint64_t address, uint64_t bytes, uint64_t entry_bytes = 0,
+                  uint32_t link = 0, uint32_t info = 0);
   void AddCode();
   void AddFrameInformation();
   void AddBuildId();
@@ -41,12 +41,15 @@ class Rebuilder {
   uint64_t Offset(uint64_t address) const;
   // What ld.so made of an address in PT_DYNAMIC is made undone.
   uint64_t Unrelocated(uint64_t address) const {
-    return bias_ != 0 && address >= base_ && address - bias_ < end_ ? address - bias_ : address;
+    return bias_ != 0 && address >= base_ && address - bias_ < end_
+               ? address - bias_
+               : address;
   }
   template <class T>
   T* InFile(uint64_t address, size_t count = 1) {
     const uint64_t offset = Offset(address);
-    if (offset == 0 || offset % alignof(T) != 0 || offset > file_.size() || count > (file_.size() - offset) / sizeof(T)) {
+    if (offset == 0 || offset % alignof(T) != 0 || offset > file_.size() ||
+        count > (file_.size() - offset) / sizeof(T)) {
       return nullptr;
     }
     return reinterpret_cast<T*>(&file_[offset]);
@@ -67,7 +70,8 @@ class Rebuilder {
 bool Rebuilder::ReadHeaders() {
   const auto header = core_.ReadAs<Elf64_Ehdr>(base_);
   if (!header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 ||
-      header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_machine != EM_X86_64 ||
+      header->e_ident[EI_CLASS] != ELFCLASS64 ||
+      header->e_machine != EM_X86_64 ||
       (header->e_type != ET_EXEC && header->e_type != ET_DYN) ||
       header->e_phentsize != sizeof(Elf64_Phdr) || header->e_phnum == 0 ||
       header->e_phnum > kMaxProgramHeaders || header->e_phoff > kPage) {
@@ -118,22 +122,27 @@ uint64_t Rebuilder::Offset(uint64_t address) const {
 bool Rebuilder::CopySegments() {
   uint64_t size = 0;
   for (const Elf64_Phdr& load : headers_) {
-    if (load.p_type == PT_LOAD) size = std::max(size, load.p_offset + load.p_filesz);
+    if (load.p_type == PT_LOAD)
+      size = std::max(size, load.p_offset + load.p_filesz);
   }
   if (size < sizeof(header_)) return false;
+  if (size > core_.file_bytes()) {
+    whole_ = false;
+    return true;
+  }
   file_.assign(size, '\0');
   for (const Elf64_Phdr& load : headers_) {
     if (load.p_type != PT_LOAD || load.p_filesz == 0) continue;
-    const size_t read =
-        core_.ReadUpTo(bias_ + load.p_vaddr, &file_[load.p_offset], load.p_filesz);
+    const size_t read = core_.ReadUpTo(bias_ + load.p_vaddr,
+                                       &file_[load.p_offset], load.p_filesz);
     if (read < load.p_filesz) whole_ = false;
   }
   return true;
 }
 
 void Rebuilder::AddSection(const char* name, uint32_t type, uint64_t flags,
-                           uint64_t address, uint64_t bytes, uint64_t entry_bytes,
-                           uint32_t link, uint32_t info) {
+                           uint64_t address, uint64_t bytes,
+                           uint64_t entry_bytes, uint32_t link, uint32_t info) {
   Elf64_Shdr section = {};
   section.sh_name = static_cast<uint32_t>(names_.size());
   section.sh_type = type;
@@ -157,13 +166,14 @@ void Rebuilder::AddCode() {
       AddSection(".text", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, load.p_vaddr,
                  load.p_filesz);
     } else if ((load.p_flags & PF_W) != 0) {
-      AddSection(".data", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, load.p_vaddr, load.p_filesz);
+      AddSection(".data", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, load.p_vaddr,
+                 load.p_filesz);
     }
   }
 }
 
-// Linux Standard Base, "Exception Frames": .eh_frame_hdr says where .eh_frame begins, which
-// ends with a record of length 0.
+// Linux Standard Base, "Exception Frames": .eh_frame_hdr says where .eh_frame
+// begins, which ends with a record of length 0.
 void Rebuilder::AddFrameInformation() {
   const Elf64_Phdr* header = Find(PT_GNU_EH_FRAME);
   if (header == nullptr) return;
@@ -172,7 +182,8 @@ void Rebuilder::AddFrameInformation() {
   if (bytes == nullptr || bytes[0] != 1 || bytes[1] != kPcRelative4) return;
   int32_t distance;
   memcpy(&distance, bytes + 4, sizeof(distance));
-  const uint64_t begin = header->p_vaddr + 4 + static_cast<uint64_t>(int64_t{distance});
+  const uint64_t begin =
+      header->p_vaddr + 4 + static_cast<uint64_t>(int64_t{distance});
   uint64_t at = begin;
   // Each turn steps over a record.
   while (const auto* length = InFile<uint8_t>(at, 4)) {
@@ -183,7 +194,8 @@ void Rebuilder::AddFrameInformation() {
     at += value;
   }
   if (at == begin) return;
-  AddSection(".eh_frame_hdr", SHT_PROGBITS, SHF_ALLOC, header->p_vaddr, header->p_memsz);
+  AddSection(".eh_frame_hdr", SHT_PROGBITS, SHF_ALLOC, header->p_vaddr,
+             header->p_memsz);
   AddSection(".eh_frame", SHT_PROGBITS, SHF_ALLOC, begin, at - begin);
 }
 
@@ -194,14 +206,17 @@ void Rebuilder::AddBuildId() {
     if (note == nullptr) continue;
     Elf64_Nhdr head;
     memcpy(&head, note, sizeof(head));
-    if (head.n_type != NT_GNU_BUILD_ID || head.n_namesz != 4 || head.n_descsz > 64) continue;
+    if (head.n_type != NT_GNU_BUILD_ID || head.n_namesz != 4 ||
+        head.n_descsz > 64)
+      continue;
     AddSection(".note.gnu.build-id", SHT_NOTE, SHF_ALLOC, header.p_vaddr,
                sizeof(head) + 4 + head.n_descsz);
     return;
   }
 }
 
-// Drepper, "How To Write Shared Libraries", 1.5.3: the last symbol of the fullest chain.
+// Drepper, "How To Write Shared Libraries", 1.5.3: the last symbol of the
+// fullest chain.
 size_t Rebuilder::CountSymbols(uint64_t gnu_hash) {
   const auto* head = InFile<uint32_t>(gnu_hash, 4);
   if (head == nullptr) return 0;
@@ -226,7 +241,8 @@ size_t Rebuilder::CountSymbols(uint64_t gnu_hash) {
 void Rebuilder::GiveSymbolsTheirSections(uint64_t symbols, size_t count) {
   auto* symbol = InFile<Elf64_Sym>(symbols, count);
   for (size_t i = 0; symbol != nullptr && i < count; ++i) {
-    if (symbol[i].st_shndx == SHN_UNDEF || symbol[i].st_shndx >= SHN_LORESERVE) continue;
+    if (symbol[i].st_shndx == SHN_UNDEF || symbol[i].st_shndx >= SHN_LORESERVE)
+      continue;
     uint16_t found = 1;  // what is in none: read-only data
     for (size_t j = 1; j < sections_.size(); ++j) {
       const Elf64_Shdr& section = sections_[j];
@@ -273,8 +289,8 @@ void Rebuilder::AddDynamic() {
   GiveSymbolsTheirSections(symbols, count);
   AddSection(".dynstr", SHT_STRTAB, SHF_ALLOC, strings, string_bytes);
   const auto names = static_cast<uint32_t>(sections_.size() - 1);
-  AddSection(".dynsym", SHT_DYNSYM, SHF_ALLOC, symbols, count * sizeof(Elf64_Sym),
-             sizeof(Elf64_Sym), names, 1);
+  AddSection(".dynsym", SHT_DYNSYM, SHF_ALLOC, symbols,
+             count * sizeof(Elf64_Sym), sizeof(Elf64_Sym), names, 1);
   AddSection(".dynamic", SHT_DYNAMIC, SHF_ALLOC | SHF_WRITE, dynamic->p_vaddr,
              dynamic->p_memsz, sizeof(Elf64_Dyn), names);
 }
@@ -301,14 +317,18 @@ void Rebuilder::AddSections() {
 
 }  // namespace
 
-std::optional<UnpackedImage> RebuildImage(const CoreReader& core, uint64_t base) {
+std::optional<UnpackedImage> RebuildImage(const CoreReader& core,
+                                          uint64_t base) {
   Rebuilder rebuilder(core, base);
-  if (!rebuilder.ReadHeaders() || !rebuilder.CopySegments()) return std::nullopt;
-  rebuilder.AddSections();
+  if (!rebuilder.ReadHeaders() || !rebuilder.CopySegments())
+    return std::nullopt;
   UnpackedImage image;
   image.base = base;
   image.whole = rebuilder.whole();
-  image.bytes = rebuilder.TakeFile();
+  if (image.whole) {
+    rebuilder.AddSections();
+    image.bytes = rebuilder.TakeFile();
+  }
   return image;
 }
 

@@ -11,8 +11,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Where below `directory` a file of that name goes; empty if nowhere: names are the
-// crashed process's.
+// Where below `directory` a file of that name goes; empty if nowhere: names are
+// the crashed process's.
 fs::path Below(const fs::path& directory, const std::string& name) {
   const fs::path path(name);
   if (!path.is_absolute() || name.find('\0') != std::string::npos) return {};
@@ -49,11 +49,13 @@ int Unpack(const std::string& core_path, const std::string& directory) {
   }
   Faults faults;
   const ProcessNotes process = DecodeProcessNotes(*core, &faults);
-  const std::vector<LinkedModule> modules = WalkModules(*core, process, &faults);
+  const std::vector<LinkedModule> modules =
+      WalkModules(*core, process, &faults);
   size_t whole = 0;
   for (const UnpackedImage& image : RebuildImages(*core, process)) {
     if (!image.whole) {
-      std::cerr << Printable(image.path) << " is not whole in the core (option text=all).\n";
+      std::cerr << Printable(image.path)
+                << " is not whole in the core (option text=all).\n";
       continue;
     }
     const fs::path path = Below(directory, image.path);
@@ -63,7 +65,8 @@ int Unpack(const std::string& core_path, const std::string& directory) {
     }
     ++whole;
     std::cout << Printable(path.string()) << "\n";
-    // The dynamic linker may have it under another name, and debuggers go by that.
+    // The dynamic linker may have it under another name, and debuggers go by
+    // that.
     for (const LinkedModule& module : modules) {
       if (module.base != image.base) continue;
       const fs::path other = Below(directory, module.name);

@@ -1,5 +1,5 @@
-// The program and libraries that a core holds (option text=all), as ELF files: what a
-// debugger reads where the real ones are not at hand.
+// The program and libraries that a core holds (option text=all), as ELF files:
+// what a debugger reads where the real ones are not at hand.
 
 #ifndef MINICORE_TOOLS_UNPACK_H_
 #define MINICORE_TOOLS_UNPACK_H_
@@ -15,26 +15,29 @@
 namespace minicore {
 
 struct UnpackedImage {
-  uint64_t base = 0;  // of its ELF header in the process
-  std::string path;   // as the process had it
-  std::string bytes;  // of the file
+  uint64_t base = 0;   // of its ELF header in the process
+  std::string path;    // as the process had it
+  std::string bytes;   // of the file; none unless it is whole
   bool whole = false;  // all of its segments were in the core
 };
 
-// Rebuilds the ELF file whose first page is at `base`: its segments as they were in memory,
-// and section headers, which are never loaded, for what debuggers look for by section: code,
-// frame information, dynamic symbols. Data has the values of the crash.
+// Rebuilds the ELF file whose first page is at `base`: its segments as they
+// were in memory, and section headers, which are never loaded, for what
+// debuggers look for by section: code, frame information, dynamic symbols. Data
+// has the values of the crash.
 //
-// Returns: nothing if there is no ELF image for this machine, or a segment that no file has.
-std::optional<UnpackedImage> RebuildImage(const CoreReader& core, uint64_t base);
+// Returns: nothing if there is no ELF image for this machine, or a segment that
+// no file has.
+std::optional<UnpackedImage> RebuildImage(const CoreReader& core,
+                                          uint64_t base);
 
 // Every image that the notes of `core` name, each once.
 std::vector<UnpackedImage> RebuildImages(const CoreReader& core,
                                          const ProcessNotes& process);
 
-// minicore unpack CORE DIRECTORY: writes them below DIRECTORY, which must not be there, under
-// the names that the process and its dynamic linker had for them. A name that would lead out
-// of it is left out.
+// minicore unpack CORE DIRECTORY: writes them below DIRECTORY, which must not
+// be there, under the names that the process and its dynamic linker had for
+// them. A name that would lead out of it is left out.
 //
 // Returns: an exit status; 0 if at least one image was whole.
 int Unpack(const std::string& core_path, const std::string& directory);

@@ -1,5 +1,5 @@
-// Arbitrary bytes as a core: whatever `minicore info` and `minicore verify`
-// read of them, they end, and end orderly.
+// Arbitrary bytes as a core: whatever `minicore info`, `minicore verify` and
+// `minicore unpack` read of them, they end, and end orderly.
 
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +12,8 @@
 #include "tests/support/core_builder.h"
 #include "tools/core_reader.h"
 #include "tools/info.h"
+#include "tools/process_notes.h"
+#include "tools/unpack.h"
 #include "tools/verify.h"
 
 namespace minicore {
@@ -33,6 +35,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   minicore::VerifyCore(*core);
+  minicore::Faults faults;
+  minicore::RebuildImages(*core, minicore::DecodeProcessNotes(*core, &faults));
   const minicore::CoreInfo info = minicore::CollectInfo(*core, "core");
   if (minicore::InfoText(info).empty()) __builtin_trap();
   // dump() throws on what is not UTF-8; parse() on what is not JSON.

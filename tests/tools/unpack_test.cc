@@ -49,7 +49,8 @@ OwnImage ReadOwnImage() {
 
 std::string FileNote(uint64_t base, const std::string& path) {
   const uint64_t head[] = {1, 4096, base, base + 4096, 0};
-  return std::string(reinterpret_cast<const char*>(head), sizeof(head)) + path + '\0';
+  return std::string(reinterpret_cast<const char*>(head), sizeof(head)) + path +
+         '\0';
 }
 
 class UnpackTest : public testing::Test {
@@ -63,7 +64,8 @@ class UnpackTest : public testing::Test {
     return builder.Build();
   }
 
-  static std::optional<UnpackedImage> Rebuild(const std::string& core, uint64_t base) {
+  static std::optional<UnpackedImage> Rebuild(const std::string& core,
+                                              uint64_t base) {
     std::string error;
     const auto reader = CoreReader::FromBytes(core, &error);
     if (reader == nullptr) return std::nullopt;
@@ -87,18 +89,21 @@ TEST_F(UnpackTest, AnImageHasTheSectionsThatDebuggersLookFor) {
   EXPECT_TRUE(image->whole);
   Elf64_Ehdr header;
   memcpy(&header, image->bytes.data(), sizeof(header));
-  ASSERT_LE(header.e_shoff + header.e_shnum * sizeof(Elf64_Shdr), image->bytes.size());
+  ASSERT_LE(header.e_shoff + header.e_shnum * sizeof(Elf64_Shdr),
+            image->bytes.size());
   std::vector<Elf64_Shdr> sections(header.e_shnum);
   memcpy(sections.data(), &image->bytes[header.e_shoff],
          sections.size() * sizeof(Elf64_Shdr));
   std::map<std::string, Elf64_Shdr> by_name;
   for (const Elf64_Shdr& section : sections) {
-    by_name[&image->bytes[sections[header.e_shstrndx].sh_offset + section.sh_name]] = section;
+    by_name[&image->bytes[sections[header.e_shstrndx].sh_offset +
+                          section.sh_name]] = section;
     if (section.sh_type != SHT_NULL) {
       EXPECT_LE(section.sh_offset + section.sh_size, image->bytes.size());
     }
   }
-  for (const char* name : {".text", ".data", ".eh_frame", ".eh_frame_hdr", ".dynamic"}) {
+  for (const char* name :
+       {".text", ".data", ".eh_frame", ".eh_frame_hdr", ".dynamic"}) {
     EXPECT_GT(by_name[name].sh_size, 0u) << name;
   }
   EXPECT_NE(by_name[".text"].sh_flags & SHF_EXECINSTR, 0u);
@@ -113,9 +118,11 @@ TEST_F(UnpackTest, CodeIsWhatItWas) {
   for (unsigned i = 0; i < header.e_phnum; ++i) {
     Elf64_Phdr load;
     memcpy(&load, &real[header.e_phoff + i * sizeof(load)], sizeof(load));
-    if (load.p_type != PT_LOAD || (load.p_flags & PF_X) == 0 || load.p_offset == 0) continue;
-    EXPECT_EQ(image->bytes.compare(load.p_offset, load.p_filesz, real, load.p_offset,
-                                   load.p_filesz),
+    if (load.p_type != PT_LOAD || (load.p_flags & PF_X) == 0 ||
+        load.p_offset == 0)
+      continue;
+    EXPECT_EQ(image->bytes.compare(load.p_offset, load.p_filesz, real,
+                                   load.p_offset, load.p_filesz),
               0);
   }
 }
@@ -140,8 +147,10 @@ TEST_F(UnpackTest, AnyDamageEndsOrderly) {
   for (int turn = 0; turn < 60; ++turn) {
     std::string core = good;
     for (int i = 0; i < 8; ++i) {
-      // In the headers, or anywhere: tables of the dynamic linker, frame information.
-      const size_t where = i % 2 == 0 ? at + random() % 1024 : at + random() % (good.size() - at);
+      // In the headers, or anywhere: tables of the dynamic linker, frame
+      // information.
+      const size_t where = i % 2 == 0 ? at + random() % 1024
+                                      : at + random() % (good.size() - at);
       core[where] = static_cast<char>(random());
     }
     (void)Rebuild(core, image_.base);
@@ -152,9 +161,11 @@ TEST_F(UnpackTest, FilesLieBelowTheDirectoryOnly) {
   const std::string root = testing::TempDir() + "root";
   EXPECT_EQ(UnpackTo(root, "/usr/bin/x"), 0);
   EXPECT_TRUE(std::filesystem::exists(root + "/usr/bin/x"));
-  for (const char* path : {"/../escaped", "/usr/../../escaped", "../escaped", "escaped"}) {
+  for (const char* path :
+       {"/../escaped", "/usr/../../escaped", "../escaped", "escaped"}) {
     EXPECT_EQ(UnpackTo(root, path), 1) << path;
-    EXPECT_FALSE(std::filesystem::exists(testing::TempDir() + "escaped")) << path;
+    EXPECT_FALSE(std::filesystem::exists(testing::TempDir() + "escaped"))
+        << path;
     EXPECT_TRUE(std::filesystem::is_empty(root)) << path;
   }
 }

@@ -16,8 +16,9 @@ class RootsTest : public testing::Test {
  protected:
   RootsTest() : process_(std::make_unique<MadeUpProcess>()) {
     InstallFaultHandler();
-    memory_ = reinterpret_cast<Address>(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE,
-                                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    memory_ =
+        reinterpret_cast<Address>(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     ThreadLayout& layout = process_->runtime.facts.threads;
     layout.pthread_bytes = 2304;
     layout.dtv_offset = 24;
@@ -37,8 +38,8 @@ class RootsTest : public testing::Test {
     return range;
   }
 
-  // A thread that isn't the first one, on a stack of its own, with its control block at
-  // `pointer`.
+  // A thread that isn't the first one, on a stack of its own, with its control
+  // block at `pointer`.
   void AddThread(Address pointer) {
     Thread thread;
     thread.tid = 4712;
@@ -90,7 +91,8 @@ TEST_F(RootsTest, AControlBlockIsKeptAndItsDtvFoundWhereTheLayoutSays) {
   EXPECT_FALSE(Kept(mapping.begin));
 }
 
-TEST_F(RootsTest, AControlBlockInAFormThatNobodyKnowsIsKeptWithItsSmallMapping) {
+TEST_F(RootsTest,
+       AControlBlockInAFormThatNobodyKnowsIsKeptWithItsSmallMapping) {
   for (bool known : {true, false}) {
     const AddressRange mapping = Map(64 * kPageSize);
     const AddressRange large = Map(65 * kPageSize);
@@ -118,7 +120,8 @@ TEST_F(RootsTest, ADtvOutsideTheHeapIsKeptWithItsSmallMapping) {
   EXPECT_TRUE(Kept(other.end - 1));
 }
 
-// What a register or a stack points to is looked at closely, even when it is freed.
+// What a register or a stack points to is looked at closely, even when it is
+// freed.
 TEST_F(RootsTest, ThreadLocalsAtTheEndOfAStackAreNoFrames) {
   images_.Reserve(process().arena, 1);
   Image image;
@@ -141,7 +144,8 @@ TEST_F(RootsTest, ThreadLocalsAtTheEndOfAStackAreNoFrames) {
 
 TEST_F(RootsTest, EveryListOfModulesWithThreadLocalsIsFoundAndACircleEnds) {
   const AddressRange data = Map(kPageSize);
-  const Address lists[] = {process().heap.Allocate(1024), process().heap.Allocate(1024),
+  const Address lists[] = {process().heap.Allocate(1024),
+                           process().heap.Allocate(1024),
                            process().heap.Allocate(1024)};
   Word(data.begin + 64) = lists[0];
   Word(lists[0] + 8) = lists[1];
