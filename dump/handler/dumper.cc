@@ -53,8 +53,9 @@ constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGSYS, SIGILL, SIGFPE, SIGTRA
 constexpr int kFaultSignalCount = 6;
 safe::KernelSigaction g_old_faults[kFaultSignalCount];
 
+// Restarting: one that is sent to another thread in that time must not end its call.
 void TakeFaultSignals() {
-  const safe::KernelSigaction ours = OurAction(&OnFatalSignal, SA_NODEFER);
+  const safe::KernelSigaction ours = OurAction(&OnFatalSignal, SA_NODEFER | SA_RESTART);
   for (int i = 0; i < kFaultSignalCount; ++i) {
     safe::SigAction(kFaultSignals[i], &ours, &g_old_faults[i]);
   }

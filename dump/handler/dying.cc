@@ -10,6 +10,8 @@ namespace {
 int g_first_signal = 0;
 siginfo_t g_first_info;
 bool g_removed_file = false;
+// Bits of signals. Written by the dumping thread only, in and out of its handler.
+volatile uint64_t g_kept = 0;
 
 }  // namespace
 
@@ -71,6 +73,10 @@ void Postpone(const CrashContext& crash, ucontext_t* context) {
   const uint64_t bit = SignalBit(crash.signal);
   safe::SigProcMask(SIG_BLOCK, &bit, nullptr);
   context->uc_sigmask.__val[0] |= bit;
+  SendAgain(crash);
+}
+
+void SendAgain(const CrashContext& crash) {
   const int code = crash.info->si_code;
   const long info = safe::Word(crash.info);
   if (code == SI_TKILL) {
@@ -80,6 +86,16 @@ void Postpone(const CrashContext& crash, ucontext_t* context) {
     // Who else sent it is lost: only the main thread may pass that on (kernel/signal.c,
     // do_rt_sigqueueinfo()).
     safe::Syscall(SYS_kill, crash.pid, crash.signal);
+  }
+}
+
+void KeepForLater(int signal) { g_kept = g_kept | SignalBit(signal); }
+
+void SendKept(int pid) {
+  const uint64_t kept = g_kept;
+  g_kept = 0;
+  for (int signal = 1; signal <= 64; ++signal) {
+    if ((kept & SignalBit(signal)) != 0) safe::Syscall(SYS_kill, pid, signal);
   }
 }
 

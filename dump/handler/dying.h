@@ -33,6 +33,14 @@ void DieOfFirst(int signal, ucontext_t* context);
 // it is blocked in this thread, and pending, for it or for the process.
 void Postpone(const CrashContext& crash, ucontext_t* context);
 
+// Sends a signal once more, as far as can be to whom it was sent.
+void SendAgain(const CrashContext& crash);
+
+// A signal that was sent to the thread that makes a live dump, while its handler was ours.
+void KeepForLater(int signal);
+// Sends this process what was kept, if anything was.
+void SendKept(int pid);
+
 }  // namespace minicore
 
 #endif  // MINICORE_DUMP_HANDLER_DYING_H_

@@ -57,6 +57,12 @@ bool FixupRefusedCall(int signal, const siginfo_t* info, ucontext_t* context) {
   return true;
 }
 
+bool IsOurAction(int signal) {
+  safe::KernelSigaction action{};
+  return safe::SigAction(signal, nullptr, &action) != 0 ||
+         action.handler == reinterpret_cast<void*>(&OnFatalSignal);
+}
+
 }  // namespace
 
 void OnFreezeSignal(int signal, siginfo_t* info, void* context_pointer) {
@@ -76,6 +82,12 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
   const int pid = OwnPid();
   const int tid = OwnTid();
   if (IsDumper(pid, tid)) {
+    // Sent, not caused: of a crash it adds nothing, and the program of a live dump gets it
+    // when that is over.
+    if (!IsFault(info)) {
+      if (!MustDie()) KeepForLater(signal);
+      return;
+    }
     // In a guarded copy, in a phase, or else beyond repair.
     if (!safe::FixupFault(context)) DieOfFirst(signal, context);
     return;
@@ -88,6 +100,9 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
     Postpone(MakeContext(signal, info, context), context);
     return;
   }
+  // Whoever waits here must not be sent more and more of them, one frame on the other.
+  const uint64_t waiting = ~(SignalBit(kFreezeSignal) | SignalBit(SIGSYS));
+  safe::SigProcMask(SIG_SETMASK, &waiting, nullptr);
   // Behind a fatal dump there is nothing to wait for: the process ends. Behind a live
   // one, this crash is the next to be dumped.
   while (!WinElection(pid, tid)) {
@@ -96,6 +111,12 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
     // A fault happens again by itself, and then reaches whose it is: a live dump may
     // have stood in for a handler of the program.
     if (IsFault(info) && NobodyDumps()) return;
+  }
+  // It came while a live dump stood in for a handler of the program.
+  if (!IsFault(info) && !IsOurAction(signal)) {
+    EndDump();
+    SendAgain(MakeContext(signal, info, context));
+    return;
   }
   Request request{};
   request.crash = MakeContext(signal, info, context);

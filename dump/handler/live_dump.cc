@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "dump/handler/dumper.h"
+#include "dump/handler/dying.h"
 #include "dump/handler/election.h"
 #include "dump/handler/freeze.h"
 #include "dump/handler/runtime.h"
@@ -66,6 +67,7 @@ int RunLive(const siginfo_t* info, const void* context, const char* path, int fd
   Dump(request);
   TakePending(PendingWriteSignals() & ~pending);
   CloseMemory();
+  SendKept(request.crash.pid);
   return request.result.failed != nullptr ? request.result.error : 0;
 }
 

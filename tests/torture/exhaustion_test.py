@@ -98,6 +98,30 @@ class Exhaustion(torture.Torture):
                 self.assertEqual(child.signal, signal.SIGSEGV)
                 self.assertLess(child.seconds, 3)
 
+    def test_signals_of_faults_that_are_sent_during_the_dump_do_not_end_it(self):
+        for build in torture.BUILDS:
+            with self.subTest(build=build.name):
+                reading, writing = os.pipe()
+                contents = []
+
+                def drain(child, reading=reading, writing=writing, contents=contents):
+                    # It writes to a full pipe when the signals come.
+                    os.close(writing)
+                    os.kill(child.pid, signal.SIGQUIT)
+                    contents.append(os.read(reading, 1))
+                    for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGTRAP):
+                        os.kill(child.pid, number)
+                    with open(reading, "rb") as pipe:
+                        contents.append(pipe.read())
+
+                child = self.run_child(
+                    build, "wait", options=f"fd={writing}", pass_fds=[writing], when_ready=drain
+                )
+                self.assertEqual(child.signal, signal.SIGQUIT)
+                path = child.directory / "core.piped"
+                path.write_bytes(b"".join(contents))
+                self.check_core(child, path, signal.SIGQUIT, crashers=(), threads=3)
+
     def test_a_fifo_that_nobody_opens_does_not_stop_the_process(self):
         for name in ("core.fifo", "core.fifo.part"):
             for build in torture.BUILDS:

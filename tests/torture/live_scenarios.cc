@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "tests/e2e/facts.h"
+#include "tests/e2e/tags.h"
 #include "tests/e2e/threads.h"
 #include "tests/torture/crash.h"
 #include "tests/torture/inside.h"
@@ -242,6 +243,66 @@ void FromAnywhere(const Arguments& arguments) {
   } else {
     Fail("place?");
   }
+  _exit(0);
+}
+
+}  // namespace
+
+// What its frame holds must be in the core whole; but not the secret, of which
+// there is a copy on the stack and one in the heap.
+NOINLINE void DumpHoldingThings() {
+  char* held[32];
+  for (int i = 0; i < 32; ++i) {
+    held[i] = static_cast<char*>(malloc(300));
+    memset(held[i], 'A' + i % 26, 300);
+    victim::Fact("held." + std::to_string(i), reinterpret_cast<uintptr_t>(held[i]));
+  }
+  char* secret = static_cast<char*>(malloc(40));
+  char on_stack[40];
+  char* in_heap = static_cast<char*>(malloc(40));
+  for (int i = 0; i < 40; ++i) secret[i] = static_cast<char>((i * 37 + 11) ^ 0x55);
+  memcpy(on_stack, secret, 40);
+  memcpy(in_heap, secret, 40);
+  victim::Tag(secret, "secret");
+  victim::Keep(held), victim::Keep(on_stack), victim::Keep(in_heap);
+  DumpHere("core.live");
+  victim::Keep(held), victim::Keep(on_stack), victim::Keep(in_heap);
+}
+
+namespace {
+
+void HoldingThings(const Arguments&) {
+  NameTheCrasher();
+  Busy busy = StartBusy();
+  DumpHoldingThings();
+  StopBusy(busy);
+  _exit(0);
+}
+
+// Signals of faults, for which the program has handlers of its own, sent all
+// the time.
+void SentMeanwhile(const Arguments& arguments) {
+  static std::atomic<int> received{0};
+  for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP}) {
+    signal(number, [](int) { received.fetch_add(1); });
+  }
+  const pid_t parent = getpid();
+  const pid_t child = fork();
+  if (child == 0) {
+    while (getppid() == parent) {
+      for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP}) {
+        kill(parent, number);
+      }
+      usleep(100);
+    }
+    _exit(0);
+  }
+  Busy busy = StartBusy();
+  const int file = open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int i = 0; i < Number(arguments, 0); ++i) MustDump(DumpToDescriptor(file));
+  StopBusy(busy);
+  kill(child, SIGKILL);
+  victim::Fact("received", static_cast<int>(received));
   _exit(0);
 }
 
@@ -480,6 +541,8 @@ void InterruptedCall(const Arguments& arguments) {
 constexpr Scenario kScenarios[] = {
     {"live_many", Many},
     {"live_from", FromAnywhere},
+    {"live_holding", HoldingThings},
+    {"live_sent", SentMeanwhile},
     {"live_two", Two},
     {"live_crash", CrashMeanwhile},
     {"live_then_crash", ThenCrash},

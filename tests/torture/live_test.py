@@ -67,6 +67,24 @@ class Live(torture.Torture):
                         child, core, stacks, None, ["torture::DumpHere"], _STANDING
                     )
 
+    def test_what_the_callers_frame_holds_is_whole_and_secrets_are_not_in_it(self):
+        secret = bytes((i * 37 + 11) & 0xFF ^ 0x55 for i in range(40))
+        for build in torture.BUILDS:
+            child = self.live(build, "live_holding")
+            core = self.check_live(child, child.core, "crasher", threads=5)
+            for number in range(32):
+                address = child.fact(f"held.{number}")
+                self.assertEqual(core.read(address, 300), bytes([65 + number % 26]) * 300)
+            contents = child.core.read_bytes()
+            for at in range(0, 40 - 16):
+                self.assertNotIn(secret[at : at + 16], contents)
+
+    def test_signals_of_faults_that_are_sent_meanwhile_reach_the_program(self):
+        for build in torture.BUILDS:
+            child = self.live(build, "live_sent", str(torture.many(10, 300)), deadline=100)
+            self.assertEqual(child.fact("wrong"), 0)
+            self.assertGreater(child.fact("received"), 0)
+
     def test_from_two_threads_at_the_same_time(self):
         times = torture.many(5, 100)
         for build in torture.BUILDS:
