@@ -175,6 +175,7 @@ int Signaller::SignalNewThreads(const Preopened& preopened) {
 }
 
 constexpr uint64_t kNapMicroseconds = 10000;
+constexpr int kMostThawMilliseconds = 10000;
 
 // Waits until all expected threads are ready, at most until `until_us` and a nap's
 // length: a thread that ended before it got the signal is only noticed between naps.
@@ -374,7 +375,8 @@ bool ThawThreads() {
   }
   const auto joined = static_cast<uint32_t>(now);
   safe::FutexWake(NumberWord(), INT32_MAX);
-  for (int i = 0; i < 1000; ++i) {
+  // On a busy machine the last of them may take long to get a processor.
+  for (int i = 0; i < kMostThawMilliseconds; ++i) {
     const uint32_t left = g_left.load(std::memory_order_acquire);
     if (left >= joined) break;
     const timespec timeout{0, 1000000};

@@ -52,7 +52,7 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
                    safe::Arena& arena, ThreadTable& threads, Outcome& outcome);
 
 // Lets the threads go.
-// Returns: false if some have not left their slots in a second; there can be no other
+// Returns: false if some have not left their slots in ten seconds; there can be no other
 //          freeze then.
 bool ThawThreads();
 

@@ -1,5 +1,6 @@
 """Crashes of programs that have run out of something, or run into a wall."""
 
+import contextlib
 import os
 import pathlib
 import resource
@@ -10,6 +11,34 @@ from tests.torture import torture
 
 _STANDING = {"bystander0": "victim::Park", "bystander1": "victim::Park"}
 _MIB = 1 << 20
+
+
+@contextlib.contextmanager
+def memory_group(limit):
+    """The file through which a process joins a cgroup with `limit` bytes of memory, no swap;
+    None where none can be made."""
+    root = pathlib.Path("/sys/fs/cgroup")
+    first = (root / "memory").is_dir()  # version 1
+    group = (root / "memory" if first else root) / f"minicore_torture.{os.getpid()}"
+    limits = (
+        ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+        if first
+        else ("memory.max", "memory.swap.max")
+    )
+    try:
+        group.mkdir()
+    except OSError:
+        yield None
+        return
+    try:
+        (group / limits[0]).write_text(str(limit))
+        with contextlib.suppress(OSError):  # no swap is accounted for here
+            (group / limits[1]).write_text(str(limit if first else 0))
+        yield group / "cgroup.procs"
+    except OSError:
+        yield None
+    finally:
+        group.rmdir()
 
 
 class Exhaustion(torture.Torture):
@@ -64,6 +93,20 @@ class Exhaustion(torture.Torture):
     def test_no_descriptor_is_allowed_at_all(self):
         for child in self.expect_absent("no_descriptors_at_all"):
             self.assertEqual(child.files(), [])
+
+    def test_memory_limit_of_a_cgroup_is_nearly_reached(self):
+        # Two megabytes are the program's own and the dumper's; with less, the kernel ends
+        # the process by SIGKILL, as it would the program.
+        limit = 64 * _MIB
+        with memory_group(limit) as group:
+            if group is None:
+                self.skipTest("SKIPPED: no cgroup with a memory limit can be made here")
+            for left in (16, 8, 4):
+                with self.subTest(left=left):
+                    self.survive(
+                        "touch", str(limit - left * _MIB), control=False,
+                        before_exec=lambda: group.write_text(str(os.getpid())),
+                    )  # fmt: skip
 
     def test_queue_of_signals_is_full(self):
         self.survive(

@@ -1,0 +1,114 @@
+// The freeze without its handler, for ThreadSanitizer, which cannot be entered from one:
+// the threads wait for the signal with sigtimedwait() and park in ordinary code. What the
+// dumping thread reads of them, and what they read of it, are plain variables: only the
+// freeze's own atomics stand between.
+
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "dump/handler/freeze.h"
+#include "dump/safe/syscalls.h"
+
+namespace minicore {
+namespace {
+
+constexpr size_t kBytes = 256 * 1024 * 1024;
+constexpr int kThreads = 6;
+constexpr int kRounds = 100;
+
+char* Map() {
+  return static_cast<char*>(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+}
+
+class FreezeRaceTest : public testing::Test {
+ protected:
+  FreezeRaceTest() {
+    safe::Arena arena;
+    arena.Reset(Map(), kBytes);
+    ReserveFreezeSlots(arena);
+    // What starts from here on has it blocked, too.
+    const uint64_t freeze = uint64_t{1} << (kFreezeSignal - 1);
+    safe::SigProcMask(SIG_BLOCK, &freeze, nullptr);
+    crash_.pid = getpid();
+    crash_.tid = static_cast<int>(syscall(SYS_gettid));
+    getcontext(&context_);
+    crash_.context = &context_;
+    runtime_.policy.freeze_us = 60'000'000;
+  }
+
+  // Writes its own number, parks when it is asked to, and reads what was written meanwhile.
+  void Live(int number) {
+    ucontext_t context;
+    getcontext(&context);
+    const uint64_t freeze = uint64_t{1} << (kFreezeSignal - 1);
+    tids_[number] = static_cast<int>(syscall(SYS_gettid));
+    running_.fetch_add(1);
+    while (!stop_) {
+      siginfo_t info;
+      const timespec nap = {0, 100'000'000};
+      if (safe::Syscall(SYS_rt_sigtimedwait, safe::Word(&freeze), safe::Word(&info),
+                        safe::Word(&nap), sizeof(freeze)) != kFreezeSignal) {
+        continue;
+      }
+      ++turns_[number];
+      if (ParkIfAsked(&info, &context)) seen_[number] = written_;
+    }
+  }
+
+  Runtime runtime_{};
+  CrashContext crash_;
+  ucontext_t context_;
+  std::atomic<int> running_{0};
+  std::atomic<bool> stop_{false};
+  int tids_[kThreads] = {};
+  // Plain, all of them.
+  int turns_[kThreads] = {};
+  int seen_[kThreads] = {};
+  int written_ = 0;
+};
+
+TEST_F(FreezeRaceTest, WhatEitherSideWroteBeforeTheOtherSees) {
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) threads.emplace_back([this, i] { Live(i); });
+  while (running_ < kThreads) sched_yield();
+  char* const memory = Map();
+  for (int round = 1; round <= kRounds; ++round) {
+    safe::Arena arena;
+    arena.Reset(memory, kBytes);
+    madvise(memory, kBytes, MADV_DONTNEED);
+    ThreadTable table;
+    Outcome outcome;
+    outcome.started_us = safe::NowMicroseconds();
+    outcome.deadline_us = 60'000'000;
+    AddCrashedThread(crash_, arena, table);
+    FreezeThreads(crash_, runtime_, arena, table, outcome);
+    for (const int tid : tids_) {
+      bool there = false;
+      for (const Thread& thread : table) {
+        there |= thread.tid == tid && thread.source == ThreadSource::kSignal;
+      }
+      EXPECT_TRUE(there) << tid;
+    }
+    for (int i = 0; i < kThreads; ++i) {
+      EXPECT_EQ(turns_[i], round);
+      EXPECT_EQ(seen_[i], round - 1);
+    }
+    written_ = round;
+    ASSERT_TRUE(ThawThreads());
+  }
+  munmap(memory, kBytes);
+  stop_ = true;
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace
+}  // namespace minicore
