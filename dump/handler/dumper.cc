@@ -54,12 +54,20 @@ constexpr int kFaultSignalCount = 6;
 safe::KernelSigaction g_old_faults[kFaultSignalCount];
 
 // Restarting: one that is sent to another thread in that time must not end its call.
-void TakeFaultSignals() {
-  const safe::KernelSigaction ours = OurAction(&OnFatalSignal, SA_NODEFER | SA_RESTART);
+void TakeFaultSignals(unsigned long flags, uint64_t mask) {
+  safe::KernelSigaction ours = OurAction(&OnFatalSignal, SA_RESTART | flags);
+  ours.mask = mask;
   for (int i = 0; i < kFaultSignalCount; ++i) {
     safe::SigAction(kFaultSignals[i], &ours, &g_old_faults[i]);
   }
 }
+
+// A fault in the handler comes by there again.
+void TakeFaultSignalsForGood() { TakeFaultSignals(SA_NODEFER, kFatalMask); }
+
+// Signals of faults may also be sent, for which the program has handlers, and faster than
+// a busy machine lets ours run: no frame of one on top of another's.
+void TakeFaultSignalsForNow() { TakeFaultSignals(0, ~SignalBit(SIGSYS)); }
 
 // Between the copy and the file of a live dump.
 bool g_thawed = true;
@@ -71,7 +79,7 @@ void GoOn() {
 }
 
 void DumpHere(Request& request) {
-  static constexpr LiveSteps kLive = {&TakeFaultSignals, &GoOn};
+  static constexpr LiveSteps kLive = {&TakeFaultSignalsForNow, &GoOn};
   request.result =
       RunDump(request.crash, *request.runtime, request.live ? &kLive : nullptr);
   if (!request.live || g_runtime.policy.verbose != 0) Tell(request.result);
@@ -120,7 +128,7 @@ bool AllThawed() { return g_thawed; }
 void Dump(Request& request) {
   OpenMemory();
   // A live dump's program keeps its own handlers as long as its threads run.
-  if (!request.live) TakeFaultSignals();
+  if (!request.live) TakeFaultSignalsForGood();
   // The threads of a crash never go on: nothing of theirs is to be restarted.
   TakeFreezeSignal(request.live ? SA_RESTART : 0);
   const uint64_t mask = kFatalMask;
