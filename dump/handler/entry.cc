@@ -100,20 +100,26 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
     Postpone(MakeContext(signal, info, context), context);
     return;
   }
-  // Whoever waits here must not be sent more and more of them, one frame on the other.
-  const uint64_t waiting = ~(SignalBit(kFreezeSignal) | SignalBit(SIGSYS));
-  safe::SigProcMask(SIG_SETMASK, &waiting, nullptr);
   // Behind a fatal dump there is nothing to wait for: the process ends. Behind a live
   // one, this crash is the next to be dumped.
+  bool waited = false;
   while (!WinElection(pid, tid)) {
+    waited = true;
+    // Whoever waits must not be sent more and more signals, one frame on the other.
+    const uint64_t waiting = ~(SignalBit(kFreezeSignal) | SignalBit(SIGSYS));
+    safe::SigProcMask(SIG_SETMASK, &waiting, nullptr);
     ParkCrashed(info, context);
     WaitForDumper();
     // A fault happens again by itself, and then reaches whose it is: a live dump may
     // have stood in for a handler of the program.
     if (IsFault(info) && NobodyDumps()) return;
   }
+  if (waited) {
+    const uint64_t fatal = kFatalMask;
+    safe::SigProcMask(SIG_SETMASK, &fatal, nullptr);
+  }
   // It came while a live dump stood in for a handler of the program.
-  if (!IsFault(info) && !IsOurAction(signal)) {
+  if (waited && !IsFault(info) && !IsOurAction(signal)) {
     EndDump();
     SendAgain(MakeContext(signal, info, context));
     return;
