@@ -42,7 +42,8 @@ int minicore_install(const minicore_config* given) {
     __builtin_memcpy(&config, given, given->size);
     config.size = sizeof(config);
     if (!MakePolicy(config, &policy, &rules, &error)) return -EINVAL;
-    rules.count = 0;
+    // Its rules for tags are read; those of the environment come behind them, and win.
+    config.tags = nullptr;
   }
   // A program that runs with more rights than its user must not obey him in this.
   const char* text = getauxval(AT_SECURE) != 0 ? nullptr : getenv("MINICORE_OPTIONS");

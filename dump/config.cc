@@ -100,15 +100,17 @@ bool ReadDisposition(const char* text, Disposition* value) {
 bool AddTagRule(const char* name, const char* value, TagRules* rules,
                 OptionError* error) {
   TagRule rule;
+  char key[kMaxTagName + 16];
+  snprintf(key, sizeof(key), "tag.%s", name);
   const size_t length = strlen(name);
   if (length == 0 || length > kMaxTagName) {
-    return Fail(error, name, value, "a tag has 1 to 31 bytes");
+    return Fail(error, key, value, "a tag has 1 to 31 bytes");
   }
   if (!ReadDisposition(value, &rule.disposition)) {
-    return Fail(error, name, value, "keep, label, cut or elide is wanted");
+    return Fail(error, key, value, "keep, label, cut or elide is wanted");
   }
   if (rules->count == kMaxTagRules) {
-    return Fail(error, name, value, "there are 64 rules already");
+    return Fail(error, key, value, "there are 64 rules already");
   }
   memcpy(rule.name, name, length + 1);
   rules->rules[rules->count++] = rule;

@@ -66,6 +66,9 @@ class Exhaustion(torture.Torture):
     def test_malloc_has_nothing_left(self):
         self.each_place("heap_full", limits=[(resource.RLIMIT_AS, 900 * _MIB)])
 
+    def test_data_limit_is_used_up(self):
+        self.each_place("heap_full", limits=[(resource.RLIMIT_DATA, 300 * _MIB)])
+
     def test_mappings_are_used_up(self):
         for build in torture.BUILDS:
             child, _, _ = self.survive_in(
