@@ -117,17 +117,22 @@ bool CommitPlanes(ByteCount end) {
   // thread has mapped is visible to all once its mprotect() has returned.
   ByteCount old = index.committed.load(std::memory_order_relaxed);
   if (end <= old) return true;
-  ByteCount target = AlignUp(end, kCommitStep);
-  if (target > index.region_bytes) target = index.region_bytes;
-  const auto commit = [old, target](const void* plane, auto bytes) {
+  ByteCount target = 0;
+  const auto commit = [old, &target](const void* plane, auto bytes) {
     const Address base = reinterpret_cast<Address>(plane);
     return kernel::MakeReadWrite({AlignDown(base + bytes(old), kPageSize),
                                   AlignUp(base + bytes(target), kPageSize)});
   };
-  if (!commit(index.shadow, ShadowBytes) || !commit(index.tags, ShadowBytes) ||
-      !commit(index.large, LargeBytes) || !commit(index.chunks, ChunkBytes)) {
-    return false;
-  }
+  const auto commit_all = [&](ByteCount step) {
+    target = AlignUp(end, step);
+    if (target > index.region_bytes) target = index.region_bytes;
+    return commit(index.shadow, ShadowBytes) &&
+           commit(index.tags, ShadowBytes) && commit(index.large, LargeBytes) &&
+           commit(index.chunks, ChunkBytes);
+  };
+  // Close to RLIMIT_DATA, which counts what is untouched as well, only what is
+  // needed.
+  if (!commit_all(kCommitStep) && !commit_all(kChunkSize)) return false;
   // Release: a reader that sees the new value may touch the planes up to it.
   // Two threads may get here with different targets, each having mapped from
   // its own `old` on, which was committed; the larger target wins.
