@@ -126,7 +126,8 @@ bool Rebuilder::CopySegments() {
       size = std::max(size, load.p_offset + load.p_filesz);
   }
   if (size < sizeof(header_)) return false;
-  if (size > core_.file_bytes()) {
+  // Between segments there is less than a page of nothing.
+  if (size > core_.file_bytes() + headers_.size() * kPage) {
     whole_ = false;
     return true;
   }
