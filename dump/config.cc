@@ -299,6 +299,10 @@ bool MakePolicy(const minicore_config& caller, Policy* policy, TagRules* rules,
   policy->max_bytes = config.max_bytes;
   policy->root_bytes = config.root_bytes;
   policy->object_bytes = config.object_bytes;
+  policy->window_bytes = config.window_bytes;
+  if (config.window_bytes > kMaxWindowBytes) {
+    return Fail(error, "window_bytes", "?", "at most 1M is possible");
+  }
   policy->hops = config.hops;
   policy->tagged_pointers = config.tagged_pointers != 0;
   policy->stack_bytes = config.stack_bytes;

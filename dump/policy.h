@@ -14,6 +14,8 @@ inline constexpr unsigned kMaxPathPattern = 1024;
 inline constexpr unsigned kMaxNameList = 1024;
 // The tables of the search take 40 bytes for each of these.
 inline constexpr ByteCount kMaxSecretBytes = 8 * 1024 * 1024;
+// Each pointer costs a look-up for every block of its window.
+inline constexpr ByteCount kMaxWindowBytes = 1024 * 1024;
 inline constexpr uint64_t kMaxSegments = 65534;  // PN_XNUM - 1: see docs/FORMAT.md
 
 enum class TextPolicy : uint8_t { kNone, kProgramCounter, kAll };
@@ -25,6 +27,7 @@ struct Policy {
   ByteCount max_bytes;
   ByteCount root_bytes;
   ByteCount object_bytes;
+  ByteCount window_bytes;  // at most kMaxWindowBytes
   uint64_t hops;  // 0: no limit
   bool tagged_pointers;
   ByteCount stack_bytes;

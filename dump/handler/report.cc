@@ -180,6 +180,7 @@ void WriteText(const CrashContext& crash, const Policy& policy,
   out.Line("option.max_bytes", policy.max_bytes);
   out.Line("option.root_bytes", policy.root_bytes);
   out.Line("option.object_bytes", policy.object_bytes);
+  out.Line("option.window_bytes", policy.window_bytes);
   out.Line("option.hops", policy.hops);
   out.Line("option.stack_bytes", policy.stack_bytes);
   out.Line("option.static_bytes", policy.static_bytes);

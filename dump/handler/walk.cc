@@ -16,11 +16,10 @@ constexpr unsigned kMostRefused = 1024;
 constexpr ByteCount kCutBytes = 256;
 // A window into memory that is no allocation of ours, around an object of
 // ordinary size whose start is not known: whole blocks, from this much before
-// the pointer to this much behind it, which is as much as lldb shows of a text
-// (target.max-string-summary-length; gdb shows 200 characters).
+// the pointer to `window_bytes` behind it. By default that is as much as lldb
+// shows of a text (target.max-string-summary-length; gdb shows 200 characters).
 constexpr ByteCount kBlock = 512;
 constexpr ByteCount kBeforePointer = 64;
-constexpr ByteCount kBehindPointer = 1024;
 // The least that is kept of an allocation, when the budget comes to its end.
 constexpr ByteCount kLeastShare = 2048;
 // Of an allocation that a register or a stack points to, this much at first:
@@ -272,7 +271,9 @@ void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
 }
 
 void Walk::FollowForeign(uint64_t word, uint16_t hops) {
-  if (IsOurs(word) || OneHolds(covered_, word)) return;
+  if (runtime_.policy.window_bytes == 0 || IsOurs(word) || OneHolds(covered_, word)) {
+    return;
+  }
   const Mapping* mapping = map_.Find(word);
   if (mapping == nullptr || !mapping->readable || !mapping->writable) return;
   const char* name = map_.NameOf(*mapping);
@@ -288,7 +289,7 @@ void Walk::FollowForeign(uint64_t word, uint16_t hops) {
   // Neighbouring windows share blocks: each block is kept, and paid for, once.
   const AddressRange window =
       AddressRange{AlignDown(word - kBeforePointer, kBlock),
-                   AlignUp(word + kBehindPointer, kBlock)}
+                   AlignUp(word + runtime_.policy.window_bytes, kBlock)}
           .Clip(mapping->range);
   Reached reached;
   reached.kind = SegmentKind::kForeign;

@@ -51,6 +51,7 @@ TEST(ParseOptionsTest, DefaultsAreThoseOfTheTable) {
   EXPECT_EQ(parsed.config.fd, -1);
   EXPECT_EQ(parsed.config.max_bytes, 8u << 20);
   EXPECT_EQ(parsed.config.root_bytes, 16u << 10);
+  EXPECT_EQ(parsed.config.window_bytes, 1u << 10);
   EXPECT_EQ(parsed.config.deadline, 5000u);
   EXPECT_EQ(parsed.config.freeze_ms, 200u);
   EXPECT_EQ(parsed.config.size, sizeof(minicore_config));

@@ -189,6 +189,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   runtime.policy.max_bytes = input.Take<uint32_t>() % (4 << 20);
   runtime.policy.root_bytes = input.Take<uint16_t>();
   runtime.policy.object_bytes = input.Take<uint16_t>();
+  runtime.policy.window_bytes = 1024;
   runtime.policy.hops = input.Take<uint8_t>();
   runtime.index = &world.index;
   runtime.tags = world.tags.get();

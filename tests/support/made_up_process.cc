@@ -16,6 +16,7 @@ MadeUpProcess::MadeUpProcess() {
   policy.max_bytes = 8 << 20;
   policy.root_bytes = 16 << 10;
   policy.object_bytes = 1 << 20;
+  policy.window_bytes = 1024;
   policy.tagged_pointers = true;
   policy.stack_bytes = 1 << 20;
   policy.static_bytes = 16 << 20;

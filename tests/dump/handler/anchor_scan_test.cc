@@ -493,6 +493,22 @@ TEST_F(AnchorScanTest, OtherWritableMemoryIsKeptInAWindow) {
   EXPECT_LE(kept, 4096u);
 }
 
+TEST_F(AnchorScanTest, AWindowIsAsLongAsThePolicySays) {
+  const AddressRange other = Foreign(1 << 20);
+  const Address pointer = other.begin + 500'000;
+  policy().window_bytes = 100'000;
+  ScanFrom({pointer});
+  EXPECT_TRUE(process().Kept(pointer + 99'999));
+  EXPECT_FALSE(process().Kept(pointer + 101'000));
+}
+
+TEST_F(AnchorScanTest, WindowsCanBeSwitchedOff) {
+  const AddressRange other = Foreign(1 << 20);
+  policy().window_bytes = 0;
+  ScanFrom({other.begin + 500'000});
+  EXPECT_TRUE(process().scan.reached.empty());
+}
+
 // Neighbouring windows don't pay for their common memory twice.
 TEST_F(AnchorScanTest, OverlappingWindowsAreKeptOnce) {
   const AddressRange other = Foreign(64 * kPageSize);
