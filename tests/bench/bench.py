@@ -20,7 +20,7 @@ import program_bench
 import report
 import stopwatch
 
-SECTIONS = ("malloc", "instructions", "programs", "startup", "dump", "index")
+SECTIONS = ("malloc", "instructions", "programs", "startup", "dump", "live", "index")
 
 
 def machine():
@@ -128,6 +128,12 @@ class Bench:
         raw["dump"] = dump_bench.run(
             self.watch, self.tools["dump_victim"], self.allocators[stopwatch.STOCK],
             self.ours, self.directory, cases, self.rounds, self.say)
+
+    def live(self, raw):
+        cases = (dump_bench.LIVE_SMOKE if self.options.smoke else
+                 dump_bench.LIVE_QUICK if self.options.quick else dump_bench.LIVE_FULL)
+        raw["live"] = dump_bench.live(self.tools["dump_victim"], self.ours,
+                                      self.directory, cases, self.say)
 
     def index(self, raw):
         self.say("index")

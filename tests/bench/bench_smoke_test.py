@@ -48,6 +48,11 @@ class SmokeTest(unittest.TestCase):
                 self.assertGreater(sample["dead_ms"], sample["file_ms"])
                 self.assertEqual(sample["files"], 1)
 
+    def test_live_dumps_have_a_pause_each(self):
+        for case in self.raw["live"]:
+            self.assertEqual(len(case["pauses"]), 11)
+            self.assertGreater(min(case["pauses"]), 0)
+
     def test_index_benchmarks_name_what_they_measured(self):
         names = [entry["name"] for entry in self.raw["index"]]
         self.assertIn("RejectWord", names)

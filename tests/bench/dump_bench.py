@@ -16,6 +16,10 @@ FULL = [(20 * MIB, 8), (2048 * MIB, 8), (20 * MIB, 100), (2048 * MIB, 100),
         (20 * MIB, 1000), (20 * MIB, 4000)]
 QUICK = [(20 * MIB, 8), (2048 * MIB, 8), (20 * MIB, 100)]
 SMOKE = [(1 * MIB, 3)]
+# Of live dumps; the last number says how often the victim is started, for 11 dumps each.
+LIVE_FULL = [(20 * MIB, 8, 5), (2048 * MIB, 8, 5), (20 * MIB, 100, 3)]
+LIVE_QUICK = [(20 * MIB, 8, 2), (2048 * MIB, 8, 2)]
+LIVE_SMOKE = [(1 * MIB, 3, 1)]
 
 # Slow dumpers run in fewer rounds, and gcore is asked only up to this many threads: each
 # thread's stack counts whole.
@@ -125,3 +129,21 @@ def run(watch, victim, stock, ours, directory, cases, rounds, say):
                     sample = found[name](case["heap"], case["threads"], folder)
                 case["samples"].setdefault(name, []).append(sample)
     return cases
+
+
+def live(victim, ours, directory, cases, say):
+    """Returns [{heap, threads, pauses}]: in milliseconds, how long a thread that looks at
+    the clock all the time did not run during a live dump."""
+    found = []
+    for heap, threads, starts in cases:
+        say("live: %d threads" % threads)
+        pauses = []
+        for number in range(starts):
+            with Folder(directory, "live-%d" % number) as folder:
+                output = subprocess.run(
+                    [victim, str(heap), str(threads), "live"], check=True, cwd=folder.path,
+                    env=dict(os.environ, LD_PRELOAD=ours), stdout=subprocess.PIPE,
+                    text=True).stdout
+            pauses += [int(line) / 1e6 for line in output.split()]
+        found.append({"heap": heap, "threads": threads, "pauses": pauses})
+    return found

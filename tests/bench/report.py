@@ -169,6 +169,13 @@ def dump_size_table(cases):
     return table(header, rows)
 
 
+def live_table(cases):
+    rows = [[size_text(case["heap"]), str(case["threads"]), str(len(case["pauses"])),
+             "%.1f" % min(case["pauses"]), "%.1f" % median(case["pauses"]),
+             "%.1f" % max(case["pauses"])] for case in cases]
+    return table(["heap", "threads", "dumps", "shortest", "median", "longest"], rows)
+
+
 def index_table(benchmarks):
     rows = []
     for entry in benchmarks:
@@ -212,6 +219,11 @@ def markdown(raw):
             "parent has reaped the process (gcore: how long it runs; the process lives "
             "on). Medians; (quartiles).\n\n" + dump_time_table(raw["dump"]) +
             "\nSizes of the files:\n\n" + dump_size_table(raw["dump"]))
+    if "live" in raw:
+        parts.append(
+            "\n### Live dumps\n\nMilliseconds for which a thread that does nothing but look "
+            "at the clock did not run during a live dump; the other threads sleep.\n\n" +
+            live_table(raw["live"]))
     if "index" in raw:
         parts.append("\n### Index\n\n" + index_table(raw["index"]))
     return "".join(parts)

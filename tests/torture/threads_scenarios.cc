@@ -150,6 +150,18 @@ NOINLINE void SleepDeaf() {
   victim::Park();
 }
 
+NOINLINE void SleepBlocked() {
+  BlockEverySignal();
+  victim::Park();
+}
+
+NOINLINE void SpinBlocked() {
+  BlockEverySignal();
+  victim::CountAsParked();
+  for (volatile uint64_t i = 0;; ++i) {
+  }
+}
+
 NOINLINE void SpinDeaf() {
   BlockEverySignalRaw();
   victim::CountAsParked();
@@ -166,6 +178,19 @@ NOINLINE void WaitInVfork() {
 }
 
 namespace {
+
+// Every thread has blocked all signals, as libc lets it, some asleep, some not.
+void ManyBlocked(const Arguments& arguments) {
+  const int threads = Number(arguments, 0) - 1;
+  for (int i = 0; i < threads; ++i) {
+    victim::StartThread(("blocked" + std::to_string(i)).c_str(),
+                        i % 4 == 0 ? SpinBlocked : SleepBlocked);
+  }
+  victim::AwaitParked(threads);
+  BlockEverySignal();
+  NameTheCrasher();
+  CrashHere();
+}
 
 void DeafSleeper(const Arguments&) {
   victim::StartThread("deaf", SleepDeaf);
@@ -411,6 +436,7 @@ constexpr Scenario kScenarios[] = {
     {"crasher_blocks_raw", CrasherBlocksRaw},
     {"aborter_blocks", AborterBlocks},
     {"crasher_inherits_mask", CrasherInheritsMask},
+    {"many_blocked", ManyBlocked},
     {"deaf_sleeper", DeafSleeper},
     {"deaf_spinner", DeafSpinner},
     {"deaf_all", DeafAll},

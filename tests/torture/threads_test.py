@@ -40,6 +40,15 @@ class Threads(torture.Torture):
     def test_the_crasher_has_inherited_a_full_mask(self):
         self.survive("crasher_inherits_mask", unwound=_STANDING)
 
+    def test_every_thread_has_every_signal_blocked_through_libc(self):
+        self.survive(
+            "many_blocked", "9", threads=9,
+            unwound={
+                f"blocked{n}": f"torture::{'SpinBlocked' if n % 4 == 0 else 'SleepBlocked'}"
+                for n in range(8)
+            },
+        )  # fmt: skip
+
     def test_abort_with_every_signal_blocked(self):
         self.survive(
             "aborter_blocks", number=signal.SIGABRT, function=None,
