@@ -170,8 +170,12 @@ bool SecretIndex::Build(safe::Arena& arena) {
   size_t windows = 0;
   size_t words = 0;
   size_t shorts = 0;
+  size_t zeros = 0;  // words of zeros, at any alignment
   bool of_program = false;
   for (const Part& part : parts_) {
+    for (size_t at = 0; at + 8 <= part.length; ++at) {
+      zeros += Load(contents_ + part.offset + at) == 0;
+    }
     words += part.length - (part.length < 8 ? part.length : 7);
     if (part.length >= kWindowBytes) windows += part.length - kWindowBytes + 1;
     shorts += part.length < kWindowBytes || part.prefix != 0;
@@ -182,7 +186,9 @@ bool SecretIndex::Build(safe::Arena& arena) {
   if (!NewTable(arena, windows, &window_table_) ||
       !NewFilter(arena, windows, &window_filter_) ||
       !NewFilter(arena, words, &word_filter_) ||
-      !NewFilter(arena, windows, &neighbour_filter_) ||
+      // Each has one neighbour on either side. Zeros are what is looked up most, and a
+      // filter that stays in the cache answers fastest.
+      !NewFilter(arena, 2 * zeros, &neighbour_filter_) ||
       !NewTable(arena, words, &word_table_) ||
       !NewTable(arena, shorts, &short_table_) ||
       !NewFilter(arena, kGramGrid * shorts, &gram_filter_)) {

@@ -123,9 +123,20 @@ std::vector<Needles::Finding> Needles::FindInRegisters(
       memcpy(&note, file.data() + at, sizeof(note));
       const size_t description = at + sizeof(note) + (note.n_namesz + 3) / 4 * 4;
       at = description + (note.n_descsz + 3) / 4 * 4;
-      if (note.n_type != NT_PRSTATUS || note.n_descsz != sizeof(elf_prstatus)) continue;
-      for (size_t word = 0; word < ELF_NGREG; ++word) {
-        const size_t offset = description + offsetof(elf_prstatus, pr_reg) + word * 8;
+      // Registers of every kind are whole words of these notes; so is what came with the
+      // signal. The rest of them are numbers of the kernel's.
+      size_t from = 0;
+      size_t size = note.n_descsz;
+      if (note.n_type == NT_PRSTATUS && size == sizeof(elf_prstatus)) {
+        from = offsetof(elf_prstatus, pr_reg);
+        size = from + ELF_NGREG * 8;
+      } else if (note.n_type == NT_SIGINFO) {
+        from = 16;
+      } else if (note.n_type != NT_FPREGSET && note.n_type != NT_X86_XSTATE) {
+        continue;
+      }
+      for (; from + 8 <= size; from += 8) {
+        const size_t offset = description + from;
         const uint64_t value = Word(file.data() + offset);
         const auto found =
             std::lower_bound(words_.begin(), words_.end(), Window{value, 0, 0});

@@ -25,7 +25,8 @@ class Needles {
   // Every window of 16 bytes, and short secrets whole. Windows of one repeated byte, and
   // those of 12 and more zeros, are none.
   std::vector<Finding> FindIn(const std::vector<uint8_t>& file) const;
-  // Registers that hold 8 consecutive bytes: in the PRSTATUS notes of a core.
+  // Registers that hold 8 consecutive bytes, general, x87, vector and mask registers, and
+  // what came with the signal: in the notes of a core.
   std::vector<Finding> FindInRegisters(const std::vector<uint8_t>& file) const;
 
  private:

@@ -159,7 +159,7 @@ TEST(SecretSearch, APatternThatIsNothingButARunIsLookedForAllTheSame) {
 
 // Ended once after an hour, in a core of zeros.
 TEST(SecretSearch, WindowsThatBeginAlikeOrRepeatAreNoBurden) {
-  std::string sparse(128 * 1024, '\0');
+  std::string sparse(24 * 1024, '\0');
   FillSecret(3, 1, Alphabet::kSparse, sparse.data(), sparse.size());
   std::string repeated;
   while (repeated.size() < sparse.size()) repeated += "abcdefgh";

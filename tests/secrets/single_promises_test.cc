@@ -210,6 +210,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Shortage{"full ranges", "", "1"}, Shortage{"many secrets", "", "1"},
                     Shortage{"large secrets", "", "1"},
                     Shortage{"large secrets", ":secret_bytes=8M", "0"},
+                    Shortage{"large secrets", ":secret_bytes=8M:max_bytes=256K", "0"},
                     Shortage{"spread", ":secret_bytes=100", "1"},
                     Shortage{"overwritten index", "", "1"},
                     Shortage{"forgotten marks", "", "1"},
