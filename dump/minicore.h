@@ -75,8 +75,9 @@ MINICORE_API int minicore_install(const minicore_config *config);
 // that option), and goes on. The other threads stand still while memory is copied, a few
 // milliseconds, and run while the file is written. Their system calls restart where the
 // kernel restarts any (signal(7), SA_RESTART); nanosleep, poll, select, epoll_wait,
-// sigtimedwait, futex and semaphore waits with a timeout, and socket calls with one
-// return EINTR. The core shows no signal, and the caller as the crashed thread.
+// sigtimedwait, pause, msgrcv, semop, and semaphore waits and socket calls with a timeout
+// return EINTR; a read or write that has moved some bytes returns how many. The core shows
+// no signal, and the caller as the crashed thread.
 //
 // Context: any. Takes no lock of the program's; may be called with any held.
 // Returns: 0; -ENODEV if minicore is not installed; -ENAMETOOLONG; -EBUSY if another dump

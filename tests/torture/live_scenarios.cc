@@ -3,11 +3,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +18,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -248,7 +252,13 @@ void FromAnywhere(const Arguments& arguments) {
 
 }  // namespace
 
-// What its frame holds must be in the core whole; but not the secret, of which
+struct Link {
+  Link* next;
+  char text[200];
+};
+
+// What its frame holds must be in the core whole, and so must a chain that
+// only its first link leads to; but not the secret, of which
 // there is a copy on the stack and one in the heap.
 NOINLINE void DumpHoldingThings() {
   char* held[32];
@@ -257,6 +267,15 @@ NOINLINE void DumpHoldingThings() {
     memset(held[i], 'A' + i % 26, 300);
     victim::Fact("held." + std::to_string(i), reinterpret_cast<uintptr_t>(held[i]));
   }
+  Link* chain = nullptr;
+  for (int i = 0; i < 100; ++i) {
+    Link* const link = static_cast<Link*>(malloc(sizeof(Link)));
+    link->next = chain;
+    memset(link->text, '0' + i % 10, sizeof(link->text));
+    chain = link;
+    victim::Fact("link." + std::to_string(i), reinterpret_cast<uintptr_t>(link->text));
+  }
+  victim::Keep(chain);
   char* secret = static_cast<char*>(malloc(40));
   char on_stack[40];
   char* in_heap = static_cast<char*>(malloc(40));
@@ -267,12 +286,29 @@ NOINLINE void DumpHoldingThings() {
   victim::Keep(held), victim::Keep(on_stack), victim::Keep(in_heap);
   DumpHere("core.live");
   victim::Keep(held), victim::Keep(on_stack), victim::Keep(in_heap);
+  victim::Keep(chain);
 }
 
 namespace {
 
-void HoldingThings(const Arguments&) {
+// A filter that containers have: reads by calls are refused.
+void ForbidReadsByCalls() {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_readv, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog program = {4, filter};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+    Fail("seccomp");
+  }
+}
+
+// live_holding [filter]
+void HoldingThings(const Arguments& arguments) {
   NameTheCrasher();
+  if (!arguments.empty()) ForbidReadsByCalls();
   Busy busy = StartBusy();
   DumpHoldingThings();
   StopBusy(busy);

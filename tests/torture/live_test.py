@@ -67,17 +67,26 @@ class Live(torture.Torture):
                         child, core, stacks, None, ["torture::DumpHere"], _STANDING
                     )
 
-    def test_what_the_callers_frame_holds_is_whole_and_secrets_are_not_in_it(self):
-        secret = bytes((i * 37 + 11) & 0xFF ^ 0x55 for i in range(40))
+    def test_what_the_callers_frame_leads_to_is_whole_and_secrets_are_not_in_it(self):
         for build in torture.BUILDS:
-            child = self.live(build, "live_holding")
-            core = self.check_live(child, child.core, "crasher", threads=5)
-            for number in range(32):
-                address = child.fact(f"held.{number}")
-                self.assertEqual(core.read(address, 300), bytes([65 + number % 26]) * 300)
-            contents = child.core.read_bytes()
-            for at in range(0, 40 - 16):
-                self.assertNotIn(secret[at : at + 16], contents)
+            # With the filter the whole scan waits until the threads stand still.
+            for filter_ in ((), ("filter",)):
+                with self.subTest(build=build.name, filter=filter_):
+                    self.holding(build, *filter_)
+
+    def holding(self, build, *arguments):
+        secret = bytes((i * 37 + 11) & 0xFF ^ 0x55 for i in range(40))
+        child = self.live(build, "live_holding", *arguments)
+        core = self.check_live(child, child.core, "crasher", threads=5)
+        for number in range(32):
+            address = child.fact(f"held.{number}")
+            self.assertEqual(core.read(address, 300), bytes([65 + number % 26]) * 300)
+        for number in range(100):
+            address = child.fact(f"link.{number}")
+            self.assertEqual(core.read(address, 200), bytes([48 + number % 10]) * 200)
+        contents = child.core.read_bytes()
+        for at in range(0, 40 - 16):
+            self.assertNotIn(secret[at : at + 16], contents)
 
     def test_signals_of_faults_that_are_sent_meanwhile_reach_the_program(self):
         for build in torture.BUILDS:
