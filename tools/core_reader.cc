@@ -93,6 +93,10 @@ CoreReader::~CoreReader() {
 std::unique_ptr<CoreReader> CoreReader::Finish(
     std::unique_ptr<CoreReader> reader, std::string* error) {
   Elf* elf = reader->elf_;
+  if (reader->file_bytes_ == 0) {
+    *error = "is empty";
+    return nullptr;
+  }
   if (elf == nullptr || elf_kind(elf) != ELF_K_ELF) {
     *error = "is not an ELF file";
     return nullptr;

@@ -3,6 +3,8 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cctype>
+#include <cstdio>
 #include <map>
 
 #include "alloc/index_format.h"
@@ -61,7 +63,79 @@ bool HasFaultAddress(const SignalInfo& signal) {
   }
 }
 
+constexpr char kHolesKey[] = "holes.";
+
+const Total* FindReason(const CoreInfo& info, HoleReason reason) {
+  for (const Total& total : info.holes_by_reason) {
+    if (total.name == ReasonName(reason) && total.count > 0) return &total;
+  }
+  return nullptr;
+}
+
+// Why less is in the core than was reached, and which option asks for more.
+void AddRemarks(CoreInfo* info) {
+  const auto option = [info](const char* name) {
+    const std::string value = info->notes.ReportValue(std::string("option.") + name);
+    return std::string(name) + (value.empty() ? "" : " (" + value + ")");
+  };
+  const auto say = [info](std::string text) { info->remarks.push_back(std::move(text)); };
+  const auto is_set = [info](const char* key) {
+    return info->notes.ReportValue(key) == "1";
+  };
+  if (is_set("uncertain")) {
+    say("Not all secrets were known, so nearly everything that may hold a copy of one was "
+        "left out: raise secret_bytes.");
+  }
+  if (const Total* total = FindReason(*info, HoleReason::kBudget)) {
+    say("The budget " + option("max_bytes") + " was spent, and more was reachable: " +
+        ByteText(total->bytes) + " were met and left out, and what only they point to was "
+        "never looked for.");
+  }
+  if (const Total* total = FindReason(*info, HoleReason::kSegmentLimit)) {
+    say("The program headers, " + option("segments") + ", were used up: " +
+        ByteText(total->bytes) + " that were to be kept are not in the core.");
+  }
+  if (const Total* total = FindReason(*info, HoleReason::kOutOfRoom)) {
+    say("There was no room in the dumper's tables or on the disk for " +
+        ByteText(total->bytes) + " that were to be kept.");
+  }
+  if (is_set("truncated")) {
+    say("The file is shorter than planned: there was no room for all of it.");
+  }
+  if (is_set("past_deadline")) {
+    say("The dump ended at its deadline, " + option("deadline_us") +
+        ", and what was not yet done then is missing.");
+  }
+}
+
 }  // namespace
+
+bool HasProcess(const CoreInfo& info) {
+  return !info.process.threads.empty() || info.process.pid != 0 || info.notes.any();
+}
+
+bool ReadTotal(const std::string& value, Total* total) {
+  unsigned long long count = 0;
+  unsigned long long bytes = 0;
+  int end = 0;
+  if (value.empty() || !std::isdigit(static_cast<unsigned char>(value[0])) ||
+      std::sscanf(value.c_str(), "%19llu %19llu%n", &count, &bytes, &end) != 2 ||
+      static_cast<size_t>(end) != value.size()) {
+    return false;
+  }
+  total->count = count;
+  total->bytes = bytes;
+  return true;
+}
+
+std::string SourceOf(const CoreInfo& info, ThreadSource source) {
+  if (info.live && source == ThreadSource::kCrashed) return "dumper";
+  return SourceName(source);
+}
+
+std::string TagKey(const CoreInfo& info, const TagRow& row) {
+  return row.id == kNoTag ? "(untagged)" : info.notes.TagName(row.id);
+}
 
 CoreInfo CollectInfo(const CoreReader& core, const std::string& path) {
   CoreInfo info;
@@ -70,6 +144,8 @@ CoreInfo CollectInfo(const CoreReader& core, const std::string& path) {
   info.faults = core.faults();
   info.process = DecodeProcessNotes(core, &info.faults);
   info.notes = DecodeMinicoreNotes(core, &info.faults);
+  info.origin = OriginOf(core);
+  info.live = info.notes.ReportValue("signal") == "0";
   info.modules = FindModules(core, info.process.files);
   std::map<std::string, Total> kinds;
   for (const SegmentRow& row : info.notes.segments.rows) {
@@ -84,7 +160,14 @@ CoreInfo CollectInfo(const CoreReader& core, const std::string& path) {
     total.count += row.count;
     total.bytes += SizeOf(row.begin, row.end);
   }
+  for (const auto& [key, value] : info.notes.report) {
+    Total total;
+    if (key.rfind(kHolesKey, 0) == 0 && ReadTotal(value, &total)) {
+      reasons[key.substr(sizeof(kHolesKey) - 1)] = total;
+    }
+  }
   info.holes_by_reason = Sorted(std::move(reasons));
+  AddRemarks(&info);
   return info;
 }
 
@@ -93,6 +176,13 @@ std::string CrashSentence(const CoreInfo& info) {
   std::string sentence = "The process";
   if (!info.process.threads.empty()) {
     sentence = "Thread " + std::to_string(info.process.threads.front().tid);
+  }
+  if (info.live) {
+    return "Live dump, asked for by " +
+           (info.process.threads.empty()
+                ? std::string("the process")
+                : "thread " + std::to_string(info.process.threads.front().tid)) +
+           ": nothing had crashed";
   }
   if (!signal.present) return sentence + ": the signal is not recorded";
   sentence += " got " + SignalName(signal.number);
@@ -110,7 +200,7 @@ std::string CrashSentence(const CoreInfo& info) {
 std::string AnchorSentence(const CoreInfo& info, const AnchorRow& anchor) {
   const bool is_register = anchor.source == AnchorSource::kRegister;
   std::string sentence =
-      is_register ? RegisterName(anchor.number) : std::string("fault address");
+      is_register ? RegisterName(anchor.number) : std::string("the fault address");
   sentence += " = " + Hex(anchor.value) + " points ";
   const uint64_t inside = anchor.value - anchor.begin;
   if (inside != 0) sentence += Count(inside, "byte") + " into ";

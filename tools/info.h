@@ -34,12 +34,20 @@ struct CoreInfo {
   MinicoreNotes notes;
   std::vector<ModuleInfo> modules;
   std::vector<Total> bytes_by_kind;
+  // As the report counts, which is complete; as the rows say where it says nothing.
   std::vector<Total> holes_by_reason;
+  Origin origin = Origin::kUnknown;
+  bool live = false;  // nothing had crashed
+  // What somebody should know who misses something: one sentence each.
+  std::vector<std::string> remarks;
   // What was wrong with the notes: info shows what it can all the same.
   Faults faults;
 };
 
 CoreInfo CollectInfo(const CoreReader& core, const std::string& path);
+
+// Whether there is anything of a process in the file.
+bool HasProcess(const CoreInfo& info);
 
 // "Thread 12 got SIGSEGV at 0x10: the address is not mapped", without a full
 // stop.
@@ -50,6 +58,15 @@ std::string AnchorSentence(const CoreInfo& info, const AnchorRow& anchor);
 
 // "libc.so.6+0x8b", "" if no mapped file is there.
 std::string PlaceOf(const CoreInfo& info, uint64_t address);
+
+// A count and a sum of bytes behind a key of the report: "holes.secret 2 64".
+bool ReadTotal(const std::string& value, Total* total);
+
+// How the registers of a thread were had: of a live dump, "dumper" for "crashed".
+std::string SourceOf(const CoreInfo& info, ThreadSource source);
+
+// The row's name, "(untagged)" for what has no tag.
+std::string TagKey(const CoreInfo& info, const TagRow& row);
 
 std::string InfoText(const CoreInfo& info);
 nlohmann::json InfoJson(const CoreInfo& info);

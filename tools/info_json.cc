@@ -28,7 +28,7 @@ json Threads(const CoreInfo& info) {
       if (note.tid != thread.tid) continue;
       row["name"] =
           JsonSafe({note.name, strnlen(note.name, sizeof(note.name))});
-      row["source"] = SourceName(note.source);
+      row["source"] = SourceOf(info, note.source);
     }
     threads.push_back(row);
   }
@@ -46,7 +46,7 @@ json Totals(const std::vector<Total>& totals) {
 json Tags(const CoreInfo& info) {
   json rows = json::object();
   for (const TagRow& row : info.notes.tags.rows) {
-    rows[row.id == kNoTag ? "" : JsonSafe(info.notes.TagName(row.id))] = {
+    rows[JsonSafe(TagKey(info, row))] = {
         {"disposition", DispositionName(row.disposition)},
         {"kept", row.kept},
         {"cut", row.cut},
@@ -63,7 +63,7 @@ json Anchors(const CoreInfo& info) {
   for (const AnchorRow& row : info.notes.anchors.rows) {
     const bool is_register = row.source == AnchorSource::kRegister;
     rows.push_back(
-        {{"of", is_register ? RegisterName(row.number) : "fault address"},
+        {{"of", is_register ? RegisterName(row.number) : "fault_address"},
          {"value", Hex(row.value)},
          {"state", row.state < 3 ? kStates[row.state] : "unknown"},
          {"begin", Hex(row.begin)},
@@ -97,7 +97,7 @@ json Holes(const CoreInfo& info) {
   return rows;
 }
 
-// A value that is a whole number becomes one.
+// A value that is a whole number becomes one, and a count with its bytes an object.
 json Report(const CoreInfo& info) {
   json rows = json::object();
   for (const auto& [key, value] : info.notes.report) {
@@ -105,7 +105,10 @@ json Report(const CoreInfo& info) {
     const bool number =
         !value.empty() && value.size() <= 15 &&
         value.find_first_not_of("0123456789") == std::string::npos;
-    if (number) {
+    Total total;
+    if (ReadTotal(value, &total)) {
+      rows[JsonSafe(key)] = {{"count", total.count}, {"bytes", total.bytes}};
+    } else if (number) {
       rows[JsonSafe(key)] = std::stoull(value);
     } else {
       rows[JsonSafe(key)] = JsonSafe(value);
@@ -128,9 +131,13 @@ json InfoJson(const CoreInfo& info) {
   json faults = json::array();
   for (const std::string& fault : info.faults)
     faults.push_back(JsonSafe(fault));
+  json remarks = json::array();
+  for (const std::string& remark : info.remarks)
+    remarks.push_back(JsonSafe(remark));
   return {{"core", JsonSafe(info.path)},
           {"file_bytes", info.file_bytes},
           {"minicore", info.notes.any()},
+          {"live", info.live},
           {"crash", JsonSafe(CrashSentence(info))},
           {"signal",
            {{"number", signal.number},
@@ -149,6 +156,7 @@ json InfoJson(const CoreInfo& info) {
           {"holes_by_reason", Totals(info.holes_by_reason)},
           {"holes", Holes(info)},
           {"report", Report(info)},
+          {"remarks", remarks},
           {"faults", faults}};
 }
 

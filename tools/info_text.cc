@@ -17,11 +17,10 @@ std::string Padded(std::string text, size_t width) {
   return text;
 }
 
-std::string ThreadName(const MinicoreNotes& notes, uint32_t tid,
-                       const char** source) {
-  for (const ThreadRow& row : notes.threads.rows) {
+std::string ThreadName(const CoreInfo& info, uint32_t tid, std::string* source) {
+  for (const ThreadRow& row : info.notes.threads.rows) {
     if (row.tid != tid) continue;
-    *source = SourceName(row.source);
+    *source = SourceOf(info, row.source);
     return Printable({row.name, strnlen(row.name, sizeof(row.name))});
   }
   return "";
@@ -33,8 +32,8 @@ void Threads(const CoreInfo& info, std::string* out) {
   constexpr size_t kShown = 64;
   for (size_t i = 0; i < threads.size() && i < kShown; ++i) {
     const user_regs_struct& registers = threads[i].registers;
-    const char* source = "";
-    const std::string name = ThreadName(info.notes, threads[i].tid, &source);
+    std::string source;
+    const std::string name = ThreadName(info, threads[i].tid, &source);
     const std::string place = Printable(PlaceOf(info, registers.rip));
     Line(out, Padded(std::to_string(threads[i].tid), 8) + Padded(name, 16) +
                   Padded(source, 8) + " pc " +
@@ -60,9 +59,7 @@ void Tags(const CoreInfo& info, std::string* out) {
   if (info.notes.tags.rows.empty()) return;
   *out += "\nAllocations by tag\n";
   for (const TagRow& row : info.notes.tags.rows) {
-    Line(out, Padded(row.id == kNoTag ? "(no tag)"
-                                      : Printable(info.notes.TagName(row.id)),
-                     16) +
+    Line(out, Padded(Printable(TagKey(info, row)), 16) +
                   Padded(DispositionName(row.disposition), 8) +
                   std::to_string(row.kept) + " kept, " +
                   std::to_string(row.cut) + " cut, " +
@@ -100,11 +97,18 @@ std::string InfoText(const CoreInfo& info) {
     Line(&out, "at       " + Hex(pc) +
                    (place.empty() ? "" : " = " + Printable(place)));
   }
-  if (!info.notes.any()) {
+  if (info.origin == Origin::kOther) {
     out += "\nThere are no MINICORE notes: another program wrote this core.\n";
+  } else if (!info.notes.any()) {
+    out += "\nThere are no MINICORE notes: the file is damaged or cut short.\n";
+  }
+  if (!info.remarks.empty()) out += "\n";
+  for (const std::string& remark : info.remarks) {
+    out += Printable(remark) + "\n";
   }
   if (!info.notes.anchors.rows.empty()) {
-    out += "\nWhat the crashed thread's registers point to\n";
+    out += info.live ? "\nWhat the dumping thread's registers point to\n"
+                     : "\nWhat the crashed thread's registers point to\n";
     for (const AnchorRow& anchor : info.notes.anchors.rows) {
       Line(&out, AnchorSentence(info, anchor));
     }

@@ -110,6 +110,20 @@ std::string MinicoreNotes::TagName(uint8_t id) const {
 
 bool IsMinicoreNote(const CoreNote& note) { return note.owner == kNoteOwner; }
 
+Origin OriginOf(const CoreReader& core) {
+  for (const CoreNote& note : core.notes()) {
+    if (IsMinicoreNote(note)) return Origin::kMinicore;
+  }
+  // Ours stand in the last program header: without the whole table, and all bytes of all
+  // notes, they may just be missing.
+  if (!core.faults().empty() || core.notes().empty()) return Origin::kUnknown;
+  for (const CoreSegment& segment : core.segments()) {
+    const bool cut = segment.file_end() > core.file_bytes();
+    if (segment.type == PT_NOTE && cut) return Origin::kUnknown;
+  }
+  return Origin::kOther;
+}
+
 MinicoreNotes DecodeMinicoreNotes(const CoreReader& core, Faults* faults) {
   MinicoreNotes notes;
   for (const CoreNote& note : core.notes()) {
@@ -148,16 +162,16 @@ MinicoreNotes DecodeMinicoreNotes(const CoreReader& core, Faults* faults) {
 
 const char* KindName(SegmentKind kind) {
   static constexpr const char* kNames[] = {
-      "nothing",     "headers", "text", "vdso",    "module-data",
-      "thread-data", "stack",   "heap", "foreign", "filler"};
+      "nothing",     "headers", "text", "vdso",    "module_data",
+      "thread_data", "stack",   "heap", "foreign", "filler"};
   return NameIn(kNames, static_cast<size_t>(kind));
 }
 
 const char* ReasonName(HoleReason reason) {
   static constexpr const char* kNames[] = {
-      "none",         "secret",     "secret-copy",   "environment",
-      "cut",          "budget",     "object-limit",  "stack-limit",
-      "static-limit", "unreadable", "segment-limit", "out-of-room",
+      "none",         "secret",     "secret_copy",   "environment",
+      "cut",          "budget",     "object_limit",  "stack_limit",
+      "static_limit", "unreadable", "segment_limit", "out_of_room",
       "deadline",     "sanitized",  "arguments",     "canary"};
   return NameIn(kNames, static_cast<size_t>(reason));
 }

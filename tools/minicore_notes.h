@@ -42,6 +42,10 @@ struct MinicoreNotes {
 
 bool IsMinicoreNote(const CoreNote& note);
 
+// Who wrote a core. What is cut off before its notes end could be anybody's.
+enum class Origin { kMinicore, kOther, kUnknown };
+Origin OriginOf(const CoreReader& core);
+
 // Appends a sentence to `faults` for whatever is not well-formed, and decodes
 // the rest. Unknown types, longer rows and unknown keys are skipped: they come
 // from a later version.
@@ -49,7 +53,7 @@ MinicoreNotes DecodeMinicoreNotes(const CoreReader& core,
                                   std::vector<std::string>* faults);
 
 const char* KindName(SegmentKind kind);       // "stack"
-const char* ReasonName(HoleReason reason);    // "secret-copy"
+const char* ReasonName(HoleReason reason);    // "secret_copy"
 const char* SourceName(ThreadSource source);  // "signal"
 const char* DispositionName(uint8_t disposition);
 const char* NoteTypeName(uint32_t type);  // "HOLES"

@@ -5,8 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <climits>
 #include <cstdlib>
+#include <cstring>
 #include <sstream>
+#include <string_view>
 
 namespace minicore {
 namespace {
@@ -26,7 +31,65 @@ bool HasInterpreter(Elf* elf) {
   return false;
 }
 
-// What the ELF header says; scripts and other formats say nothing.
+// Calls visit(name) for the libraries that the program needs and the symbols that it
+// defines or looks for: DT_NEEDED of the dynamic section, and the dynamic symbols.
+template <class Visit>
+void ForEachName(Elf* elf, Visit visit) {
+  for (Elf_Scn* section = nullptr; (section = elf_nextscn(elf, section)) != nullptr;) {
+    GElf_Shdr header;
+    if (gelf_getshdr(section, &header) == nullptr || header.sh_entsize == 0 ||
+        (header.sh_type != SHT_DYNAMIC && header.sh_type != SHT_DYNSYM)) {
+      continue;
+    }
+    Elf_Data* data = elf_getdata(section, nullptr);
+    if (data == nullptr) continue;
+    const int count = static_cast<int>(
+        std::min<uint64_t>(header.sh_size / header.sh_entsize, INT_MAX));
+    for (int i = 0; i < count; ++i) {
+      size_t name = 0;
+      if (header.sh_type == SHT_DYNSYM) {
+        GElf_Sym symbol;
+        if (gelf_getsym(data, i, &symbol) == nullptr) break;
+        name = symbol.st_name;
+      } else {
+        GElf_Dyn entry;
+        if (gelf_getdyn(data, i, &entry) == nullptr || entry.d_tag == DT_NULL) break;
+        if (entry.d_tag != DT_NEEDED) continue;
+        name = entry.d_un.d_val;
+      }
+      const char* text = elf_strptr(elf, header.sh_link, name);
+      if (text != nullptr) visit(std::string_view(text));
+    }
+  }
+}
+
+// gcc's runtimes are libraries, clang's are within the program: both are told by a symbol
+// that every program built so looks for or has. "" if there is none.
+std::string SanitizerOf(Elf* elf) {
+  std::string found;
+  ForEachName(elf, [&found](std::string_view name) {
+    if (name == "__asan_init" || name.substr(0, 10) == "libasan.so") {
+      found = "AddressSanitizer";
+    } else if (name == "__tsan_init" || name.substr(0, 10) == "libtsan.so") {
+      found = "ThreadSanitizer";
+    }
+  });
+  return found;
+}
+
+// What the kernel starts for a script: the first word behind "#!" (Linux 6.1,
+// fs/binfmt_script.c, load_script()); "" for anything else.
+std::string InterpreterOf(int fd) {
+  char line[256] = {};
+  const ssize_t size = pread(fd, line, sizeof(line) - 1, 0);
+  if (size < 2 || line[0] != '#' || line[1] != '!') return "";
+  std::istringstream words(std::string(line + 2, strcspn(line + 2, "\n")));
+  std::string interpreter;
+  words >> interpreter;
+  return interpreter;
+}
+
+// What the ELF header says; other formats say nothing.
 std::string WhyNotByFormat(int fd) {
   elf_version(EV_CURRENT);
   Elf* elf = elf_begin(fd, ELF_C_READ, nullptr);
@@ -38,6 +101,9 @@ std::string WhyNotByFormat(int fd) {
           "is not an x86-64 program, and minicore can't be preloaded into it.";
     } else if (!HasInterpreter(elf)) {
       why = "is statically linked, and nothing can be preloaded into it.";
+    } else if (const std::string sanitizer = SanitizerOf(elf); !sanitizer.empty()) {
+      why = "is built with " + sanitizer +
+            ", which has a malloc and handlers of its own and may refuse to start.";
     }
   }
   elf_end(elf);
@@ -62,10 +128,22 @@ std::string WhyNotPreloaded(const std::string& path, uid_t user, gid_t group) {
   struct stat status;
   if (path.empty() || stat(path.c_str(), &status) != 0) return "";
   std::string why;
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK: opening a FIFO that nobody writes must not hang.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd >= 0) {
     why = WhyNotByFormat(fd);
+    const std::string interpreter = InterpreterOf(fd);
     close(fd);
+    const int script =
+        interpreter.empty()
+            ? -1
+            : open(interpreter.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (script >= 0) {
+      // A script that interprets scripts is not looked into.
+      why = WhyNotByFormat(script);
+      close(script);
+      if (!why.empty()) why = "is a script for " + interpreter + ", which " + why;
+    }
   }
   // AT_SECURE (ld.so(8), "secure-execution mode"): a name with a slash in
   // LD_PRELOAD is ignored.
@@ -77,6 +155,19 @@ std::string WhyNotPreloaded(const std::string& path, uid_t user, gid_t group) {
         "then.";
   }
   return why.empty() ? "" : path + " " + why + kNoCore;
+}
+
+std::string WhyNoLibrary(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return std::string("cannot be read: ") + std::strerror(errno);
+  elf_version(EV_CURRENT);
+  Elf* elf = elf_begin(fd, ELF_C_READ, nullptr);
+  GElf_Ehdr header;
+  const bool good = elf_kind(elf) == ELF_K_ELF && gelf_getehdr(elf, &header) != nullptr &&
+                    header.e_type == ET_DYN && header.e_machine == EM_X86_64;
+  elf_end(elf);
+  close(fd);
+  return good ? "" : "is no shared library for x86-64";
 }
 
 }  // namespace minicore

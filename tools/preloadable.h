@@ -17,6 +17,10 @@ std::string FindProgram(const std::string& program);
 // can say.
 std::string WhyNotPreloaded(const std::string& path, uid_t user, gid_t group);
 
+// The end of a sentence that begins with the file's name if nothing can be
+// preloaded from it: "is no shared library for x86-64"; "" if it can.
+std::string WhyNoLibrary(const std::string& path);
+
 }  // namespace minicore
 
 #endif  // MINICORE_TOOLS_PRELOADABLE_H_

@@ -77,12 +77,11 @@ int Run(const RunRequest& request) {
                                   "with --library.");
     }
   } else {
-    library = Absolute(library);
-    if (library.empty() || !IsReadable(library)) {
-      return Fail(kRunFailed, "The library " + request.library +
-                                  " cannot be read: " + std::strerror(errno) +
-                                  ".");
+    const std::string why = WhyNoLibrary(library);
+    if (!why.empty()) {
+      return Fail(kRunFailed, "The library " + library + " " + why + ".");
     }
+    library = Absolute(library);
   }
   // Linux, ld.so(8): the names in LD_PRELOAD are separated by spaces or colons,
   // and there is no escape.

@@ -131,7 +131,8 @@ bool ReadPatterns(std::istream& input, std::vector<SecretPattern>* patterns,
     const std::string where = "Line " + std::to_string(number) + " ";
     if (TakePrefix(&text, "hex:")) {
       if (!ParseHex(text, &pattern.bytes)) {
-        *error = where + "has no even number of hexadecimal digits.";
+        *error = where + "must have pairs of hexadecimal digits, and nothing else, behind "
+                         "\"hex:\".";
         return false;
       }
     } else {

@@ -55,8 +55,14 @@ std::string SignalCause(const SignalInfo& signal) {
       return "sent by process " + std::to_string(signal.sender) +
              " with sigqueue";
     case SI_KERNEL:
-      return "raised by the kernel, such as for an address that is not "
-             "canonical";
+      // Linux 6.1, arch/x86/kernel/traps.c: exc_int3() forces a signal without a code;
+      // exc_general_protection() and exc_stack_segment() do for an address that is not
+      // canonical, which the processor does not tell.
+      if (signal.number == SIGTRAP) return "a breakpoint instruction (int3)";
+      if (signal.number == SIGSEGV || signal.number == SIGBUS) {
+        return "raised by the kernel, such as for an address that is not canonical";
+      }
+      return "raised by the kernel";
     default:
       return "code " + std::to_string(signal.code);
   }

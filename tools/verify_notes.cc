@@ -182,7 +182,7 @@ void VerifyNoteOrder(const CoreReader& core, Verdict* verdict) {
   order.Finish();
   if (first_own == nullptr) {
     verdict->faults.push_back(
-        "There are no MINICORE notes: another program wrote this core.");
+        "There are no MINICORE notes: the file is damaged or cut short.");
   } else {
     VerifyOwnSegment(core, *first_own, verdict);
   }

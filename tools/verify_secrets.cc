@@ -1,5 +1,7 @@
 #include "tools/verify_secrets.h"
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -18,6 +20,15 @@ constexpr int kFound = 1;
 constexpr int kUsage = 2;
 constexpr size_t kMostSentences = 100;
 
+std::string CannotBeOpened() {
+  return std::string("cannot be opened: ") + std::strerror(errno);
+}
+
+int Refuse(const std::string& path, const std::string& why) {
+  std::cerr << Printable(path) << " " << why << ".\n";
+  return kUsage;
+}
+
 }  // namespace
 
 int VerifySecrets(const std::string& path, const std::string& patterns_path,
@@ -27,35 +38,26 @@ int VerifySecrets(const std::string& path, const std::string& patterns_path,
   std::ifstream file;
   if (patterns_path != "-") file.open(patterns_path);
   std::istream& input = patterns_path == "-" ? std::cin : file;
-  if (!input) {
-    std::cerr << Printable(patterns_path) << " cannot be opened.\n";
-    return kUsage;
-  }
+  if (!input) return Refuse(patterns_path, CannotBeOpened());
   if (!ReadPatterns(input, &patterns, &error)) {
     std::cerr << error << "\n";
     return kUsage;
   }
+  // What is no core has not been searched as one, and must not pass for clean.
+  const auto core = CoreReader::Open(path, &error);
+  if (core == nullptr) return Refuse(path, error);
+  if (core->loads().empty()) return Refuse(path, "has no memory in it");
   std::ifstream core_file(path, std::ios::binary);
-  if (!core_file) {
-    std::cerr << Printable(path) << " cannot be opened.\n";
-    return kUsage;
-  }
+  if (!core_file) return Refuse(path, CannotBeOpened());
   const std::string bytes{std::istreambuf_iterator<char>(core_file),
                           std::istreambuf_iterator<char>()};
-  if (core_file.bad()) {
-    std::cerr << Printable(path) << " cannot be read.\n";
-    return kUsage;
-  }
+  if (core_file.bad()) return Refuse(path, "cannot be read");
   const auto findings = SecretSearch(patterns).FindIn(bytes);
-  // Where in memory; of a file that is no core, only where in the file.
-  const auto core = CoreReader::Open(path, &error);
-  std::vector<CoreSegment> loads;
-  if (core != nullptr) loads = core->loads();
   auto json_findings = nlohmann::json::array();
   for (size_t i = 0; i < findings.size(); ++i) {
     const SecretFinding& finding = findings[i];
     std::optional<uint64_t> address;
-    for (const CoreSegment& load : loads) {
+    for (const CoreSegment& load : core->loads()) {
       const uint64_t behind = finding.offset - load.offset;
       if (behind < load.file_bytes) address = load.address + behind;
     }
@@ -64,14 +66,14 @@ int VerifySecrets(const std::string& path, const std::string& patterns_path,
                              {"form", finding.form},
                              {"offset", finding.offset},
                              {"bytes", finding.size}};
-      if (address) json["address"] = *address;
+      if (address) json["address"] = Hex(*address);
       json_findings.push_back(json);
     } else if (i < kMostSentences) {
       std::cout << "The pattern of line " << finding.line << " occurs "
                 << finding.form << ": " << finding.size << " bytes at offset "
                 << finding.offset;
       if (address)
-        std::cout << ", address 0x" << std::hex << *address << std::dec;
+        std::cout << ", address " << Hex(*address);
       std::cout << ".\n";
     }
   }

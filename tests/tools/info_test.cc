@@ -3,6 +3,7 @@
 #include "tools/info.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/procfs.h>
 
 #include <cstddef>
@@ -45,7 +46,7 @@ TEST(InfoTest, TextHasEveryPartOnce) {
        {"core.victim.100, ", "victim (process 100): ./victim --crash",
         "Threads: 2", "worker", "signal", "Modules: 1", kBuildId, "/opt/victim",
         "heap            64 bytes    1 range",
-        "secret          elide   0 kept, 0 cut, 1 elided", "secret-copy",
+        "secret          elide   0 kept, 0 cut, 1 elided", "secret_copy",
         "freeze_us            120"}) {
     EXPECT_TRUE(Has(text, part)) << part << "\n" << text;
   }
@@ -71,7 +72,7 @@ TEST(InfoTest, JsonReadBackHasTheSameFacts) {
   EXPECT_EQ(json["bytes_by_kind"]["heap"]["bytes"], 64);
   EXPECT_EQ(json["tags"]["secret"]["elided"], 1);
   EXPECT_EQ(json["holes_by_reason"]["secret"]["bytes"], 0x100);
-  EXPECT_EQ(json["holes"][1]["reason"], "secret-copy");
+  EXPECT_EQ(json["holes"][1]["reason"], "secret_copy");
   EXPECT_EQ(json["report"]["freeze_us"], 120);
   EXPECT_TRUE(json["faults"].empty());
 }
@@ -82,6 +83,84 @@ TEST(InfoTest, OfAnotherDumpersCoreSaysSo) {
   const CoreInfo info = Collect(core);
   EXPECT_TRUE(Has(InfoText(info), "another program wrote this core"));
   EXPECT_EQ(InfoJson(info)["minicore"], false);
+}
+
+TEST(InfoTest, OfACutCoreDoesNotSayThatAnotherProgramWroteIt) {
+  const std::string whole = SmallCore().Build();
+  std::string error;
+  size_t with_process = 0;
+  for (size_t size = sizeof(Elf64_Ehdr); size < whole.size(); size += 40) {
+    const auto reader = CoreReader::FromBytes(whole.substr(0, size), &error);
+    ASSERT_NE(reader, nullptr) << size;
+    const CoreInfo info = CollectInfo(*reader, "core");
+    EXPECT_FALSE(Has(InfoText(info), "another program")) << size;
+    with_process += HasProcess(info);
+  }
+  EXPECT_GT(with_process, 0u);
+  const auto stump = CoreReader::FromBytes(whole.substr(0, 100), &error);
+  EXPECT_FALSE(HasProcess(CollectInfo(*stump, "core")));
+}
+
+// The report of a core made in code, with one line more.
+CoreInfo WithReport(const std::string& line) {
+  CoreBuilder core = SmallCore();
+  core.OwnNote(kNoteReport).desc += line + "\n";
+  return Collect(core);
+}
+
+TEST(InfoTest, OfALiveDumpSaysThatNothingHadCrashed) {
+  CoreBuilder core = SmallCore();
+  core.OwnNote(kNoteReport).desc = "version 0.1.0\nsignal 0\n";
+  const CoreInfo info = Collect(core);
+  const std::string text = InfoText(info);
+  EXPECT_EQ(text.find("Live dump, asked for by thread 100: nothing had crashed.\n"), 0u);
+  EXPECT_FALSE(Has(text, "got")) << text;
+  EXPECT_FALSE(Has(text, " crashed ")) << text;
+  const nlohmann::json json = InfoJson(info);
+  EXPECT_EQ(json["live"], true);
+  EXPECT_EQ(json["threads"][0]["source"], "dumper");
+  EXPECT_EQ(InfoJson(Collect(SmallCore()))["live"], false);
+}
+
+TEST(InfoTest, CountsWhatIsLeftOutAsTheReportDoesAndNotByTheRowsThatHadRoom) {
+  const nlohmann::json json = InfoJson(WithReport("holes.secret 7 12345"));
+  EXPECT_EQ(json["holes_by_reason"]["secret"]["count"], 7);
+  EXPECT_EQ(json["holes_by_reason"]["secret"]["bytes"], 12345);
+  EXPECT_EQ(json["report"]["holes.secret"]["count"], 7);
+  EXPECT_EQ(json["report"]["holes.secret"]["bytes"], 12345);
+  EXPECT_EQ(InfoJson(WithReport("elided.thread_data 3 32"))["report"]["elided.thread_data"],
+            (nlohmann::json{{"count", 3}, {"bytes", 32}}));
+}
+
+TEST(InfoTest, SaysInASentenceWhyLessIsThereThanWasReached) {
+  EXPECT_TRUE(Collect(SmallCore()).remarks.empty());
+  EXPECT_TRUE(WithReport("uncertain 0\npast_deadline 0\ntruncated 0").remarks.empty());
+  for (const auto& [line, sentence] : std::vector<std::pair<std::string, std::string>>{
+           {"holes.budget 12 40000", "The budget max_bytes was spent, and more was "
+                                     "reachable: 40.0 kB were met and left out"},
+           {"option.segments 64\nholes.segment_limit 1 100",
+            "The program headers, segments (64), were used up: 100 bytes"},
+           {"uncertain 1", "raise secret_bytes"},
+           {"truncated 1", "shorter than planned"},
+           {"past_deadline 1", "ended at its deadline"}}) {
+    const CoreInfo info = WithReport(line);
+    ASSERT_EQ(info.remarks.size(), 1u) << line;
+    EXPECT_TRUE(Has(info.remarks[0], sentence)) << info.remarks[0];
+    EXPECT_TRUE(Has(InfoText(info), info.remarks[0]));
+    EXPECT_EQ(InfoJson(info)["remarks"][0], info.remarks[0]);
+  }
+}
+
+TEST(InfoTest, OfABreakpointInstructionSpeaksOfNoAddress) {
+  SignalInfo signal;
+  signal.present = true;
+  signal.number = SIGTRAP;
+  signal.code = SI_KERNEL;
+  EXPECT_EQ(SignalCause(signal), "a breakpoint instruction (int3)");
+  signal.number = SIGSEGV;
+  EXPECT_TRUE(Has(SignalCause(signal), "not canonical"));
+  signal.number = SIGILL;
+  EXPECT_EQ(SignalCause(signal), "raised by the kernel");
 }
 
 TEST(InfoTest, NothingInACoreCanDisturbATerminalOrTheJson) {

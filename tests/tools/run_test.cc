@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <fstream>
 
 #include "tests/support/command.h"
 #include "tools/preloadable.h"
@@ -186,6 +187,68 @@ TEST_F(RunTest, OtherCommandsAnswerWrongUsageWith2) {
   EXPECT_EQ(WEXITSTATUS(Minicore({"verify", "/no/such/core"}).status), 2);
   EXPECT_EQ(WEXITSTATUS(Minicore({"verify", "/etc/passwd"}).status), 1);
   EXPECT_EQ(WEXITSTATUS(Minicore({"info", "/etc/passwd"}).status), 1);
+}
+
+TEST_F(RunTest, NamesAnUnknownCommand) {
+  const CommandResult result = Minicore({"bogus"});
+  EXPECT_EQ(WEXITSTATUS(result.status), 2);
+  EXPECT_EQ(result.errors,
+            "minicore: There is no command \"bogus\"; there are run, info, verify, unpack "
+            "and help.\n");
+}
+
+TEST_F(RunTest, ExplainsEachCommand) {
+  for (const char* command : {"run", "info", "verify", "unpack"}) {
+    const CommandResult help = Minicore({"help", command});
+    EXPECT_EQ(WEXITSTATUS(help.status), 0) << command;
+    EXPECT_TRUE(Has(help.output, std::string("Usage: minicore ") + command)) << help.output;
+    EXPECT_EQ(help.output, Minicore({command, "--help"}).output);
+    EXPECT_TRUE(Has(help.output, "Exit status: ")) << help.output;
+  }
+  EXPECT_TRUE(Has(Minicore({"help", "run"}).output, "[OPTIONS] -- PROGRAM [ARGS...]\n"));
+  EXPECT_TRUE(Has(Minicore({"help", "run"}).output, "minicore help options"));
+  EXPECT_EQ(Minicore({"help"}).output, Minicore({"--help"}).output);
+  EXPECT_FALSE(Has(Minicore({"--help"}).output, "Exit status"));
+  EXPECT_EQ(WEXITSTATUS(Minicore({"help", "bogus"}).status), 2);
+}
+
+TEST_F(RunTest, SaysThatTheProgramStandsBehindTwoDashes) {
+  const CommandResult result = Run({"./prog"});
+  EXPECT_EQ(WEXITSTATUS(result.status), kRunFailed);
+  EXPECT_TRUE(Has(result.errors, "[OPTIONS] -- ./prog\n")) << result.errors;
+  EXPECT_TRUE(Has(Run({"--bogus", "--", "/bin/true"}).errors, "no option --bogus"));
+}
+
+TEST_F(RunTest, FailsWhenItsAnswerCannotBeWritten) {
+  const CommandResult result =
+      RunCommand({"/bin/sh", "-c", Runfile("tools/minicore") + " help options > /dev/full"});
+  EXPECT_EQ(WEXITSTATUS(result.status), 2);
+  EXPECT_TRUE(Has(result.errors, "cannot be written: No space left on device.")) << result.errors;
+}
+
+TEST_F(RunTest, RefusesALibraryThatIsNone) {
+  const CommandResult result =
+      Minicore({"run", "--library=/etc/passwd", "--", "/bin/echo", "started"});
+  EXPECT_EQ(WEXITSTATUS(result.status), kRunFailed);
+  EXPECT_EQ(result.output, "");
+  EXPECT_EQ(result.errors,
+            "minicore run: The library /etc/passwd is no shared library for x86-64.\n");
+}
+
+TEST_F(RunTest, SaysThatAScriptsInterpreterIsStatic) {
+  const std::string script = testing::TempDir() + "static_script";
+  std::ofstream(script) << "#! /sbin/ldconfig -p\n";
+  EXPECT_EQ(WhyNotPreloaded(script, 4711, 4711),
+            script + " is a script for /sbin/ldconfig, which is statically linked, and "
+                     "nothing can be preloaded into it. No core will be written when it "
+                     "crashes.");
+}
+
+TEST_F(RunTest, SaysThatAProgramIsBuiltWithASanitizer) {
+  EXPECT_TRUE(Has(WhyNotPreloaded(Runfile("tests/tools/like_asan"), 4711, 4711),
+                  "is built with AddressSanitizer"));
+  EXPECT_TRUE(Has(WhyNotPreloaded(Runfile("tests/tools/like_tsan"), 4711, 4711),
+                  "is built with ThreadSanitizer"));
 }
 
 TEST_F(RunTest, HelpOptionsListsEveryOptionWithItsDefault) {

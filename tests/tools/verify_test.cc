@@ -35,6 +35,22 @@ TEST(VerifyTest, FindsNothingWrongWithAGoodCore) {
   EXPECT_EQ(Joined(verdict.remarks), "");
 }
 
+TEST(VerifyTest, OfAnotherProgramsCoreSaysOneSentence) {
+  CoreBuilder core = SmallCore();
+  core.own_notes.clear();
+  core.At("stack").align = 4096;
+  EXPECT_EQ(Verify(core.Build()).faults.size(), 1u);
+}
+
+TEST(VerifyTest, OfACutCoreSaysThatItIsDamaged) {
+  const std::string whole = SmallCore().Build();
+  for (const size_t size : {size_t{100}, whole.size() / 2, whole.size() - 1}) {
+    const std::string faults = Joined(Verify(whole.substr(0, size)).faults);
+    EXPECT_EQ(faults.find("another program"), std::string::npos) << faults;
+    EXPECT_NE(faults, "");
+  }
+}
+
 struct Mutation {
   const char* name;
   // Before the file is put together, and after; either may be empty.
@@ -465,7 +481,7 @@ const Mutation kOwn[] = {
     {"HoleLeaks",
      [](CoreBuilder& core) { core.At("heap").bytes[0x30] = 'S'; },
      {},
-     "(secret-copy) is not one: the core has the byte at 0x7e0000000030."},
+     "(secret_copy) is not one: the core has the byte at 0x7e0000000030."},
     {"HoleReadsAsZeros",
      [](CoreBuilder& core) { core.At("heap").memory_bytes = 0x200; },
      {},
