@@ -10,7 +10,7 @@ namespace minicore {
 namespace {
 
 constexpr size_t kWindow = 16;
-constexpr size_t kBits = 1 << 22;
+constexpr size_t kLeastBits = 1 << 22;
 
 uint64_t Word(const uint8_t* at) {
   uint64_t word;
@@ -19,7 +19,7 @@ uint64_t Word(const uint8_t* at) {
 }
 
 size_t Bit(uint64_t first, uint64_t second) {
-  return ((first ^ second * 0x9e3779b97f4a7c15) * 0x2545f4914f6cdd1d) >> 42;
+  return ((first ^ second * 0x9e3779b97f4a7c15) * 0x2545f4914f6cdd1d) >> 32;
 }
 
 bool SaysNothing(const uint8_t* at, size_t size) {
@@ -51,7 +51,11 @@ void Needles::Add(const std::string& name, const std::vector<uint8_t>& secret) {
 }
 
 void Needles::Finish() {
-  maybe_.assign(kBits, false);
+  size_t bits = kLeastBits;
+  for (const auto& secret : secrets_) {
+    while (bits < 16 * secret.size()) bits *= 2;
+  }
+  maybe_.assign(bits, false);
   for (size_t i = 0; i < secrets_.size(); ++i) {
     const std::vector<uint8_t>& secret = secrets_[i];
     for (size_t at = 0; at + 8 <= secret.size(); ++at) {
@@ -60,7 +64,7 @@ void Needles::Finish() {
       if (std::count(bytes, bytes + 8, 0) < 4) words_.push_back({Word(bytes), 0, i});
       if (at + kWindow > secret.size() || SaysNothing(bytes, kWindow)) continue;
       windows_.push_back({Word(bytes), Word(bytes + 8), i});
-      maybe_[Bit(Word(bytes), Word(bytes + 8))] = true;
+      maybe_[Bit(Word(bytes), Word(bytes + 8)) % maybe_.size()] = true;
     }
   }
   std::sort(windows_.begin(), windows_.end());
@@ -82,7 +86,7 @@ std::vector<Needles::Finding> Needles::FindIn(const std::vector<uint8_t>& file) 
   for (size_t at = 0; at + kWindow <= file.size(); ++at) {
     const uint64_t first = Word(file.data() + at);
     const uint64_t second = Word(file.data() + at + 8);
-    if (!maybe_[Bit(first, second)]) continue;
+    if (!maybe_[Bit(first, second) % maybe_.size()]) continue;
     const Window wanted = {first, second, 0};
     const auto window = std::lower_bound(windows_.begin(), windows_.end(), wanted);
     if (window == windows_.end() || wanted < *window) continue;

@@ -196,7 +196,7 @@ void ManySecrets() {
 void LargeSecrets() {
   SpreadTagged();
   for (int i = 0; i < 3; ++i) {
-    constexpr size_t kLarge = 1 << 20;
+    constexpr size_t kLarge = 400 * 1024;
     auto* secret = static_cast<char*>(malloc(kLarge));
     Secret(secret, kLarge);
     minicore_tag(secret, "secret");
@@ -270,7 +270,7 @@ void DontDump() {
 // What another dumper makes of extents of secrets; leaves it as gcore in the working
 // directory.
 void Gcore() {
-  for (const size_t size : {24, 5000, 40000, 3 << 20}) {
+  for (const size_t size : {24, 5000, 40000, 300 * 1024}) {
     Secret(minicore_malloc(size, "secret"), size);
     Innocent(malloc(size), size);
   }
