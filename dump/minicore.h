@@ -65,6 +65,8 @@ MINICORE_API minicore_config minicore_default_config(void);
 // would dump core, minicore does, and the process then dies of the same signal with the
 // same wait status. Handlers that the program has installed or installs later are left
 // alone. NULL means the defaults. May be called again to change the options.
+// libminicore.so, preloaded or linked, has installed itself when main() begins: a program
+// calls this only for options of its own.
 //
 // Context: ordinary.
 // Returns: 0; -EINVAL if a field has no valid value (nothing is changed then);
@@ -74,15 +76,17 @@ MINICORE_API int minicore_install(const minicore_config *config);
 // Writes a core of the running process to `path` (a pattern, as the option path is; NULL:
 // that option), and goes on. The other threads stand still while memory is copied, a few
 // milliseconds, and run while the file is written. Their system calls restart where the
-// kernel restarts any (signal(7), SA_RESTART); nanosleep, poll, select, epoll_wait,
-// sigtimedwait, pause, msgrcv, semop, and semaphore waits and socket calls with a timeout
-// return EINTR; a read or write that has moved some bytes returns how many. The core shows
-// no signal, and the caller as the crashed thread.
+// kernel restarts any (signal(7), SA_RESTART); nanosleep, usleep, poll, select, epoll_wait,
+// sigtimedwait, sigsuspend, pause, msgrcv, msgsnd, semop, io_getevents, and semaphore waits
+// and socket calls with a timeout return EINTR; sleep returns what is left; a read or write
+// that has moved some bytes returns how many. The core shows no signal, and the caller as
+// the crashed thread.
 //
 // Context: any. Takes no lock of the program's; may be called with any held.
-// Returns: 0; -ENODEV if minicore is not installed; -ENAMETOOLONG; -EBUSY if another dump
-//          lasts longer than the deadline; else what open or write failed with. On
-//          failure no file is left behind.
+// Returns: 0; -ENODEV if minicore is not installed (with libminicore.so: if that failed when
+//          it was loaded); -ENAMETOOLONG; -EBUSY if another dump lasts longer than the
+//          deadline; else what open or write failed with. On failure no file is left
+//          behind.
 MINICORE_API int minicore_dump(const char *path);
 
 // The same into an open descriptor, at its current offset: a file, pipe or socket.

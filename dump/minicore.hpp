@@ -17,6 +17,10 @@
 #ifndef MINICORE_MINICORE_HPP_
 #define MINICORE_MINICORE_HPP_
 
+#if __cplusplus < 201703L
+#error "minicore/minicore.hpp needs C++17: -std=c++17, or build --cxxopt=-std=c++17 in .bazelrc"
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

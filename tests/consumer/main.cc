@@ -1,11 +1,11 @@
 // Crashes with a session on the heap, and leaves core.consumer.PID in the folder it was
 // started in.
 
-#include <minicore/minicore.h>
+#include <minicore/minicore.hpp>
 
+#include <array>
+#include <cstddef>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,7 +13,7 @@
 struct Session {
   std::string user;
   std::vector<int> requests;
-  char* key;
+  const char* key;
 };
 
 // `session` is only referred to from this frame: the core has it whole all the same.
@@ -29,10 +29,9 @@ int main() {
   if (minicore_install(&config) != 0) return 1;
 
   // The key is never in this file, as no literal would hide: a pattern, made here.
-  char* key = static_cast<char*>(std::malloc(64));
-  for (int i = 0; i < 64; ++i) key[i] = static_cast<char>('A' + (i * 7) % 23);
-  if (minicore_tag(key, "secret") != 0) return 1;
+  minicore::secret<std::array<char, 64>> key;
+  for (std::size_t i = 0; i < key->size(); ++i) (*key)[i] = static_cast<char>('A' + (i * 7) % 23);
 
-  const std::unique_ptr<Session> session(new Session{"alice", {1, 2, 3}, key});
+  const std::unique_ptr<Session> session(new Session{"alice", {1, 2, 3}, key->data()});
   return Serve(*session, nullptr);
 }
