@@ -208,6 +208,16 @@ bool ReadEnvironmentNames(const char* text, char names[kMaxNameList]) {
   });
 }
 
+// The letters of core_file.cc, ExpandPath(). Another one would vanish in silence there.
+bool IsPathPattern(const char* pattern) {
+  for (const char* at = pattern; *at != '\0'; ++at) {
+    if (*at != '%') continue;
+    ++at;
+    if (*at == '\0' || strchr("ptesh%", *at) == nullptr) return false;
+  }
+  return true;
+}
+
 // More than 30 years is for ever, and can still be added to a clock.
 uint64_t Microseconds(uint64_t milliseconds) {
   constexpr uint64_t kForEver = uint64_t{1} << 40;
@@ -274,13 +284,14 @@ bool MakePolicy(const minicore_config& caller, Policy* policy, TagRules* rules,
   }
   memcpy(&config, &caller, caller.size);
   const minicore_config defaults = minicore_default_config();
-  // A null text means the default.
+  // A null text means the default. A flag may come from a program that sets any number.
 #define MINICORE_DEFAULT_STRING(name) \
   if (config.name == nullptr) config.name = defaults.name;
 #define MINICORE_DEFAULT_SIZE(name)
 #define MINICORE_DEFAULT_TIME(name)
 #define MINICORE_DEFAULT_NUMBER(name)
-#define MINICORE_DEFAULT_FLAG(name)
+#define MINICORE_DEFAULT_FLAG(name) \
+  if (config.name > 1) return Fail(error, #name, "?", kWantedFLAG);
 #define MINICORE_DEFAULT_FD(name)
 #define MINICORE_OPTION(name, type, fallback, help) MINICORE_DEFAULT_##type(name)
 #include "minicore/options.def"
@@ -289,6 +300,9 @@ bool MakePolicy(const minicore_config& caller, Policy* policy, TagRules* rules,
   *policy = {};
   if (config.path[0] == '\0' || strlen(config.path) >= sizeof(policy->path)) {
     return Fail(error, "path", config.path, "a path of at most 1023 bytes is wanted");
+  }
+  if (!IsPathPattern(config.path)) {
+    return Fail(error, "path", config.path, "%p, %t, %e, %s, %h and %% are possible");
   }
   strcpy(policy->path, config.path);
   if (config.fd < -1 || config.fd > INT32_MAX) {

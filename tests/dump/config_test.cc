@@ -44,6 +44,22 @@ struct Made {
   bool ok;
 };
 
+TEST(ParseOptionsTest, ALetterThatStandsForNothingInAPathIsAnError) {
+  for (const char* path : {"core.%u", "core.%q", "core.%P", "%", "core.%p%", "%%%"}) {
+    EXPECT_EQ(Parsed(std::string("path=") + path).bad, 1) << path;
+    EXPECT_NE(g_errors[0].find("%p, %t, %e, %s, %h and %% are possible"), std::string::npos);
+  }
+  EXPECT_EQ(Parsed("path=/%h/%t/%e.%s.%p.100%%").bad, 0);
+}
+
+TEST(MakePolicyTest, AFlagOfTheCallerIs0Or1) {
+  minicore_config config = minicore_default_config();
+  config.preopen = 7;
+  EXPECT_FALSE(Made(config).ok);
+  config.preopen = 1;
+  EXPECT_TRUE(Made(config).ok);
+}
+
 TEST(ParseOptionsTest, DefaultsAreThoseOfTheTable) {
   const Parsed parsed("");
   EXPECT_EQ(parsed.bad, 0);
