@@ -2,6 +2,9 @@
 // whole, and whatever the dumper runs out of, no secret is in the file.
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -253,6 +256,37 @@ TEST(File, IsNotPutWhereEverybodyCanReplaceIt) {
     EXPECT_NE(Play("spread", options, "ln -s /dev/null \"${2%/*}/core.part\"").core,
               nullptr);
   }
+}
+
+TEST(File, OfASetuidProgramIsItsUsersAndTheEnvironmentHasNoSay) {
+  struct statvfs mount;
+  if (geteuid() != 0 || statvfs("/tmp", &mount) != 0 || (mount.f_flag & ST_NOSUID) != 0) {
+    GTEST_SKIP() << "SKIPPED: no setuid program can be made here";
+  }
+  char directory[] = "/tmp/single.XXXXXX";
+  ASSERT_NE(mkdtemp(directory), nullptr);
+  const CommandResult result = RunCommand(
+      {"/bin/sh", "-c",
+       "chmod 1777 $1 && cp $0 $1/v && chmod 4755 $1/v && cd $1 && exec setpriv "
+       "--reuid=65534 --regid=65534 --clear-groups ./v spread 9 9>/dev/null",
+       std::filesystem::absolute(Runfile("tests/secrets/single_victim")), directory},
+      {{"MINICORE_OPTIONS", "path=" + std::string(directory) + "/named"}});
+  size_t cores = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    const std::string name = entry.path().filename();
+    EXPECT_NE(name, "named");
+    if (name.rfind("core.v.", 0) != 0) continue;
+    ++cores;
+    struct stat status;
+    ASSERT_EQ(stat(entry.path().c_str(), &status), 0);
+    EXPECT_EQ(status.st_uid, 65534u);
+    EXPECT_EQ(status.st_mode & 07777, 0600u);
+  }
+  std::filesystem::remove_all(directory);
+  if (!WIFSIGNALED(result.status)) {
+    GTEST_SKIP() << "SKIPPED: no other user can be had here";
+  }
+  EXPECT_EQ(cores, 1u);
 }
 
 TEST(Innocents, WithoutRulesTheVictimsSecretIsSeen) {
