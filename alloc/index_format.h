@@ -103,8 +103,8 @@ inline constexpr ByteCount kLargeErased = 256 * 1024;
 // 10 GiB allocation is resolved without looking back through it. `extent_tag`:
 // the tag that owns the extents of this chunk, 0 for ordinary arenas.
 // `has_tags`: some allocation that starts in this chunk was tagged once; free()
-// looks at the old shadow byte only then (and at `has_tags` only if
-// kIndexHasTags is set).
+// looks at the old shadow byte only then (and at `has_tags` only once something
+// was tagged at all).
 struct ChunkEntry {
   std::atomic<uint64_t> large_before;
   std::atomic<uint8_t> extent_tag;
@@ -127,9 +127,9 @@ inline constexpr uint32_t kIndexHasTags = 2;
 //
 // Writers: the region's first use sets all but `committed` and `flags` once,
 // before the first address of the region leaves malloc; `committed` only grows
-// (region.cc). Readers: only granules below `committed` have readable planes
-// behind them. The members that malloc and free read come first, in one cache
-// line.
+// (region.cc); `blind_bytes` falls to 0 with the first tag (shadow_index.h).
+// Readers: only granules below `committed` have readable planes behind them.
+// The members that malloc and free read come first, in one cache line.
 struct IndexState {
   uint64_t magic;
   uint32_t version;
@@ -140,6 +140,10 @@ struct IndexState {
   ChunkEntry* chunks;
   // From `region`, a multiple of kChunkSize: the planes are mapped up to here.
   std::atomic<ByteCount> committed;
+  // How much of the region free() may write to without a look: region_bytes, or
+  // nothing once kIndexHasTags is set. So one comparison tells it both that a
+  // pointer is of the region and that it needs no look.
+  std::atomic<ByteCount> blind_bytes;
   std::atomic<uint8_t>* tags;
   std::atomic<uint64_t>* large;
 };
@@ -183,7 +187,8 @@ inline constexpr uint32_t kRangeLive = 2;
 struct TagRange {
   std::atomic<uint32_t> state;
   std::atomic<uint8_t> tag;
-  std::atomic<uint8_t> merged;  // 1: it may stand for several, and reach too far
+  std::atomic<uint8_t>
+      merged;  // 1: it may stand for several, and reach too far
   std::atomic<Address> begin;
   std::atomic<Address> end;
 };

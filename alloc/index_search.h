@@ -68,16 +68,15 @@ inline unsigned TaggedMask(__m128i bytes) {
 inline unsigned OddMask(__m128i bytes) {
   const __m128i size_class =
       _mm_and_si128(bytes, _mm_set1_epi8(kShadowClassMask));
-  const __m128i too_high = _mm_and_si128(
-      _mm_cmpgt_epi8(size_class, _mm_set1_epi8(kSmallClasses)),
-      _mm_cmpgt_epi8(_mm_set1_epi8(kShadowLarge), size_class));
+  const __m128i too_high =
+      _mm_and_si128(_mm_cmpgt_epi8(size_class, _mm_set1_epi8(kSmallClasses)),
+                    _mm_cmpgt_epi8(_mm_set1_epi8(kShadowLarge), size_class));
   const __m128i starts = _mm_and_si128(
       _mm_cmpgt_epi8(size_class, _mm_setzero_si128()),
       _mm_cmpeq_epi8(_mm_and_si128(bytes, _mm_set1_epi8(kShadowNotLive)),
                      _mm_setzero_si128()));
   const __m128i tagged = _mm_cmplt_epi8(bytes, _mm_setzero_si128());
-  const __m128i odd =
-      _mm_or_si128(too_high, _mm_andnot_si128(starts, tagged));
+  const __m128i odd = _mm_or_si128(too_high, _mm_andnot_si128(starts, tagged));
   return static_cast<unsigned>(_mm_movemask_epi8(odd));
 }
 

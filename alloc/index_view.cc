@@ -143,8 +143,8 @@ bool Contradicts(const IndexState& index, ByteCount offset) {
   if (offset >= readable) return true;
   const ChunkEntry& chunk = index.chunks[offset >> kChunkShift];
   const Address before = chunk.large_before.load(std::memory_order_relaxed);
-  if (before != 0 && (before - index.region >= offset ||
-                      before % kGranuleSize != 0)) {
+  if (before != 0 &&
+      (before - index.region >= offset || before % kGranuleSize != 0)) {
     return true;
   }
   if (chunk.extent_tag.load(std::memory_order_relaxed) > kMaxTags ||

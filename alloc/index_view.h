@@ -57,9 +57,9 @@ void ForEachLive(const IndexState& index, AddressRange range,
                  bool (*visit)(void* context, const Allocation& allocation),
                  void* context);
 
-// True if the index of the chunk at `offset`, in which something was tagged once,
-// holds what no writer leaves at any instant: it was overwritten, and a tag may
-// be lost. Costs one look at each shadow byte of the chunk.
+// True if the index of the chunk at `offset`, in which something was tagged
+// once, holds what no writer leaves at any instant: it was overwritten, and a
+// tag may be lost. Costs one look at each shadow byte of the chunk.
 //
 // Requires: `offset` is a multiple of kChunkSize and below `committed`.
 bool Contradicts(const IndexState& index, ByteCount offset);

@@ -44,7 +44,7 @@ struct JemallocCacheBin {
 struct JemallocThread {
   char before_leaves[0x1b0];
   // rtree_ctx_cache_elm_t: where the entries of a GiB of addresses are.
-  struct {
+  struct Leaf {
     uint64_t key;
     const uint64_t* entries;
   } leaves[16];
@@ -54,14 +54,29 @@ struct JemallocThread {
   uint64_t deallocated;
   uint64_t deallocated_threshold;
   char before_bins[0x360 - 0x358];
-  JemallocCacheBin bins[36];  // by size class, as far as small ones go
+  JemallocCacheBin bins[41];  // by size class, as far as these are used here
 };
 static_assert(sizeof(JemallocCacheBin) == 24);
 static_assert(offsetof(JemallocThread, leaves) == 0x1b0);
 static_assert(offsetof(JemallocThread, allocated) == 0x338);
 static_assert(offsetof(JemallocThread, bins) == 0x360);
 
+// The large classes that threads cache unless MALLOC_CONF says otherwise: 16,
+// 20, 24, 28 and 32 KiB, jemalloc's numbers 36 to 40. The bins of classes that
+// a thread does not cache are zeros, which are empty and full at once.
+inline constexpr size_t kCachedMax = 32768;
+
+inline unsigned CachedLargeClass(size_t size) {
+  return kSmallClasses - 2 + static_cast<unsigned>((size - 1) >> kPageShift);
+}
+inline size_t CachedLargeSize(unsigned size_class) {
+  return static_cast<size_t>(size_class - (kSmallClasses - 3)) << kPageShift;
+}
+
 extern "C" {
+// True if jemalloc was told to take samples of who allocates: then each large
+// allocation has a note of that, and only je_malloc and je_free keep it right.
+extern bool je_opt_prof __attribute__((visibility("hidden")));
 extern __thread JemallocThread je_tsd_tls
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 // Where je_malloc and je_free go on when the cache does not serve.
@@ -77,14 +92,24 @@ inline void FreePastCache(void* pointer) {
   kFastPathIsKnown ? je_free_default(pointer) : je_free(pointer);
 }
 
-// An allocation of a small class (jemalloc's index of it is ours) from the
-// thread's cache, counted as je_malloc counts it; false if je_malloc has to be
-// asked. (A flag, not null: what lies in the cache needs no test of its own.)
+// The calling thread's state, by a pointer that is computed once: addresses
+// relative to the thread pointer make every instruction longer.
+__attribute__((always_inline)) inline JemallocThread& ThisThread() {
+  JemallocThread* thread = &je_tsd_tls;
+  __asm__("" : "+r"(thread));
+  return *thread;
+}
+
+// An allocation of `size_class` (jemalloc's number of it, which for small ones
+// is ours), whose size is `usable`, from the thread's cache, counted as
+// je_malloc counts it; false if je_malloc has to be asked. (A flag, not null:
+// what lies in the cache needs no test of its own.)
 __attribute__((always_inline)) inline bool TakeCached(unsigned size_class,
+                                                      size_t usable,
                                                       void** pointer) {
   if (!kFastPathIsKnown) return false;
-  JemallocThread& thread = je_tsd_tls;
-  const uint64_t allocated = thread.allocated + kSmallClassSize[size_class];
+  JemallocThread& thread = ThisThread();
+  const uint64_t allocated = thread.allocated + usable;
   if (__builtin_expect(allocated >= thread.allocated_threshold, 0)) {
     return false;
   }
@@ -103,21 +128,34 @@ __attribute__((always_inline)) inline bool TakeCached(unsigned size_class,
   return true;
 }
 
-// Gives a small allocation to the thread's cache; false if je_free has to be
-// asked.
-__attribute__((always_inline)) inline bool PutCached(void* pointer) {
-  if (!kFastPathIsKnown) return false;
-  JemallocThread& thread = je_tsd_tls;
+__attribute__((always_inline)) inline bool TakeCached(unsigned size_class,
+                                                      void** pointer) {
+  return TakeCached(size_class, kSmallClassSize[size_class], pointer);
+}
+
+// What jemalloc's map of pages says of an allocation: its class above 48 bits,
+// bit 0 if it lies in a slab. 0 if the thread has not looked there lately.
+__attribute__((always_inline)) inline uint64_t PageEntry(
+    const JemallocThread& thread, const void* pointer) {
+  if (!kFastPathIsKnown) return 0;
   const auto address = reinterpret_cast<uint64_t>(pointer);
-  const auto& leaf = thread.leaves[(address >> 30) & 15];
+  // leaves[(address >> 30) & 15], in two instructions less.
+  const auto& leaf = *reinterpret_cast<const JemallocThread::Leaf*>(
+      reinterpret_cast<const char*>(thread.leaves) + ((address >> 26) & 0xf0));
+  static_assert(sizeof(leaf) == 16);
   if (__builtin_expect(leaf.key != (address & ~uint64_t{0x3fffffff}), 0)) {
-    return false;
+    return 0;
   }
-  const uint64_t entry = __atomic_load_n(
-      &leaf.entries[(address >> 12) & 0x3ffff], __ATOMIC_RELAXED);
-  if (__builtin_expect((entry & 1) == 0, 0)) return false;  // not in a slab
-  const unsigned size_class = static_cast<unsigned>(entry >> 48);
-  const uint64_t deallocated = thread.deallocated + kSmallClassSize[size_class];
+  return __atomic_load_n(&leaf.entries[(address >> 12) & 0x3ffff],
+                         __ATOMIC_RELAXED);
+}
+
+// Puts it into the thread's cache; false if that is full, or something is due.
+__attribute__((always_inline)) inline bool PutIntoBin(JemallocThread& thread,
+                                                      void* pointer,
+                                                      unsigned size_class,
+                                                      size_t usable) {
+  const uint64_t deallocated = thread.deallocated + usable;
   if (__builtin_expect(deallocated >= thread.deallocated_threshold, 0)) {
     return false;
   }
@@ -133,6 +171,23 @@ __attribute__((always_inline)) inline bool PutCached(void* pointer) {
   head[-1] = pointer;
   thread.deallocated = deallocated;
   return true;
+}
+
+// Gives an allocation to the thread's cache; false if je_free has to be asked.
+// `entry` is its PageEntry(), and says for the first that it lies in a slab.
+__attribute__((always_inline)) inline bool PutSmall(JemallocThread& thread,
+                                                    void* pointer,
+                                                    uint64_t entry) {
+  const unsigned size_class = static_cast<unsigned>(entry >> 48);
+  return PutIntoBin(thread, pointer, size_class, kSmallClassSize[size_class]);
+}
+
+inline bool PutLarge(void* pointer, uint64_t entry) {
+  const unsigned size_class = static_cast<unsigned>(entry >> 48);
+  return !je_opt_prof && size_class > kSmallClasses &&
+         size_class <= CachedLargeClass(kCachedMax) &&
+         PutIntoBin(ThisThread(), pointer, size_class,
+                    CachedLargeSize(size_class));
 }
 
 }  // namespace minicore

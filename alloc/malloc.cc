@@ -56,14 +56,16 @@ MINICORE_EXPORT void* calloc(size_t count, size_t size) noexcept {
     return nullptr;
   }
   if (MINICORE_LIKELY(total <= minicore::kSmallMax)) {
-    const unsigned size_class = minicore::SizeClassOf(total);
+    const minicore::SizeClassWord word = minicore::SizeClassWordOf(total);
+    const size_t usable = minicore::SizeOf(word);
     void* pointer;
-    if (MINICORE_LIKELY(minicore::TakeCached(size_class, &pointer))) {
-      std::memset(pointer, 0, minicore::kSmallClassSize[size_class]);
+    if (MINICORE_LIKELY(
+            minicore::TakeCached(minicore::ClassOf(word), usable, &pointer))) {
+      std::memset(pointer, 0, usable);
     } else {
       pointer = je_calloc(1, minicore::AtLeastGranule(total));
     }
-    return minicore::RecordClass(pointer, size_class);
+    return minicore::RecordClass(pointer, word);
   }
   void* pointer = je_calloc(1, total);
   if (pointer == nullptr) return nullptr;

@@ -38,22 +38,49 @@ void* RecordUsable(void* pointer, size_t usable, uint8_t tag) noexcept {
 
 __attribute__((noinline)) void* AllocateUncached(size_t size) noexcept {
   return RecordClass(AllocatePastCache(AtLeastGranule(size)),
-                     SizeClassOf(size));
+                     SizeClassWordOf(size));
 }
 
 __attribute__((noinline)) void* AllocateLarge(size_t size) noexcept {
-  void* pointer = AllocatePastCache(size);
+  const size_t usable = LargeUsableSize(size);
+  void* pointer = TakeLarge(size, usable);
   const uint64_t offset = OffsetOf(g_index_state, pointer);
   if (MINICORE_UNLIKELY(!IsIndexed(offset))) return RecordOutside(pointer);
-  RecordLarge(g_index_state, offset, LargeUsableSize(size));
+  RecordLarge(g_index_state, offset, usable);
   return pointer;
 }
 
+__attribute__((noinline)) void GiveBackLarge(void* pointer,
+                                             uint64_t entry) noexcept {
+  if (!PutLarge(pointer, entry)) FreePastCache(pointer);
+}
+
 void* AllocateAligned(size_t alignment, size_t size) noexcept {
+  // Allocations of a class whose size is a multiple of the alignment lie on
+  // multiples of it: runs of them begin on a page. jemalloc's own way goes by
+  // the same rule (sz.h, sz_sa2u), but through mallocx.
+  if (alignment <= kPageSize && size <= kSmallMax) {
+    const size_t multiple = size == 0 ? alignment : AlignUp(size, alignment);
+    if (multiple <= kSmallMax &&
+        (SizeOf(SizeClassWordOf(multiple)) & (alignment - 1)) == 0) {
+      return Allocate(multiple);
+    }
+  }
   const int flags = MALLOCX_LG_ALIGN(__builtin_ctzl(alignment));
   const size_t usable = je_nallocx(AtLeastGranule(size), flags);
   if (usable == 0) return nullptr;
   return RecordUsable(je_mallocx(AtLeastGranule(size), flags), usable);
+}
+
+// Null, a pointer outside the region, or any once something was tagged.
+__attribute__((noinline)) void ReleaseOther(void* pointer) noexcept {
+  const uint64_t offset = OffsetOf(g_index_state, pointer);
+  if (!IsIndexed(offset) || ChunkHasTags(g_index_state, offset)) {
+    ReleaseSlow(pointer, 0);
+    return;
+  }
+  Retire(g_index_state, offset);
+  GiveBack(pointer);
 }
 
 // Null, a pointer outside the region, or one in a chunk in which something was

@@ -43,24 +43,47 @@ void* RecordOutside(void* pointer) noexcept;
 void* RecordUsable(void* pointer, size_t usable, uint8_t tag = kNoTag) noexcept;
 void* AllocateUncached(size_t size) noexcept;
 void* AllocateLarge(size_t size) noexcept;
+void ReleaseOther(void* pointer) noexcept;
 void ReleaseSlow(void* pointer, int flags) noexcept;
+void GiveBackLarge(void* pointer, uint64_t entry) noexcept;
 
 // Records a small allocation that jemalloc has just returned.
-MINICORE_INLINE void* RecordClass(void* pointer, unsigned size_class) {
+MINICORE_INLINE void* RecordClass(void* pointer, SizeClassWord word) {
   const uint64_t offset = OffsetOf(g_index_state, pointer);
   if (MINICORE_UNLIKELY(!IsIndexed(offset))) return RecordOutside(pointer);
-  RecordSmall(g_index_state, offset, size_class);
+  RecordSmall(g_index_state, offset, ClassOf(word), SecondOf(word), 0);
   return pointer;
+}
+
+// jemalloc's part of a large malloc of `usable` bytes, without a word to the
+// index.
+inline void* TakeLarge(size_t size, size_t usable) {
+  void* pointer;
+  if (size <= kCachedMax && !je_opt_prof &&
+      TakeCached(CachedLargeClass(size), usable, &pointer)) {
+    return pointer;
+  }
+  return AllocatePastCache(size);
+}
+
+// A small allocation from the thread's cache, recorded; false if there is none.
+MINICORE_INLINE bool AllocateCached(size_t size, void** pointer) {
+  if (MINICORE_UNLIKELY(size > kSmallMax)) return false;
+  const SizeClassWord word = SizeClassWordOf(size);
+  if (MINICORE_UNLIKELY(!TakeCached(ClassOf(word), SizeOf(word), pointer))) {
+    return false;
+  }
+  *pointer = RecordClass(*pointer, word);
+  return true;
 }
 
 MINICORE_INLINE void* Allocate(size_t size) {
   if (MINICORE_UNLIKELY(size > kSmallMax)) return AllocateLarge(size);
-  const unsigned size_class = SizeClassOf(size);
   void* pointer;
-  if (MINICORE_UNLIKELY(!TakeCached(size_class, &pointer))) {
+  if (MINICORE_UNLIKELY(!AllocateCached(size, &pointer))) {
     return AllocateUncached(size);
   }
-  return RecordClass(pointer, size_class);
+  return pointer;
 }
 
 // `alignment` is a power of two. Null for sizes that overflow, too.
@@ -68,14 +91,18 @@ void* AllocateAligned(size_t alignment, size_t size) noexcept;
 
 // jemalloc's part of a free, without a word to the index.
 MINICORE_INLINE void GiveBack(void* pointer) {
-  if (MINICORE_UNLIKELY(!PutCached(pointer))) FreePastCache(pointer);
+  JemallocThread& thread = ThisThread();
+  const uint64_t entry = PageEntry(thread, pointer);
+  if (MINICORE_UNLIKELY((entry & 1) == 0)) return GiveBackLarge(pointer, entry);
+  if (MINICORE_UNLIKELY(!PutSmall(thread, pointer, entry))) {
+    FreePastCache(pointer);
+  }
 }
 
 MINICORE_INLINE void Release(void* pointer) {
   const uint64_t offset = OffsetOf(g_index_state, pointer);
-  if (MINICORE_UNLIKELY(!IsIndexed(offset)) ||
-      MINICORE_UNLIKELY(ChunkHasTags(g_index_state, offset))) {
-    ReleaseSlow(pointer, 0);
+  if (MINICORE_UNLIKELY(!MayRetireBlindly(g_index_state, offset))) {
+    ReleaseOther(pointer);
     return;
   }
   Retire(g_index_state, offset);

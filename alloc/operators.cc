@@ -33,10 +33,18 @@ __attribute__((noinline, cold)) void* NothrowNewFailed(Allocate allocate) {
   }
 }
 
-inline void* New(size_t size) {
+__attribute__((noinline)) void* NewUncached(size_t size) {
   void* pointer = minicore::Allocate(size);
   if (MINICORE_LIKELY(pointer != nullptr)) return pointer;
   return NewFailed([size] { return minicore::Allocate(size); });
+}
+
+// What comes from the thread's cache is never null; nothing is kept across a
+// call then, and nothing need be saved.
+inline void* New(size_t size) {
+  void* pointer;
+  if (MINICORE_LIKELY(minicore::AllocateCached(size, &pointer))) return pointer;
+  return NewUncached(size);
 }
 
 inline void* New(size_t size, const std::nothrow_t&) noexcept {

@@ -1,6 +1,7 @@
 #include "alloc/realloc.h"
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 
@@ -99,13 +100,23 @@ size_t GrowOrShrinkLarge(void* pointer, const Old& old, size_t size,
   return usable;
 }
 
+// What an allocation of `size` will have; 0 if there can be none.
+size_t UsableSize(size_t size, int flags) {
+  if (MINICORE_LIKELY(flags == 0)) {
+    if (size <= kSmallMax) return kSmallClassSize[SizeClassOf(size)];
+    if (size <= PTRDIFF_MAX / 2) return LargeUsableSize(size);
+  }
+  return je_nallocx(size, flags);
+}
+
 void* AllocateUnrecorded(size_t size, size_t usable, int flags) {
   if (flags != 0) return je_mallocx(size, flags);
   if (usable <= kSmallMax) {
     void* pointer;
     if (TakeCached(SizeClassOf(usable), &pointer)) return pointer;
+    return AllocatePastCache(size);
   }
-  return je_malloc(size);
+  return TakeLarge(size, usable);
 }
 
 bool IsAligned(const void* pointer, int flags) {
@@ -122,9 +133,7 @@ void* Reallocate(void* pointer, size_t size, int flags, const char* function) {
     flags = (flags & (kAlignMask | MALLOCX_ZERO)) |
             TaggedExtentFlags(old.extent_tag);
   }
-  const size_t usable = MINICORE_LIKELY(flags == 0 && size <= kSmallMax)
-                            ? kSmallClassSize[SizeClassOf(size)]
-                            : je_nallocx(size, flags);
+  const size_t usable = UsableSize(size, flags);
   if (usable == 0) return nullptr;
   if (IsAligned(pointer, flags)) {
     if (usable == old.usable) return pointer;

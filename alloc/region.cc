@@ -75,6 +75,7 @@ bool Reserve(ByteCount heap) {
   index.chunks = reinterpret_cast<ChunkEntry*>(plane);
   index.region = region;
   index.region_bytes = heap;
+  index.blind_bytes.store(heap, std::memory_order_relaxed);
   return true;
 }
 

@@ -40,16 +40,22 @@ inline ChunkEntry& ChunkOf(const IndexState& index, uint64_t offset) {
   return index.chunks[offset >> kChunkShift];
 }
 
-// `mark` is kShadowTagged for an allocation that is born tagged, else 0.
+// `second` is where the second granule lies, from the first: 1. Class 1 has
+// only one: 0, so that its second byte goes to the start, which the next store
+// overwrites, and no branch is needed. `mark` is kShadowTagged for an
+// allocation that is born tagged, else 0.
 inline void RecordSmall(const IndexState& index, uint64_t offset,
-                        unsigned size_class, uint8_t mark = 0) {
+                        unsigned size_class, unsigned second, uint8_t mark) {
   std::atomic<uint8_t>* start = index.shadow + (offset >> kGranuleShift);
-  // Class 1 has one granule: its second byte goes to the start, which the next
-  // store overwrites, so that no branch is needed.
-  start[size_class > 1].store(static_cast<uint8_t>(kShadowNotLive | size_class),
-                              std::memory_order_relaxed);
+  start[second].store(static_cast<uint8_t>(kShadowNotLive + size_class),
+                      std::memory_order_relaxed);
   start->store(static_cast<uint8_t>(size_class | mark),
                std::memory_order_release);
+}
+
+inline void RecordSmall(const IndexState& index, uint64_t offset,
+                        unsigned size_class, uint8_t mark = 0) {
+  RecordSmall(index, offset, size_class, size_class > 1 ? 1 : 0, mark);
 }
 
 // `size` is the usable size, a multiple of a page.
@@ -60,6 +66,14 @@ void RecordLarge(const IndexState& index, uint64_t offset, ByteCount size,
 // has grown it. Shrink: before, or the tail could be another allocation's
 // already.
 void ResizeLarge(const IndexState& index, uint64_t offset, ByteCount size);
+
+// True if `offset` lies in the region and Retire() is enough for it, as long as
+// nothing was ever tagged.
+inline bool MayRetireBlindly(const IndexState& index, uint64_t offset) {
+  // Relaxed: of a tag on this allocation the caller knows, and the tag came
+  // after this word had changed.
+  return offset < index.blind_bytes.load(std::memory_order_relaxed);
+}
 
 // A blind store: no load, no cache miss to wait for. Only for chunks without
 // tags.
@@ -93,10 +107,9 @@ inline void ExpectTags(IndexState& index, uint64_t offset) {
   if ((index.flags.load() & kIndexHasTags) == 0) {
     index.flags.fetch_or(kIndexHasTags);
   }
+  if (index.blind_bytes.load() != 0) index.blind_bytes.store(0);
 }
 
-// The flag lies beside what free() reads anyway: programs without tags pay one
-// test.
 inline bool ChunkHasTags(const IndexState& index, uint64_t offset) {
   return __builtin_expect(
              (index.flags.load(std::memory_order_relaxed) & kIndexHasTags) != 0,

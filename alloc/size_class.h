@@ -1,9 +1,8 @@
 // From a request to its size class, as one table look-up.
 //
-// Indexed by (size + 15) >> 4: 897 bytes. Against computing the class from the
+// Indexed by (size + 15) >> 4: 897 words. Against computing the class from the
 // leading bit (as jemalloc does above 4 KiB) the table was never slower and has
-// no branch; its hot part is one or two cache lines, since most requests are
-// small.
+// no branch; its hot part is a few cache lines, since most requests are small.
 
 #ifndef MINICORE_ALLOC_SIZE_CLASS_H_
 #define MINICORE_ALLOC_SIZE_CLASS_H_
@@ -15,8 +14,13 @@
 
 namespace minicore {
 
+// A size class in one word: its usable size in the low 16 bits, its number in
+// the next 8, and in the last 8 how far its second granule is from the first (1;
+// 0 for class 1, which has none).
+using SizeClassWord = uint32_t;
+
 struct SizeClassTable {
-  uint8_t of[(kSmallMax >> kGranuleShift) + 1];
+  SizeClassWord of[(kSmallMax >> kGranuleShift) + 1];
 };
 
 constexpr SizeClassTable MakeSizeClassTable() {
@@ -25,7 +29,8 @@ constexpr SizeClassTable MakeSizeClassTable() {
   for (unsigned granules = 0; granules <= kSmallMax >> kGranuleShift;
        ++granules) {
     while (kSmallClassSize[size_class] < granules * kGranuleSize) ++size_class;
-    table.of[granules] = static_cast<uint8_t>(size_class);
+    table.of[granules] = kSmallClassSize[size_class] | size_class << 16 |
+                         (size_class > 1 ? 1u << 24 : 0);
   }
   return table;
 }
@@ -33,8 +38,15 @@ constexpr SizeClassTable MakeSizeClassTable() {
 inline constexpr SizeClassTable kSizeClasses = MakeSizeClassTable();
 
 // Requires: size <= kSmallMax. Zero is served from the smallest class.
-inline unsigned SizeClassOf(size_t size) {
+constexpr SizeClassWord SizeClassWordOf(size_t size) {
   return kSizeClasses.of[(size + kGranuleSize - 1) >> kGranuleShift];
+}
+constexpr size_t SizeOf(SizeClassWord word) { return word & 0xffff; }
+constexpr unsigned ClassOf(SizeClassWord word) { return word >> 16 & 0xff; }
+constexpr unsigned SecondOf(SizeClassWord word) { return word >> 24; }
+
+constexpr unsigned SizeClassOf(size_t size) {
+  return ClassOf(SizeClassWordOf(size));
 }
 
 // Usable size of a large allocation: jemalloc has four classes in each
@@ -48,8 +60,8 @@ inline size_t LargeUsableSize(size_t size) {
   return (size + step - 1) & ~(step - 1);
 }
 
-static_assert(kSizeClasses.of[0] == 1 && kSizeClasses.of[1] == 1);
-static_assert(kSizeClasses.of[kSmallMax >> kGranuleShift] == kSmallClasses);
+static_assert(SizeClassOf(0) == 1 && SizeClassOf(16) == 1);
+static_assert(SizeClassOf(kSmallMax) == kSmallClasses);
 
 }  // namespace minicore
 
