@@ -166,6 +166,11 @@ bool CameLater(const Found& inner, const Found& outer, ByteCount erased) {
   return (inner.granule - outer.granule) << kGranuleShift < erased;
 }
 
+// How far marks are erased for certain: by whole words of eight shadow bytes,
+// and by whole pages, of which the start need not be the first byte.
+constexpr ByteCount kShadowCertain = kShadowErased - 8 * kGranuleSize;
+constexpr ByteCount kLargeCertain = kLargeErased - kPageSize;
+
 }  // namespace
 
 // What was freed at `offset`. The slab of a live neighbour is certain; else
@@ -193,7 +198,7 @@ Found FindFreed(const IndexState& index, uint64_t offset, ByteCount readable) {
     const Found found = FreedAt(index, start, readable);
     if (found.size > kSmallMax && Covers(found, offset) &&
         !IsReused(index, found, offset, readable) &&
-        !CameLater(far, found, kLargeErased)) {
+        !CameLater(far, found, kLargeCertain)) {
       far = found;
     }
     return !IsLarge(ShadowAt(index, start));
@@ -204,7 +209,7 @@ Found FindFreed(const IndexState& index, uint64_t offset, ByteCount readable) {
     const uint64_t start = ChunkWay(index, before, offset);
     if (start != kNone) consider(start);
   }
-  return CameLater(near, far, kShadowErased) ? near : far;
+  return CameLater(near, far, kShadowCertain) ? near : far;
 }
 
 }  // namespace minicore::index_search

@@ -91,6 +91,24 @@ TEST(ShadowIndex, ALargeAllocationErasesWhatWasFreedInside) {
   EXPECT_EQ(ResolveAt(index, after).size, 64u);
 }
 
+// Marks are erased by whole words, and the last word may reach farther than
+// what is erased: what stays there is not taken for younger.
+TEST(ShadowIndex, AMarkThatIsJustNotErasedDoesNotHideALargeAllocation) {
+  for (uint64_t in_page = 0; in_page < kPageSize; in_page += 64) {
+    for (ByteCount back = 16; back <= 256; back += 16) {
+      MadeUpIndex index(1);
+      const uint64_t at = 0x10000 + in_page;
+      const uint64_t mark = at + kShadowErased - back;
+      RecordSmall(index.state(), mark, 29);
+      Retire(index.state(), mark);
+      RecordLarge(index.state(), at, 0x5000);
+      Retire(index.state(), at);
+      ASSERT_EQ(ResolveAt(index, at + 0x4fff).begin, index.at(at))
+          << in_page << " " << back;
+    }
+  }
+}
+
 // As jemalloc's extents do: cut, joined and cut again elsewhere, large ones
 // over small ones over large ones; the answer is what a list of the live ones
 // says.
