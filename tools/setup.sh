@@ -36,6 +36,9 @@ packages=(
   redis-tools           # without the service
   lua5.4
   ghostscript
+  valgrind              # callgrind counts the instructions of malloc and free
+  libmimalloc2.0        # mallocs that the benchmark compares with
+  libtcmalloc-minimal4
   hyperfine             # timing by hand
 )
 
