@@ -37,7 +37,7 @@ constexpr char kRunFooter[] =
     "Exit status: that of PROGRAM, which it becomes; 125 if it could not be set up,\n"
     "126 if PROGRAM could not be executed, 127 if it was not found.";
 constexpr char kInfoFooter[] =
-    "docs/FORMAT.md has the keys of --json.\n\n"
+    "docs/CLI.md has the keys of --json.\n\n"
     "Exit status: 0; 1 if there is no core in the file, or nothing left of it; 2 for\n"
     "wrong usage or a file that cannot be opened.";
 constexpr char kVerifyFooter[] =
