@@ -273,7 +273,10 @@ void FillReport(const CrashContext& crash, const Runtime& runtime,
     row.bytes_in = count.bytes_in;
     row.bytes_out = count.bytes_out;
     NameOf(*runtime.tags, row.id, row.name);
-    RedactName(redactor, row.name, sizeof(row.name), outcome);
+    // The names that every process has say nothing of this one.
+    if (row.id >= kFirstUserTag || !redactor.uncertain()) {
+      RedactName(redactor, row.name, sizeof(row.name), outcome);
+    }
     put(to, row);
   }
   to = report.anchors;

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "alloc/index_format.h"
 #include "tests/secrets/keystream.h"
 #include "tests/secrets/needles.h"
 #include "tests/secrets/single.h"
@@ -204,6 +205,12 @@ TEST_P(FailsClosed, NoSecretIsInTheFile) {
   EXPECT_FALSE(death.core->threads().empty());
   if (GetParam().uncertain != nullptr) {
     EXPECT_EQ(death.Report("uncertain"), GetParam().uncertain);
+  }
+  // Even then it says of what there was too much.
+  for (const TagRow& row : death.core->notes().tags.rows) {
+    if (row.id == kTagSecret) {
+      EXPECT_STREQ(row.name, "secret");
+    }
   }
 }
 
