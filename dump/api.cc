@@ -58,6 +58,7 @@ int minicore_dump(const char* path) {
   using namespace minicore;
   if (g_runtime.dump_stack_end == nullptr) return -ENODEV;
   if (path != nullptr && safe::Length(path) >= kMaxPathPattern) return -ENAMETOOLONG;
+  if (path != nullptr && !IsPathPattern(path)) return -EINVAL;
   return DumpLive(path, -1);
 }
 

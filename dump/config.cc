@@ -208,7 +208,14 @@ bool ReadEnvironmentNames(const char* text, char names[kMaxNameList]) {
   });
 }
 
-// The letters of core_file.cc, ExpandPath(). Another one would vanish in silence there.
+// More than 30 years is for ever, and can still be added to a clock.
+uint64_t Microseconds(uint64_t milliseconds) {
+  constexpr uint64_t kForEver = uint64_t{1} << 40;
+  return (milliseconds < kForEver ? milliseconds : kForEver) * 1000;
+}
+
+}  // namespace
+
 bool IsPathPattern(const char* pattern) {
   for (const char* at = pattern; *at != '\0'; ++at) {
     if (*at != '%') continue;
@@ -217,14 +224,6 @@ bool IsPathPattern(const char* pattern) {
   }
   return true;
 }
-
-// More than 30 years is for ever, and can still be added to a clock.
-uint64_t Microseconds(uint64_t milliseconds) {
-  constexpr uint64_t kForEver = uint64_t{1} << 40;
-  return (milliseconds < kForEver ? milliseconds : kForEver) * 1000;
-}
-
-}  // namespace
 
 int ParseOptions(const char* text, char storage[kMaxOptionText],
                  minicore_config* config, TagRules* rules,

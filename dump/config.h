@@ -1,6 +1,6 @@
 // Options: from text and from minicore_config to a Policy.
 //
-// Context: ordinary.
+// Context: ordinary, unless said otherwise.
 
 #ifndef MINICORE_DUMP_CONFIG_H_
 #define MINICORE_DUMP_CONFIG_H_
@@ -41,6 +41,12 @@ struct OptionError {
 int ParseOptions(const char* text, char storage[kMaxOptionText],
                  minicore_config* config, TagRules* rules,
                  void (*report)(const OptionError& error));
+
+// Whether each '%' stands before one of the letters of ExpandPath()
+// (dump/handler/core_file.cc); another one would vanish in silence there.
+//
+// Context: any.
+bool IsPathPattern(const char* pattern);
 
 // Checks every field and fills `policy`. `config` may be smaller than ours: what its
 // size does not cover has the default.

@@ -12,7 +12,7 @@ expect() {  # STATUS WHAT: of the last command
 }
 run() { "$@" > output 2>&1; status=$?; }
 
-# A core of one segment at 0x10000 that holds what standard input has, 120 bytes into the file.
+# A core of one segment at 0x10000: what standard input has, 120 bytes into the file.
 core_of() {
   printf '\177ELF\2\1\1\0\0\0\0\0\0\0\0\0\4\0\76\0\1\0\0\0\0\0\0\0\0\0\0\0'
   printf '\100\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\100\0\70\0\1\0\0\0\0\0\0\0'
