@@ -12,8 +12,6 @@ namespace {
 
 constexpr size_t kBufferBytes = 256 * 1024;
 constexpr size_t kBlockBytes = 64 * 1024;
-// Neighbouring blocks overlap by this, so that no copy of a secret hides at their seam.
-constexpr size_t kOverlap = ElfCoreWriter::kOverlap;
 
 void FillHeaders(const DumpPlan& plan, uint8_t* to) {
   Elf64_Ehdr header{};

@@ -5,8 +5,12 @@
 namespace minicore {
 
 // Constant-initialised: a constructor would run after the preloaded library has installed
-// itself, and undo part of it.
+// itself, and undo part of it. C++17 has no word for it that both compilers know.
+#ifdef __clang__
+[[clang::require_constant_initialization]] Runtime g_runtime = {};
+#else
 __constinit Runtime g_runtime = {};
+#endif
 
 int OwnPid() {
   const int pid = safe::GetPid();

@@ -18,7 +18,7 @@ def victim(name, src, copts = [], linkopts = [], linked = False, features = []):
         srcs = ["victims/" + src, "victims/crash.h"] +
                (["victims/plugin.h"] if src in ("threads.cc", "modules.cc") else []) +
                (["victims/with_minicore.cc"] if linked else []),
-        copts = ([] if c_language else ["-std=c++20", "-fcoroutines"]) + [
+        copts = ([] if c_language else ["-std=c++20"]) + [
             "-Wall",
             "-g",
             "-U_FORTIFY_SOURCE",
