@@ -1,5 +1,7 @@
-"""Where minicore's own variables are: they change after minicore has copied them."""
+"""Where minicore's own variables are: they change after minicore has copied them. And what
+the kernel writes to a process by itself."""
 
+import ctypes
 import re
 import struct
 import subprocess
@@ -11,12 +13,13 @@ _NT_AUXV = 6
 _AT_ENTRY = 9
 _PAGE = 4096
 _RED_ZONE = 128
+_RSEQ_BYTES = 32
 
 
 def ranges(full_core, program, preload):
     """Ranges of memory that may differ between the cores, as (begin, end)."""
     found = _of_library(full_core, preload) if preload else _of_program(full_core, program)
-    return found + dead_stack(full_core)
+    return found + dead_stack(full_core) + _restartable_sequences(full_core)
 
 
 def _of_library(core, library):
@@ -60,6 +63,18 @@ def dead_stack(core, size=None):
             (stack,) = struct.unpack_from("<Q", note.data, 112 + 19 * 8)
             low = stack - _RED_ZONE
             result.append((low // _PAGE * _PAGE if size is None else low - size, low))
+    return result
+
+
+def _restartable_sequences(core):
+    """struct rseq of each thread, at the end of its control block: the number of the
+    processor that it is on (glibc 2.36, sysdeps/unix/sysv/linux/rseq-internal.h)."""
+    offset = ctypes.c_ssize_t.in_dll(ctypes.CDLL(None), "__rseq_offset").value
+    result = []
+    for note in elf_core.notes(core):
+        if note.type == _NT_PRSTATUS:
+            (thread_pointer,) = struct.unpack_from("<Q", note.data, 112 + 21 * 8)
+            result.append((thread_pointer + offset, thread_pointer + offset + _RSEQ_BYTES))
     return result
 
 
