@@ -145,7 +145,7 @@ int CoreFile::Open(const CrashContext& crash, const Runtime& runtime,
       .String("descriptor ")
       .Decimal(static_cast<uint64_t>(fd_));
   const long at = safe::Syscall(SYS_lseek, fd_, 0, SEEK_CUR);
-  seekable_ = at >= 0;
+  seekable_ = at >= 0 && !Appends(fd_);
   start_ = seekable_ ? static_cast<uint64_t>(at) : 0;
   return 0;
 }

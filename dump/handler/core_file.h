@@ -14,6 +14,7 @@
 
 #include "dump/handler/crash_context.h"
 #include "dump/policy.h"
+#include "dump/safe/syscalls.h"
 
 namespace minicore {
 
@@ -28,6 +29,13 @@ bool ExpandPath(const char* pattern, const CrashContext& crash,
 // Whether everybody can put something else in the place of what is created in a directory.
 inline bool IsOpenToAll(const struct stat& directory) {
   return (directory.st_mode & S_IWOTH) != 0 && (directory.st_mode & S_ISVTX) == 0;
+}
+
+// Whether all that is written to a descriptor goes to the end of the file, pwrite()
+// included (pwrite(2), "Bugs").
+inline bool Appends(int fd) {
+  const long flags = safe::Syscall(SYS_fcntl, fd, F_GETFL);
+  return flags >= 0 && (flags & O_APPEND) != 0;
 }
 
 // While it lives, files are reached and created as the process's real user: in a program

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "alloc/index_view.h"
+#include "dump/handler/core_file.h"
 
 #include "dump/safe/syscalls.h"
 
@@ -21,7 +22,7 @@ constexpr ByteCount kWidestGap = 64 * 1024;
 
 // Whether `fd` is a descriptor in which nobody can go back.
 bool IsPipe(int fd) {
-  return fd >= 0 && safe::Syscall(SYS_lseek, fd, 0, SEEK_CUR) < 0;
+  return fd >= 0 && (safe::Syscall(SYS_lseek, fd, 0, SEEK_CUR) < 0 || Appends(fd));
 }
 
 // Whether a filter lets us write elsewhere than at the end. The kernel looks at the

@@ -67,7 +67,11 @@ void TakeFaultSignalsForGood() { TakeFaultSignals(SA_NODEFER, kFatalMask); }
 
 // Signals of faults may also be sent, for which the program has handlers, and faster than
 // a busy machine lets ours run: no frame of one on top of another's.
-void TakeFaultSignalsForNow() { TakeFaultSignals(0, ~SignalBit(SIGSYS)); }
+bool g_has_stood_in = false;
+void TakeFaultSignalsForNow() {
+  g_has_stood_in = true;
+  TakeFaultSignals(0, ~SignalBit(SIGSYS));
+}
 
 // Between the copy and the file of a live dump.
 bool g_thawed = true;
@@ -123,7 +127,12 @@ void PassOn(int signal, siginfo_t* info, void* context) {
   reinterpret_cast<void (*)(int, siginfo_t*, void*)>(handler)(signal, info, context);
 }
 
-bool AllThawed() { return g_thawed; }
+bool HasStoodIn() { return g_has_stood_in; }
+
+bool AllThawed() {
+  if (!g_thawed) g_thawed = AllHaveLeft();
+  return g_thawed;
+}
 
 void Dump(Request& request) {
   OpenMemory();

@@ -30,8 +30,12 @@ void TakeFreezeSignal(unsigned long flags);
 // Hands a signal that is not ours to whose kFreezeSignal was before.
 void PassOn(int signal, siginfo_t* info, void* context);
 
-// Whether all threads left the last live dump's freeze. If not, they keep its memory, and
-// there can be no other dump.
+// Whether there has been a live dump, for whose time our handlers stood in for those of
+// the program: a signal that reached one of them may be the program's.
+bool HasStoodIn();
+
+// Whether all threads have left the last live dump's freeze. If not, there can be no other
+// live dump.
 bool AllThawed();
 
 }  // namespace minicore

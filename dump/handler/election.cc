@@ -71,11 +71,19 @@ void WaitForOtherProcess(uint64_t holder, uint64_t until_us) {
 bool WinElection(int pid, int tid) {
   const uint64_t until = safe::NowMicroseconds() + g_runtime.policy.deadline_us;
   uint64_t holder = g_dumper.load(std::memory_order_acquire);
+  // Even if nobody dumps: the mark must say so before a child of vfork() looks.
+  ForgetCopiedDump(holder);
+  holder = g_dumper.load(std::memory_order_acquire);
   for (;;) {
     if (holder != 0) {
       if (PidOf(holder) == pid) return false;
-      ForgetCopiedDump(holder);
       WaitForOtherProcess(holder, until);
+      // Somebody else may have come first.
+      const uint64_t now = g_dumper.load(std::memory_order_acquire);
+      if (now != holder) {
+        holder = now;
+        continue;
+      }
     }
     if (g_dumper.compare_exchange_strong(holder, Elector(pid, tid),
                                          std::memory_order_acq_rel)) {

@@ -63,6 +63,20 @@ bool IsOurAction(int signal) {
          action.handler == reinterpret_cast<void*>(&OnFatalSignal);
 }
 
+// Gives a signal to whom it belongs, now that no dump is on: a live one may have stood in
+// for a handler of the program. A fault happens again by itself; a breakpoint and a
+// system call that a filter answers do not, their instruction is behind. Blocked, so that
+// the signal finds the thread where it was, and not in here.
+void HandBack(const CrashContext& crash) {
+  const bool is_fault = IsFault(crash.info);
+  if (is_fault && crash.signal != SIGTRAP && crash.signal != SIGSYS) return;
+  const uint64_t bit = SignalBit(crash.signal);
+  safe::SigProcMask(SIG_BLOCK, &bit, nullptr);
+  if (!is_fault) return SendAgain(crash);
+  safe::Syscall(SYS_rt_tgsigqueueinfo, crash.pid, crash.tid, crash.signal,
+                safe::Word(crash.info));
+}
+
 }  // namespace
 
 void OnFreezeSignal(int signal, siginfo_t* info, void* context_pointer) {
@@ -110,19 +124,15 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
     safe::SigProcMask(SIG_SETMASK, &waiting, nullptr);
     ParkCrashed(info, context);
     WaitForDumper();
-    // A fault happens again by itself, and then reaches whose it is: a live dump may
-    // have stood in for a handler of the program.
-    if (IsFault(info) && NobodyDumps()) return;
+    if (IsFault(info) && NobodyDumps()) return HandBack(MakeContext(signal, info, context));
   }
   if (waited) {
     const uint64_t fatal = kFatalMask;
     safe::SigProcMask(SIG_SETMASK, &fatal, nullptr);
   }
-  // It came while a live dump stood in for a handler of the program.
-  if (waited && !IsFault(info) && !IsOurAction(signal)) {
+  if (HasStoodIn() && !IsOurAction(signal)) {
     EndDump();
-    SendAgain(MakeContext(signal, info, context));
-    return;
+    return HandBack(MakeContext(signal, info, context));
   }
   Request request{};
   request.crash = MakeContext(signal, info, context);

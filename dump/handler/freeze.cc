@@ -37,6 +37,8 @@ std::atomic<uint32_t> g_ready{0};     // futex: slots that are filled
 std::atomic<uint32_t> g_expected{0};  // of these
 std::atomic<uint32_t> g_left{0};      // futex: threads that have left the freeze
 
+uint32_t g_to_leave = 0;  // those who joined the last freeze that is over
+
 uint32_t NumberOf(uint64_t freeze) { return static_cast<uint32_t>(freeze >> 32); }
 bool IsOn(uint32_t number) { return number % 2 != 0; }
 
@@ -157,6 +159,8 @@ int Signaller::SignalNewThreads(const Preopened& preopened) {
   const int fd = OpenProc("/proc/self/task", O_RDONLY | O_DIRECTORY, before);
   if (fd < 0) return GuessThreads();
   int fresh = 0;
+  bool is_list = false;
+  bool is_ours = false;
   alignas(8) char buffer[8192];
   // Bounded by the threads that can exist: each adds at most one entry to a pass.
   for (;;) {
@@ -167,11 +171,14 @@ int Signaller::SignalNewThreads(const Preopened& preopened) {
       const auto* entry = reinterpret_cast<const dirent64*>(buffer + at);
       at += entry->d_reclen;
       const auto tid = static_cast<int>(ParseDecimal(entry->d_name));
+      is_list = is_list || tid != 0;
+      is_ours = is_ours || tid == crash_.tid;
       if (tid != 0) fresh += Signal(tid);
     }
   }
   CloseProc(fd, before);
-  return fresh;
+  // A /proc of another pid namespace has other numbers for our threads.
+  return is_list && !is_ours ? GuessThreads() : fresh;
 }
 
 constexpr uint64_t kNapMicroseconds = 10000;
@@ -259,14 +266,24 @@ void ForgetEndedThreads(const CrashContext& crash, safe::FixedVector<int>& sent)
   sent.Truncate(kept);
 }
 
+rlimit g_signal_limit;  // as it was; meaningful if raised
+bool g_raised_limit = false;
+
 // The soft limit is for the program; what its owner may raise, we may.
 void RaiseSignalLimit() {
-  rlimit limit;
-  if (safe::Syscall(SYS_prlimit64, 0, RLIMIT_SIGPENDING, 0, safe::Word(&limit)) == 0 &&
-      limit.rlim_cur < limit.rlim_max) {
-    limit.rlim_cur = limit.rlim_max;
-    safe::Syscall(SYS_prlimit64, 0, RLIMIT_SIGPENDING, safe::Word(&limit), 0);
+  rlimit& old = g_signal_limit;
+  if (safe::Syscall(SYS_prlimit64, 0, RLIMIT_SIGPENDING, 0, safe::Word(&old)) == 0 &&
+      old.rlim_cur < old.rlim_max) {
+    const rlimit raised = {old.rlim_max, old.rlim_max};
+    g_raised_limit = safe::Syscall(SYS_prlimit64, 0, RLIMIT_SIGPENDING,
+                                   safe::Word(&raised), 0) == 0;
   }
+}
+
+void RestoreSignalLimit() {
+  if (!g_raised_limit) return;
+  g_raised_limit = false;
+  safe::Syscall(SYS_prlimit64, 0, RLIMIT_SIGPENDING, safe::Word(&g_signal_limit), 0);
 }
 
 void AddParkedThreads(ThreadTable& threads) {
@@ -281,10 +298,20 @@ void AddParkedThreads(ThreadTable& threads) {
   }
 }
 
+// Requires: no freeze is on.
 void ResetCounters() {
   g_left.store(0, std::memory_order_relaxed);
   g_ready.store(0, std::memory_order_relaxed);
   g_expected.store(0, std::memory_order_relaxed);
+  g_to_leave = 0;
+}
+
+void ForgetLastFreeze() {
+  for (uint32_t i = 0; g_slots != nullptr && i < g_to_leave && i < kMaxThreads; ++i) {
+    g_answered.Erase(static_cast<uint32_t>(g_slots[i].tid));
+    g_slots[i].ready.store(0, std::memory_order_relaxed);
+  }
+  ResetCounters();
 }
 
 }  // namespace
@@ -328,6 +355,8 @@ void AddCrashedThread(const CrashContext& crash, safe::Arena& arena,
 void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
                    safe::Arena& arena, ThreadTable& threads, Outcome& outcome) {
   RaiseSignalLimit();
+  // Who has not left the last one by now does nothing any more but count himself.
+  ForgetLastFreeze();
   const uint32_t number =
       NumberOf(g_freeze.fetch_add(uint64_t{1} << 32, std::memory_order_acq_rel)) + 1;
   uint64_t until = safe::NowMicroseconds() + runtime.policy.freeze_us;
@@ -367,6 +396,7 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
 
 bool ThawThreads() {
   ReleaseSilentThreads();
+  RestoreSignalLimit();
   // Nobody can join any more, and `joined` is final.
   const uint64_t freeze = g_freeze.load(std::memory_order_acquire);
   uint64_t now = freeze;
@@ -376,18 +406,22 @@ bool ThawThreads() {
   const auto joined = static_cast<uint32_t>(now);
   safe::FutexWake(NumberWord(), INT32_MAX);
   // On a busy machine the last of them may take long to get a processor.
-  for (int i = 0; i < kMostThawMilliseconds; ++i) {
+  const uint64_t until =
+      safe::NowMicroseconds() + uint64_t{kMostThawMilliseconds} * 1000;
+  // Each that leaves wakes us.
+  while (safe::NowMicroseconds() < until) {
     const uint32_t left = g_left.load(std::memory_order_acquire);
     if (left >= joined) break;
     const timespec timeout{0, 1000000};
     safe::FutexWait(&g_left, left, &timeout);
   }
-  if (g_left.load(std::memory_order_acquire) < joined) return false;
-  for (uint32_t i = 0; g_slots != nullptr && i < joined && i < kMaxThreads; ++i) {
-    g_answered.Erase(static_cast<uint32_t>(g_slots[i].tid));
-    g_slots[i].ready.store(0, std::memory_order_relaxed);
-  }
-  ResetCounters();
+  g_to_leave = joined;
+  return AllHaveLeft();
+}
+
+bool AllHaveLeft() {
+  if (g_left.load(std::memory_order_acquire) < g_to_leave) return false;
+  ForgetLastFreeze();
   return true;
 }
 

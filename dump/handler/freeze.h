@@ -56,6 +56,9 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
 //          freeze then.
 bool ThawThreads();
 
+// The same, later on.
+bool AllHaveLeft();
+
 // Forgets a freeze that another process left behind in this memory.
 void ResetFreeze();
 

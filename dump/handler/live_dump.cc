@@ -5,6 +5,7 @@
 #include "dump/handler/dumper.h"
 #include "dump/handler/dying.h"
 #include "dump/handler/election.h"
+#include "dump/handler/entry.h"
 #include "dump/handler/freeze.h"
 #include "dump/handler/runtime.h"
 #include "dump/safe/format.h"
@@ -22,6 +23,7 @@ struct LiveRequest {
   const char* path;
   int fd;
   int result;
+  bool taken;
 };
 LiveRequest* g_live_request = nullptr;
 
@@ -66,8 +68,14 @@ int RunLive(const siginfo_t* info, const void* context, const char* path, int fd
   const uint64_t pending = PendingWriteSignals();
   Dump(request);
   TakePending(PendingWriteSignals() & ~pending);
-  CloseMemory();
+  // Threads that would not leave may still look at it.
+  if (AllThawed()) CloseMemory();
+  // In the handler: a fatal signal that came meanwhile is taken when it returns, and has a
+  // dump of its own then.
+  const uint64_t all = ~uint64_t{0};
+  safe::SigProcMask(SIG_SETMASK, &all, nullptr);
   SendKept(request.crash.pid);
+  EndDump();
   return request.result.failed != nullptr ? request.result.error : 0;
 }
 
@@ -80,7 +88,10 @@ bool BecomeDumper(int pid, int tid) {
     if (IsDumper(pid, tid) || safe::NowMicroseconds() > until) return false;
     WaitForDumper();
   }
-  return true;
+  // Threads that have not left the last live dump's freeze would be counted in this one's.
+  if (AllThawed()) return true;
+  EndDump();
+  return false;
 }
 
 }  // namespace
@@ -91,6 +102,8 @@ bool DumpIfAsked(const siginfo_t* info, const void* context) {
     return false;
   }
   LiveRequest& request = *g_live_request;
+  g_live_request = nullptr;
+  request.taken = true;
   request.result = RunLive(info, context, request.path, request.fd);
   return true;
 }
@@ -98,14 +111,20 @@ bool DumpIfAsked(const siginfo_t* info, const void* context) {
 void OnDumpSignal(int, siginfo_t* info, void* context) {
   if (!BecomeDumper(safe::GetPid(), safe::GetTid())) return;
   RunLive(info, context, nullptr, -1);
-  if (AllThawed()) EndDump();
 }
 
 int DumpLive(const char* path, int fd) {
   const int pid = safe::GetPid();
   const int tid = safe::GetTid();
-  if (!BecomeDumper(pid, tid)) return -EBUSY;
-  LiveRequest request = {path, fd, -ETIMEDOUT};
+  // What kills waits until the dump is over: its end is in a handler that blocks it.
+  const uint64_t fatal = kFatalMask;
+  uint64_t mask;
+  safe::SigProcMask(SIG_BLOCK, &fatal, &mask);
+  if (!BecomeDumper(pid, tid)) {
+    safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
+    return -EBUSY;
+  }
+  LiveRequest request = {path, fd, -ETIMEDOUT, false};
   g_live_request = &request;
   TakeFreezeSignal(SA_RESTART);
   siginfo_t info;
@@ -115,14 +134,14 @@ int DumpLive(const char* path, int fd) {
   info.si_pid = pid;
   info.si_value.sival_ptr = reinterpret_cast<void*>(kLiveCookie);
   const uint64_t only_freeze = SignalBit(kFreezeSignal);
-  uint64_t mask;
-  safe::SigProcMask(SIG_UNBLOCK, &only_freeze, &mask);
+  safe::SigProcMask(SIG_UNBLOCK, &only_freeze, nullptr);
   // Delivered before the system call returns, as it is sent to this very thread.
   safe::Syscall(SYS_rt_tgsigqueueinfo, pid, tid, kFreezeSignal, safe::Word(&info));
+  if (!request.taken) {
+    g_live_request = nullptr;
+    EndDump();
+  }
   safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
-  g_live_request = nullptr;
-  // Threads that would not leave keep the memory: there can be no other dump.
-  if (AllThawed()) EndDump();
   return request.result;
 }
 

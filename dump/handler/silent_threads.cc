@@ -198,6 +198,7 @@ void ReleaseSilentThreads() {
   g_helper.leave.store(1, std::memory_order_release);
   safe::FutexWake(&g_helper.leave, 1);
   safe::Syscall(SYS_wait4, g_helper.pid, 0, __WALL, 0);
+  safe::Syscall(SYS_prctl, PR_SET_PTRACER, 0);
   g_helper.pid = 0;
 }
 

@@ -1,0 +1,163 @@
+// Signals that come while a dump is made: each reaches whom it belongs to, and no core is
+// lost by them.
+
+#include <gtest/gtest.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "minicore/minicore.h"
+
+namespace minicore {
+namespace {
+
+class LiveSignals : public testing::Test {
+ protected:
+  void SetUp() override {
+    char directory[] = "/tmp/live_signals.XXXXXX";
+    ASSERT_NE(mkdtemp(directory), nullptr);
+    directory_ = directory;
+    crash_path_ = directory_ + "/crash";
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  void Install() const {
+    minicore_config config = minicore_default_config();
+    config.path = crash_path_.c_str();
+    if (minicore_install(&config) != 0) abort();
+  }
+  // The child that runs `body` with minicore installed.
+  pid_t Child(const std::function<void()>& body) const {
+    const pid_t child = fork();
+    if (child == 0) {
+      Install();
+      body();
+      _exit(0);
+    }
+    return child;
+  }
+  bool HasCore() const {
+    struct stat status;
+    return stat(crash_path_.c_str(), &status) == 0 && status.st_size > 4096;
+  }
+
+  std::string directory_;
+  std::string crash_path_;
+};
+
+int DeathOf(pid_t child) {
+  int status = 0;
+  if (waitpid(child, &status, 0) != child) return -1;
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+TEST_F(LiveSignals, AFatalSignalDuringALiveDumpHasACoreOfItsOwn) {
+  for (int signal : {SIGABRT, SIGQUIT, SIGSEGV}) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    const pid_t child = Child([&ends] {
+      close(ends[0]);
+      minicore_dump_fd(ends[1]);
+      for (;;) pause();
+    });
+    close(ends[1]);
+    char buffer[4096];
+    // The dump is under way: it has written something, and cannot write all.
+    ASSERT_GT(read(ends[0], buffer, sizeof(buffer)), 0);
+    kill(child, signal);
+    while (read(ends[0], buffer, sizeof(buffer)) > 0) {
+    }
+    close(ends[0]);
+    EXPECT_EQ(DeathOf(child), signal);
+    EXPECT_TRUE(HasCore()) << signal;
+    unlink(crash_path_.c_str());
+  }
+}
+
+TEST_F(LiveSignals, MoreFaultsThatAreSentDoNotEndTheDumpOfTheFirst) {
+  for (int round = 0; round < 5; ++round) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    const pid_t child = Child([&ends] {
+      for (int i = 0; i < 200; ++i) memset(malloc(100000), i, 100000);
+      if (write(ends[1], "", 1) != 1) _exit(1);
+      for (;;) pause();
+    });
+    char ready;
+    ASSERT_EQ(read(ends[0], &ready, 1), 1);
+    siginfo_t info;
+    do {
+      kill(child, SIGSEGV);
+      // Faster than that, the kernel puts frame on frame before ours can run.
+      usleep(200);
+      info.si_pid = 0;
+      ASSERT_EQ(waitid(P_PID, child, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+    } while (info.si_pid != child);
+    EXPECT_EQ(DeathOf(child), SIGSEGV);
+    EXPECT_TRUE(HasCore());
+    unlink(crash_path_.c_str());
+    close(ends[0]);
+    close(ends[1]);
+  }
+}
+
+std::atomic<uint64_t> handled{0};
+void Count(int) { handled.fetch_add(1); }
+
+thread_local sigjmp_buf t_back;
+void Back(int) { siglongjmp(t_back, 1); }
+
+// Makes 40 live dumps while a thread does `step` over and over.
+// Returns: how often it did.
+uint64_t Under40Dumps(const std::string& path, const std::function<void()>& step) {
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> steps{0};
+  std::thread thread([&] {
+    while (!stop.load()) {
+      step();
+      steps.fetch_add(1);
+    }
+  });
+  for (int i = 0; i < 40; ++i) {
+    EXPECT_EQ(minicore_dump(path.c_str()), 0);
+    unlink(path.c_str());
+  }
+  stop.store(true);
+  thread.join();
+  return steps.load();
+}
+
+TEST_F(LiveSignals, EveryBreakpointReachesTheProgramsHandler) {
+  Install();
+  handled.store(0);
+  const sighandler_t old = signal(SIGTRAP, &Count);
+  const uint64_t steps = Under40Dumps(directory_ + "/live", [] { asm volatile("int3"); });
+  signal(SIGTRAP, old);
+  EXPECT_GT(steps, 0u);
+  EXPECT_EQ(handled.load(), steps);
+}
+
+TEST_F(LiveSignals, AProgramThatHandlesItsOwnFaultsGoesOn) {
+  Install();
+  const sighandler_t old = signal(SIGSEGV, &Back);
+  static int* volatile nowhere = nullptr;
+  const uint64_t steps = Under40Dumps(directory_ + "/live", [] {
+    if (sigsetjmp(t_back, 1) == 0) *nowhere = 1;
+  });
+  signal(SIGSEGV, old);
+  EXPECT_GT(steps, 0u);
+  EXPECT_FALSE(HasCore());
+}
+
+}  // namespace
+}  // namespace minicore
