@@ -131,6 +131,30 @@ MINICORE_API sighandler_t sysv_signal(int number, sighandler_t handler) noexcept
 MINICORE_API sighandler_t __sysv_signal(int number, sighandler_t handler) noexcept
     __attribute__((alias("sysv_signal")));
 
+// System V's other ones (glibc 2.36, signal/sigset.c and sigignore.c).
+MINICORE_API sighandler_t sigset(int number, sighandler_t disposition) noexcept {
+  sigset_t set;
+  sigset_t old;
+  sigemptyset(&set);
+  if (disposition == SIG_ERR || sigaddset(&set, number) != 0) {
+    errno = EINVAL;
+    return SIG_ERR;
+  }
+  struct sigaction before;
+  if (disposition == SIG_HOLD) {
+    if (sigprocmask(SIG_BLOCK, &set, &old) != 0) return SIG_ERR;
+    if (sigismember(&old, number) == 1) return SIG_HOLD;
+    return minicore::SetAction(number, nullptr, &before) == 0 ? before.sa_handler
+                                                              : SIG_ERR;
+  }
+  const sighandler_t handler = minicore::SetHandler(number, disposition, 0);
+  if (handler == SIG_ERR || sigprocmask(SIG_UNBLOCK, &set, &old) != 0) return SIG_ERR;
+  return sigismember(&old, number) == 1 ? SIG_HOLD : handler;
+}
+MINICORE_API int sigignore(int number) noexcept {
+  return minicore::SetHandler(number, SIG_IGN, 0) == SIG_ERR ? -1 : 0;
+}
+
 MINICORE_API int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
                                 void* (*routine)(void*), void* argument) noexcept {
   const auto real = minicore::RealPthreadCreate();

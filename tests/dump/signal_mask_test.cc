@@ -233,4 +233,20 @@ TEST(SignalMask, OfTheOldFunctionsIsTheSame) {
   }));
 }
 
+TEST(SignalMask, SigsetKnowsTheDefaultActionAndHolds) {
+  ExpectDump(RunChild([] {
+               Require(sigset(SIGABRT, SIG_IGN) == SIG_DFL);
+               Require(sigset(SIGABRT, SIG_HOLD) == SIG_IGN);
+               Require(Blocked(SIGABRT));
+               Require(sigset(SIGABRT, SIG_DFL) == SIG_HOLD);
+               Require(!Blocked(SIGABRT));
+               Require(sigset(SIGKILL, SIG_IGN) == SIG_ERR);
+               Require(sigset(4711, SIG_IGN) == SIG_ERR);
+               Require(sigignore(SIGQUIT) == 0);
+               raise(SIGQUIT);
+               abort();
+             }),
+             SIGABRT);
+}
+
 }  // namespace
