@@ -14,6 +14,7 @@
 #ifndef MINICORE_DUMP_ELF_CORE_FORMAT_H_
 #define MINICORE_DUMP_ELF_CORE_FORMAT_H_
 
+#include <cstddef>
 #include <cstdint>
 
 namespace minicore {
@@ -152,6 +153,13 @@ static_assert(sizeof(AnchorRow) == 32);
 // addresses: readable as text, not canonical as a pointer.
 inline constexpr char kElidedMarker[] = "<ELIDED>";
 inline constexpr uint64_t kElidedMarkerWord = 0x3e444544494c453c;
+
+// Makes to[0, size) the marker, as at `address`. Context: any.
+inline void FillMarkers(uint64_t address, uint8_t* to, size_t size) {
+  for (size_t i = 0; i < size; ++i) {
+    to[i] = static_cast<uint8_t>(kElidedMarker[(address + i) % 8]);
+  }
+}
 
 }  // namespace minicore
 

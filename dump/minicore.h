@@ -85,7 +85,8 @@ MINICORE_API int minicore_install(const minicore_config *config);
 // Context: any. Takes no lock of the program's; may be called with any held.
 // Returns: 0; -ENODEV if minicore is not installed (with libminicore.so: if that failed when
 //          it was loaded); -EINVAL if a letter behind % stands for nothing;
-//          -ENAMETOOLONG; -EBUSY if another dump lasts longer than the deadline; else
+//          -ENAMETOOLONG; -EBUSY if another dump lasts longer than the deadline, or a
+//          thread has not gone on since the last one; else
 //          what open or write failed with. On failure no file is left behind.
 MINICORE_API int minicore_dump(const char *path);
 

@@ -74,12 +74,6 @@ Place PlaceOf(SegmentKind kind) {
   }
 }
 
-void FillMarkers(Address address, uint8_t* to, size_t size) {
-  for (size_t i = 0; i < size; ++i) {
-    to[i] = static_cast<uint8_t>(kElidedMarker[(address + i) % 8]);
-  }
-}
-
 }  // namespace
 
 int ElfCoreWriter::Flush() {
@@ -133,22 +127,13 @@ int ElfCoreWriter::WriteMarkers(AddressRange range) {
   return 0;
 }
 
-// Memory, or its copy at `offset` of the file. Pages that can't be read become markers, and
-// reading goes on behind each.
+// Memory, or its copy at `offset` of the file.
 void ElfCoreWriter::ReadBlock(Address begin, size_t size, uint8_t* to, uint64_t offset) {
   if (copy_ != nullptr) {
     __builtin_memcpy(to, copy_->At(offset), size);
     return;
   }
-  for (size_t done = 0; done < size;) {
-    done += safe::GuardedCopy(to + done, begin + done, size - done);
-    if (done == size) break;
-    const Address hole = begin + done;
-    const Address next = std::min(AlignDown(hole, kPageSize) + kPageSize, begin + size);
-    FillMarkers(hole, to + done, next - hole);
-    outcome_.AddHole(hole, next, HoleReason::kUnreadable);
-    done = next - begin;
-  }
+  ReadOrMark({begin, begin + size}, to, outcome_);
 }
 
 // Block by block: read, redact, write. Past the deadline only markers are written, so

@@ -12,6 +12,7 @@
 #include "dump/handler/proc_files.h"
 #include "dump/handler/signal_frame.h"
 #include "dump/handler/silent_threads.h"
+#include "dump/handler/thread_status.h"
 #include "dump/handler/tid_set.h"
 #include "dump/safe/format.h"
 #include "dump/safe/syscalls.h"
@@ -182,7 +183,7 @@ int Signaller::SignalNewThreads(const Preopened& preopened) {
 }
 
 constexpr uint64_t kNapMicroseconds = 10000;
-constexpr int kMostThawMilliseconds = 10000;
+constexpr uint64_t kThawMicroseconds = 10000000;
 
 // Waits until all expected threads are ready, at most until `until_us` and a nap's
 // length: a thread that ended before it got the signal is only noticed between naps.
@@ -199,38 +200,19 @@ bool WaitForReady(uint64_t until_us) {
   }
 }
 
-// Whether the freeze signal is in the set that a line of a thread's status begins with
-// `key` and shows (fs/proc/array.c, task_sig(): 16 digits).
-bool ShowsFreezeSignal(const char* status, const char* key) {
-  for (const char* at = status; *at != '\0'; ++at) {
-    if (at[0] != '\n' || !safe::StartsWith(at + 1, key)) continue;
-    const char* digits = at + 1 + safe::Length(key);
-    if (safe::Length(digits) < 16) return false;
-    // Signals 33 to 36 are the eighth digit, the lowest bit first.
-    const char digit = digits[7];
-    return ((digit <= '9' ? digit - '0' : digit - 'a' + 10) & 1) != 0;
-  }
-  return false;
-}
-
 // Whether the kernel holds the freeze signal back for good: blocked by a raw
-// rt_sigprocmask(). A thread that is on its way through the handler blocks it, too, but
-// has it no longer pending.
+// rt_sigprocmask().
 bool BlocksFreezeSignal(int tid) {
-  char text[2048];
+  char text[kStatusBytes];
   TaskFile(tid, "status", text, sizeof(text));
-  return ShowsFreezeSignal(text, "SigPnd:\t") && ShowsFreezeSignal(text, "SigBlk:\t");
+  return HoldsBack(text, kFreezeSignal);
 }
 
-// Whether a thread only lacks a processor: the kernel has it on its list of those to run,
-// and nothing keeps the signal from it.
+// Whether a thread only lacks a processor: nothing keeps the signal from it.
 bool IsOnItsWay(int tid) {
-  char text[2048];
+  char text[kStatusBytes];
   TaskFile(tid, "status", text, sizeof(text));
-  const char* state = text;
-  while (*state != '\0' && !safe::StartsWith(state, "\nState:\t")) ++state;
-  return *state != '\0' && state[8] == 'R' &&
-         !(ShowsFreezeSignal(text, "SigPnd:\t") && ShowsFreezeSignal(text, "SigBlk:\t"));
+  return Runs(text) && !HoldsBack(text, kFreezeSignal);
 }
 
 bool OneIsOnItsWay(const safe::FixedVector<int>& tids) {
@@ -406,9 +388,8 @@ bool ThawThreads() {
   const auto joined = static_cast<uint32_t>(now);
   safe::FutexWake(NumberWord(), INT32_MAX);
   // On a busy machine the last of them may take long to get a processor.
-  const uint64_t until =
-      safe::NowMicroseconds() + uint64_t{kMostThawMilliseconds} * 1000;
-  // Each that leaves wakes us.
+  const uint64_t until = safe::NowMicroseconds() + kThawMicroseconds;
+  // By the clock: each that leaves wakes us.
   while (safe::NowMicroseconds() < until) {
     const uint32_t left = g_left.load(std::memory_order_acquire);
     if (left >= joined) break;

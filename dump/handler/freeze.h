@@ -52,11 +52,11 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
                    safe::Arena& arena, ThreadTable& threads, Outcome& outcome);
 
 // Lets the threads go.
-// Returns: false if some have not left their slots in ten seconds; there can be no other
-//          freeze then.
+// Returns: AllHaveLeft(), after ten seconds at the most.
 bool ThawThreads();
 
-// The same, later on.
+// Whether all who joined the last freeze have gone on. Until then a freeze whose threads
+// are to go on, too, can't count them: FreezeThreads() is for a crash only.
 bool AllHaveLeft();
 
 // Forgets a freeze that another process left behind in this memory.

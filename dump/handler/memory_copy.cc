@@ -11,6 +11,17 @@
 
 namespace minicore {
 
+void ReadOrMark(AddressRange range, uint8_t* to, Outcome& outcome) {
+  for (Address at = range.begin; at < range.end;) {
+    at += safe::GuardedCopy(to + (at - range.begin), at, range.end - at);
+    if (at >= range.end) break;
+    const Address next = std::min(AlignDown(at, kPageSize) + kPageSize, range.end);
+    FillMarkers(at, to + (at - range.begin), next - at);
+    outcome.AddHole(at, next, HoleReason::kUnreadable);
+    at = next;
+  }
+}
+
 void MemoryCopy::Map(ByteCount bytes, bool touch) {
   const long memory = safe::Syscall(SYS_mmap, 0, static_cast<long>(bytes),
                                     PROT_READ | PROT_WRITE,
@@ -43,27 +54,6 @@ int MemoryCopy::Reserve(ByteCount bytes) {
   return bytes > capacity_ ? -ENOMEM : 0;
 }
 
-void MemoryCopy::FillPiece(AddressRange range, uint64_t offset, Outcome& outcome) {
-  uint8_t* const to = data_ + offset;
-  const auto fill_markers = [to, range](Address begin, Address end) {
-    for (Address at = begin; at < end; ++at) {
-      to[at - range.begin] = static_cast<uint8_t>(kElidedMarker[at % 8]);
-    }
-  };
-  if (outcome.Late()) {
-    outcome.AddHole(range.begin, range.end, HoleReason::kDeadline);
-    return fill_markers(range.begin, range.end);
-  }
-  for (Address at = range.begin; at < range.end;) {
-    at += safe::GuardedCopy(to + (at - range.begin), at, range.end - at);
-    if (at >= range.end) break;
-    const Address next = std::min(AlignDown(at, kPageSize) + kPageSize, range.end);
-    outcome.AddHole(at, next, HoleReason::kUnreadable);
-    fill_markers(at, next);
-    at = next;
-  }
-}
-
 void MemoryCopy::Fill(const DumpPlan& plan, Outcome& outcome) {
   for (const Segment& segment : plan.segments) {
     const Address end = segment.range.begin + segment.file_bytes;
@@ -73,7 +63,13 @@ void MemoryCopy::Fill(const DumpPlan& plan, Outcome& outcome) {
       if (piece.content == Content::kAbsent) continue;
       const AddressRange range = piece.range.Clip({segment.range.begin, end});
       if (range.empty()) continue;
-      FillPiece(range, segment.file_offset + (range.begin - segment.range.begin), outcome);
+      uint8_t* const to = data_ + segment.file_offset + (range.begin - segment.range.begin);
+      if (outcome.Late()) {
+        outcome.AddHole(range.begin, range.end, HoleReason::kDeadline);
+        FillMarkers(range.begin, to, range.size());
+      } else {
+        ReadOrMark(range, to, outcome);
+      }
     }
   }
 }

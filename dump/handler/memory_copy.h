@@ -15,6 +15,10 @@
 
 namespace minicore {
 
+// Reads memory to `to`. Pages that can't be read become markers, and holes; reading goes on
+// behind each.
+void ReadOrMark(AddressRange range, uint8_t* to, Outcome& outcome);
+
 class MemoryCopy {
  public:
   // Maps and touches room for a core of the ordinary size, so that no page fault
@@ -37,7 +41,6 @@ class MemoryCopy {
 
  private:
   void Map(ByteCount bytes, bool touch);
-  void FillPiece(AddressRange range, uint64_t offset, Outcome& outcome);
 
   uint8_t* data_ = nullptr;
   size_t capacity_ = 0;

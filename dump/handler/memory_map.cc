@@ -5,30 +5,6 @@
 #include "dump/safe/syscalls.h"
 
 namespace minicore {
-namespace {
-
-// Reads a number up to `end_char` and steps over it. False if there is none.
-bool TakeNumber(const char*& at, unsigned base, char end_char, uint64_t* value) {
-  const char* start = at;
-  *value = 0;
-  for (;; ++at) {
-    unsigned digit;
-    if (*at >= '0' && *at <= '9') {
-      digit = static_cast<unsigned>(*at - '0');
-    } else if (base == 16 && *at >= 'a' && *at <= 'f') {
-      digit = static_cast<unsigned>(*at - 'a') + 10;
-    } else {
-      break;
-    }
-    if (at - start >= 20) return false;
-    *value = *value * base + digit;
-  }
-  if (at == start || *at != end_char) return false;
-  ++at;
-  return true;
-}
-
-}  // namespace
 
 void MemoryMap::Reserve(safe::Arena& arena) {
   mappings_.Reserve(arena, kMaxMappings);

@@ -40,7 +40,6 @@ class Builder {
   void Redact(uint8_t* bytes, size_t size) {
     redactor_.RedactBytes(bytes, size, Place::kNotes, outcome_);
   }
-  void RedactName(char* name, size_t size);
   void RedactVectors(uint8_t* bytes, size_t size, bool legacy);
 
   const CrashContext& crash_;
@@ -54,15 +53,6 @@ class Builder {
 
 int Process(long number, int which) {
   return static_cast<int>(safe::Syscall(number, which));
-}
-
-// Names of threads and programs: text of their own choice.
-void Builder::RedactName(char* name, size_t size) {
-  if (redactor_.uncertain()) {
-    for (size_t i = 0; name[i] != '\0' && i < size; ++i) name[i] = kElidedMarker[i % 8];
-    return;
-  }
-  Redact(reinterpret_cast<uint8_t*>(name), size);
 }
 
 // Extended state: copies of windows first, then the halves of each register. Its control
@@ -113,7 +103,7 @@ void Builder::AddProcess() {
   info.pr_pgrp = Process(SYS_getpgid, 0);
   info.pr_sid = Process(SYS_getsid, 0);
   TaskFile(crash_.pid, "comm", info.pr_fname, sizeof(info.pr_fname));
-  RedactName(info.pr_fname, sizeof(info.pr_fname));
+  redactor_.RedactName(info.pr_fname, sizeof(info.pr_fname), outcome_);
   if (runtime_.policy.elide_argv || redactor_.uncertain()) {
     safe::Text(info.pr_psargs, sizeof(info.pr_psargs)).String(kElidedMarker);
   } else {

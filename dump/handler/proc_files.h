@@ -68,6 +68,27 @@ inline uint64_t ParseDecimal(const char* text) {
   return value;
 }
 
+// Reads a number, in digits of `base` (10 or 16), up to `end_char` and steps over it. False if there is none.
+inline bool TakeNumber(const char*& at, unsigned base, char end_char, uint64_t* value) {
+  const char* start = at;
+  *value = 0;
+  for (;; ++at) {
+    unsigned digit;
+    if (*at >= '0' && *at <= '9') {
+      digit = static_cast<unsigned>(*at - '0');
+    } else if (base == 16 && *at >= 'a' && *at <= 'f') {
+      digit = static_cast<unsigned>(*at - 'a') + 10;
+    } else {
+      break;
+    }
+    if (at - start >= 20) return false;
+    *value = *value * base + digit;
+  }
+  if (at == start || *at != end_char) return false;
+  ++at;
+  return true;
+}
+
 // Blank-separated numbers, decimal or 0x-hexadecimal.
 // Returns: how many were read, `most` at the most.
 inline unsigned ParseWords(const char* text, uint64_t* words, unsigned most) {

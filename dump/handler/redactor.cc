@@ -177,9 +177,7 @@ void Redactor::Blank(Address begin, uint64_t* words, size_t count) const {
 void Redactor::Elide(uint8_t* data, size_t begin, size_t end, HoleReason reason,
                      uint8_t tag, Address address, AddressRange report, Place place,
                      Outcome& outcome) const {
-  for (size_t at = begin; at < end; ++at) {
-    data[at] = static_cast<uint8_t>(kElidedMarker[(address + at) % 8]);
-  }
+  FillMarkers(address + begin, data + begin, end - begin);
   const AddressRange hole =
       AddressRange{address + begin, address + end}.Clip(report);
   if (hole.empty()) return;
@@ -242,6 +240,13 @@ void Redactor::Redact(Address begin, uint8_t* data, size_t size, AddressRange re
           report, place, outcome);
   }
   if (sanitizes()) sanitizer_.Sanitize(begin, data, size, report, place, outcome);
+}
+
+void Redactor::RedactName(char* name, size_t size, Outcome& outcome) const {
+  if (!uncertain_) return RedactBytes(name, size, Place::kNotes, outcome);
+  size_t length = 0;
+  while (length < size && name[length] != '\0') ++length;
+  FillMarkers(0, reinterpret_cast<uint8_t*>(name), length);
 }
 
 void Redactor::RedactWords(uint64_t* words, size_t count, Outcome& outcome) const {

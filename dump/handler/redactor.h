@@ -77,6 +77,10 @@ class Redactor {
     Redact(0, static_cast<uint8_t*>(data), size, {0, size}, place, outcome);
   }
 
+  // The same for the name of a thread or a program, text of its own choice: when uncertain
+  // all of it, up to its NUL.
+  void RedactName(char* name, size_t size, Outcome& outcome) const;
+
   // Redacts `count` registers or parts of vector registers: whole words that are 8
   // consecutive bytes of a secret, and short secrets within them.
   void RedactWords(uint64_t* words, size_t count, Outcome& outcome) const;

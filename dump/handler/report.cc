@@ -102,15 +102,6 @@ void ForEachMissing(const DumpPlan& plan, HoleRow hole, Visit visit) {
   if (hole.begin < hole.end) visit(hole);
 }
 
-// Names are text of the program's own choice.
-void RedactName(const Redactor& redactor, char* name, size_t size, Outcome& outcome) {
-  if (redactor.uncertain()) {
-    for (size_t i = 0; i < size && name[i] != '\0'; ++i) name[i] = kElidedMarker[i % 8];
-    return;
-  }
-  redactor.RedactBytes(name, size, Place::kNotes, outcome);
-}
-
 bool TagInUse(const ScanResult& scan, unsigned tag) {
   const TagCount& count = scan.tags[tag];
   return count.kept + count.cut + count.elided != 0;
@@ -251,7 +242,7 @@ void FillReport(const CrashContext& crash, const Runtime& runtime,
     row.program_counter = registers.rip;
     row.fs_base = registers.fs_base;
     __builtin_memcpy(row.name, thread.name, sizeof(row.name));
-    RedactName(redactor, row.name, sizeof(row.name), outcome);
+    redactor.RedactName(row.name, sizeof(row.name), outcome);
     put(to, row);
   }
   to = report.segments;
@@ -275,7 +266,7 @@ void FillReport(const CrashContext& crash, const Runtime& runtime,
     NameOf(*runtime.tags, row.id, row.name);
     // The names that every process has say nothing of this one.
     if (row.id >= kFirstUserTag || !redactor.uncertain()) {
-      RedactName(redactor, row.name, sizeof(row.name), outcome);
+      redactor.RedactName(row.name, sizeof(row.name), outcome);
     }
     put(to, row);
   }

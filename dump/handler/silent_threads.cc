@@ -12,6 +12,7 @@
 #include <atomic>
 
 #include "dump/handler/proc_files.h"
+#include "dump/handler/thread_status.h"
 #include "dump/safe/clone.h"
 #include "dump/safe/guarded.h"
 #include "dump/safe/syscalls.h"
@@ -51,24 +52,19 @@ void Nap(long microseconds) {
   safe::Syscall(SYS_nanosleep, safe::Word(&pause));
 }
 
-// Whether the thread is on the kernel's list of those to run: a busy machine may let it
-// wait for long.
-bool Runs(int pid, int tid) {
+// Whether the thread runs, or would: a busy machine may let it wait for long. Our own
+// /proc/self is the helper's.
+bool WouldRun(int pid, int tid) {
   char path[64];
-  char text[512];
+  char text[kStatusBytes];
   safe::Text(path, sizeof(path))
       .String("/proc/")
       .Decimal(static_cast<uint64_t>(pid))
       .String("/task/")
       .Decimal(static_cast<uint64_t>(tid))
-      .String("/stat");
+      .String("/status");
   ReadFile(path, text, sizeof(text));
-  // "TID (name) R ...": the name may hold anything, but no number behind its end.
-  const char* state = nullptr;
-  for (const char* at = text; *at != '\0'; ++at) {
-    if (safe::StartsWith(at, ") ")) state = at + 2;
-  }
-  return state != nullptr && *state == 'R';
+  return Runs(text);
 }
 
 // Takes what a thread that sleeps on has cost from `patience_us`.
@@ -85,7 +81,7 @@ bool WaitForStop(const Helper& helper, int tid, uint64_t* patience_us) {
     if (result != 0 && result != -EINTR) return false;
     const uint64_t now = safe::NowMicroseconds();
     if (now >= helper.until_us) return false;
-    if (now - start >= first && !Runs(helper.target, tid)) {
+    if (now - start >= first && !WouldRun(helper.target, tid)) {
       *patience_us -= first;
       return false;
     }

@@ -30,24 +30,6 @@ void Add(void* context, AddressRange range, bool device) {
   all.redactor->AddSecret(range, HoleReason::kSecret, kNoTag, copies);
 }
 
-// Hexadecimal digits, then `end`; steps over both. False if there are none.
-bool TakeHex(const char*& at, char end, uint64_t* value) {
-  const char* const begin = at;
-  *value = 0;
-  for (; at - begin <= 16; ++at) {
-    if (*at >= '0' && *at <= '9') {
-      *value = *value * 16 + static_cast<uint64_t>(*at - '0');
-    } else if (*at >= 'a' && *at <= 'f') {
-      *value = *value * 16 + static_cast<uint64_t>(*at - 'a' + 10);
-    } else {
-      break;
-    }
-  }
-  if (at == begin || *at != end) return false;
-  ++at;
-  return true;
-}
-
 // Whether the two letters are among the blank-separated flags.
 bool HasFlag(const char* flags, char first, char second) {
   for (const char* at = flags; *at != '\0'; ++at) {
@@ -82,14 +64,11 @@ void SmapsParser::ParseLine() {
   constexpr size_t kLength = sizeof(kFlags) - 1;
   const char* at = line_;
   AddressRange range;
-  if (TakeHex(at, '-', &range.begin) && TakeHex(at, ' ', &range.end)) {
+  if (TakeNumber(at, 16, '-', &range.begin) && TakeNumber(at, 16, ' ', &range.end)) {
     range_ = range;
     return;
   }
-  if (length_ < kLength) return;
-  for (size_t i = 0; i < kLength; ++i) {
-    if (line_[i] != kFlags[i]) return;
-  }
+  if (!safe::StartsWith(line_, kFlags)) return;
   if (range_.begin < range_.end && HasFlag(line_ + kLength, 'd', 'd')) {
     found_(context_, range_, HasFlag(line_ + kLength, 'i', 'o'));
   }

@@ -77,7 +77,7 @@ class Walk {
   void Grow(Reached& reached, AddressRange range);
   bool MayBeWidened(const Reached& reached, AddressRange* whole) const;
   void Keep(Reached reached, uint8_t tag, ByteCount whole);
-  // Follows the words of one reached piece. False if `left_` ran out on the way.
+  // Follows the words of one reached piece. False if the quota ran out on the way.
   bool ScanReached(Reached& reached);
   // What is larger is kept in part.
   ByteCount LargestWhole() const {

@@ -2,10 +2,10 @@
 //
 // A copy that faults does not crash: the dumper's SIGSEGV and SIGBUS handler finds the
 // program counter at the one instruction that may fault and lets it return what is left.
-// Rejected, but for where no handler can be ours: process_vm_readv costs 0.5 us a call, ten times the copy of an ordinary
-// allocation, and seccomp filters forbid it; write() to a pipe costs two calls;
-// /proc/self/mem is not there in a chroot; msync() and mincore() only tell what was
-// true before the read.
+// Rejected: write() to a pipe costs two calls; /proc/self/mem is not there in a chroot;
+// msync() and mincore() only tell what was true before the read; process_vm_readv costs
+// 0.5 us a call, ten times the copy of an ordinary allocation, and seccomp filters forbid
+// it: it only serves where no handler can be ours, see CopyByCalls().
 //
 // Context: any, on a thread whose SIGSEGV and SIGBUS reach FixupFault().
 

@@ -197,30 +197,30 @@ void HashTable(Case& c, Secret& s) {
   table[std::string(reinterpret_cast<const char*>(piece.bytes), piece.size)] = 1;
   Continue(c);
 }
-void Untagged(Case& c, Secret& s) {
+char* PutOnHeap(Case& c, Secret& s) {
   auto* copy = static_cast<char*>(malloc(s.size + 64));
   Put(c, s, copy);
+  return copy;
+}
+void Untagged(Case& c, Secret& s) {
+  char* copy = PutOnHeap(c, s);
   minicore_tag(copy, "secret");
   minicore_untag(copy);
   Reach(copy);
   Continue(c);
 }
 void Cache(Case& c, Secret& s) {
-  auto* copy = static_cast<char*>(malloc(s.size + 64));
-  Put(c, s, copy);
+  char* copy = PutOnHeap(c, s);
   minicore_tag(copy, "cache");
   Reach(copy);
   Continue(c);
 }
 void Kept(Case& c, Secret& s) {
-  auto* copy = static_cast<char*>(malloc(s.size + 64));
-  Put(c, s, copy);
-  minicore_tag(copy, "keep");
+  minicore_tag(PutOnHeap(c, s), "keep");
   Continue(c);
 }
 void KeptRange(Case& c, Secret& s) {
-  auto* copy = static_cast<char*>(malloc(s.size + 64));
-  Put(c, s, copy);
+  char* copy = PutOnHeap(c, s);
   minicore_tag_range(copy, s.size + 64, "keep");
   Continue(c);
 }

@@ -11,6 +11,7 @@
 #include "dump/handler/error_text.h"
 #include "dump/handler/memory_copy.h"
 #include "dump/handler/proc_files.h"
+#include "dump/handler/thread_status.h"
 #include "dump/handler/tid_set.h"
 #include "tests/support/test_arena.h"
 
@@ -171,6 +172,27 @@ TEST(TidSetTest, WhatIsErasedIsNotInAndCanBeInsertedAgain) {
   EXPECT_FALSE(set.Contains(65));
   EXPECT_TRUE(set.Contains(64));
   EXPECT_TRUE(set.Insert(65));
+}
+
+TEST(ThreadStatusTest, SaysWhoRunsAndFromWhomASignalIsHeldBack) {
+  constexpr char kStatus[] =
+      "Name:\tState:\tR\nState:\tS (sleeping)\nSigQ:\t0/95\n"
+      "SigPnd:\t0000000100000000\nShdPnd:\t0000000000000000\n"
+      "SigBlk:\t0000000180000002\n";
+  EXPECT_FALSE(Runs(kStatus));
+  EXPECT_TRUE(Runs("Name:\tx\nState:\tR (running)\n"));
+  EXPECT_TRUE(HoldsBack(kStatus, 33));
+  EXPECT_FALSE(HoldsBack(kStatus, 32));  // blocked, and has not come
+  EXPECT_TRUE(ShowsSignal(kStatus, "SigBlk", 2));
+  EXPECT_FALSE(ShowsSignal(kStatus, "SigBlk", 34));
+}
+
+TEST(ThreadStatusTest, SaysNoToAllOfWhatIsCutOrEmpty) {
+  for (const char* text : {"", "Sta", "State:", "State:\t", "SigPnd:\t00000001",
+                           "SigBlk:\n", "XState:\tR"}) {
+    EXPECT_FALSE(Runs(text)) << text;
+    EXPECT_FALSE(HoldsBack(text, 33)) << text;
+  }
 }
 
 }  // namespace

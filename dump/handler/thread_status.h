@@ -1,0 +1,48 @@
+// What /proc/PID/task/TID/status says of a thread (Linux 6.1, fs/proc/array.c,
+// proc_pid_status()).
+//
+// Context: any. Pure functions over the text, which may be cut or empty: then no to all.
+
+#ifndef MINICORE_DUMP_HANDLER_THREAD_STATUS_H_
+#define MINICORE_DUMP_HANDLER_THREAD_STATUS_H_
+
+#include <cstddef>
+
+#include "dump/safe/format.h"
+
+namespace minicore {
+
+inline constexpr size_t kStatusBytes = 2048;
+
+// What stands behind "KEY:\t" at the beginning of a line; "" if no line has it.
+inline const char* StatusValue(const char* status, const char* key) {
+  for (const char* at = status; *at != '\0'; ++at) {
+    if (at != status && at[-1] != '\n') continue;
+    if (!safe::StartsWith(at, key)) continue;
+    const char* const value = at + safe::Length(key);
+    if (safe::StartsWith(value, ":\t")) return value + 2;
+  }
+  return "";
+}
+
+// Whether the kernel has the thread on its list of those to run.
+inline bool Runs(const char* status) { return StatusValue(status, "State")[0] == 'R'; }
+
+// Whether `signal` is in the set of `key`: 16 digits, the lowest bit last.
+inline bool ShowsSignal(const char* status, const char* key, int signal) {
+  const char* const digits = StatusValue(status, key);
+  if (safe::Length(digits) < 16) return false;
+  const int bit = signal - 1;
+  const char digit = digits[15 - bit / 4];
+  return ((digit <= '9' ? digit - '0' : digit - 'a' + 10) >> bit % 4 & 1) != 0;
+}
+
+// Whether `signal` has come and is blocked. A thread on its way through a handler blocks
+// what it handles, too, but has it no longer pending.
+inline bool HoldsBack(const char* status, int signal) {
+  return ShowsSignal(status, "SigPnd", signal) && ShowsSignal(status, "SigBlk", signal);
+}
+
+}  // namespace minicore
+
+#endif  // MINICORE_DUMP_HANDLER_THREAD_STATUS_H_
