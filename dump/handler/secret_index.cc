@@ -16,10 +16,8 @@ int EqualBytes(const uint8_t* at, uint8_t byte) {
   return _mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4);
 }
 
-// Says enough to be a secret by itself. The search relies on there being fewer than 12
-// zeros: a word of zeros then has a neighbour that is not four of them.
+// Says enough to be a secret by itself.
 bool Telling(const uint8_t* window) {
-  constexpr int kMostZeros = 11;
   return EqualBytes(window, 0) <= kMostZeros && EqualBytes(window, window[0]) != 16;
 }
 
@@ -223,7 +221,7 @@ void SecretIndex::AddWindows(const Part& part) {
       }
     }
     // The word that a grid meets lies in the first 8 bytes of its window.
-    if (last != 0 && at - (last - 1) < 8) AddToFilter(Load(window));
+    if (last != 0 && at - (last - 1) < 8) AddWord(Load(window));
   }
 }
 
@@ -241,7 +239,7 @@ void SecretIndex::AddWords(const Part& part) {
     const uint64_t word = Load(contents_ + part.offset + at);
     HoleReason reason;
     if (!TellingWord(word) || FindWord(word, &reason)) continue;
-    AddToFilter(word);
+    AddWord(word);
     uint64_t slot = HashWord(word) & word_table_.mask;
     while (word_table_.slots[slot] != 0) slot = (slot + 1) & word_table_.mask;
     word_table_.slots[slot] = static_cast<uint32_t>(part.offset + at + 1);
@@ -261,8 +259,11 @@ void SecretIndex::AddShort(uint32_t index) {
   if (OfProgram(part.reason) && IsPublic(part)) return;
   if (FindShort(bytes, length) != nullptr) return;
   for (unsigned at = 0; at < kGramGrid; ++at) {
-    gram_sieve_.Add(LoadGram(bytes + at));
-    gram_filter_.Add(LoadGram(bytes + at));
+    const uint32_t gram = LoadGram(bytes + at);
+    ++grams_;
+    gram_sieve_.Add(gram);
+    gram_filter_.Add(gram);
+    zero_grams_ = zero_grams_ || gram == 0;
   }
   uint64_t slot = HashShort(bytes, length) & short_table_.mask;
   while (short_table_.slots[slot] != 0) slot = (slot + 1) & short_table_.mask;

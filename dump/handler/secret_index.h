@@ -31,6 +31,9 @@ inline constexpr size_t kWindowBytes = 16;
 inline constexpr size_t kShortestSecret = 6;
 // Wherever a short secret begins, this many of its bytes stand on the grid.
 inline constexpr size_t kGramBytes = 3;
+// A window with more zeros is no secret. So beside a word of zeros in one of them there are
+// four bytes that are not all zero.
+inline constexpr int kMostZeros = 11;
 inline constexpr size_t kGramGrid = kShortestSecret - kGramBytes + 1;
 static_assert(kGramGrid == 4);
 
@@ -60,8 +63,14 @@ class SecretIndex {
   // first the windows, ascending and disjoint, then the short ones, ascending.
   template <typename Found>
   void Find(const uint8_t* data, size_t size, Found found) const {
-    if (windows_ != nullptr) FindWindows(data, size, found);
-    if (shorts_ != nullptr) FindShorts(data, size, found);
+    if (windows_ != nullptr) {
+      words_ <= Sieve::kFew ? FindWindowsBy(word_sieve_, data, size, found)
+                            : FindWindowsBy(Filter(word_filter_), data, size, found);
+    }
+    if (shorts_ != nullptr) {
+      grams_ <= Sieve::kFew ? FindShorts(gram_sieve_, data, size, found)
+                            : FindShorts(Filter(gram_filter_), data, size, found);
+    }
   }
 
   // Whether `word` is 8 consecutive bytes of a secret; then `reason` says of which kind.
@@ -100,32 +109,34 @@ class SecretIndex {
 
     void Add(uint64_t key) {
       const uint64_t product = key * kMultiplier;
-      words[product >> shift] |= Bits(product);
+      words[product >> shift] |=
+          uint64_t{1} << (product >> 26 & 63) | uint64_t{1} << (product >> 32 & 63);
     }
-    bool Has(uint64_t key) const {
+    // In bit 0, among others.
+    uint64_t Bit(uint64_t key) const {
       const uint64_t product = key * kMultiplier;
-      const uint64_t bits = Bits(product);
-      return (words[product >> shift] & bits) == bits;
+      const uint64_t word = words[product >> shift];
+      return word >> (product >> 26 & 63) & word >> (product >> 32 & 63);
     }
-    uint64_t Bits(uint64_t product) const {
-      product >>= shift - 12;
-      return uint64_t{1} << (product & 63) | uint64_t{1} << (product >> 6 & 63);
-    }
+    bool Has(uint64_t key) const { return (Bit(key) & 1) != 0; }
   };
-  // What stands before a filter: one bit for each entry in a bitmap whose size is known to
-  // the compiler. With the few secrets of an ordinary process it says no to nearly every
-  // word, in a third of a filter's time.
+
+  // What takes a filter's place as long as there are few entries: one bit for each, in a
+  // bitmap whose size is known to the compiler, for half of the instructions.
   struct Sieve {
-    uint32_t words[1024] = {};
+    static constexpr unsigned kLog2 = 17;
+    static constexpr size_t kFew = (size_t{1} << kLog2) / 32;
+    uint64_t words[(size_t{1} << kLog2) / 64] = {};
 
     void Add(uint64_t key) {
-      const uint64_t number = key * kMultiplier >> 49;
-      words[number / 32] |= uint32_t{1} << (number % 32);
+      const uint64_t number = key * kMultiplier >> (64 - kLog2);
+      words[number / 64] |= uint64_t{1} << (number % 64);
     }
-    bool Has(uint64_t key) const {
-      const uint64_t number = key * kMultiplier >> 49;
-      return (words[number / 32] >> (number % 32) & 1) != 0;
+    uint64_t Bit(uint64_t key) const {
+      const uint64_t number = key * kMultiplier >> (64 - kLog2);
+      return words[number / 64] >> (number % 64);
     }
+    bool Has(uint64_t key) const { return (Bit(key) & 1) != 0; }
   };
 
   static uint64_t Load(const uint8_t* at) {
@@ -162,7 +173,8 @@ class SecretIndex {
   void AddWindows(const Part& part);
   void AddZeroNeighbours(const uint8_t* window);
   void AddWords(const Part& part);
-  void AddToFilter(uint64_t word) {
+  void AddWord(uint64_t word) {
+    ++words_;
     word_sieve_.Add(word);
     word_filter_.Add(word);
   }
@@ -178,14 +190,27 @@ class SecretIndex {
   // A short secret of `length` bytes that stands at `at`; null if none does.
   const Part* FindShort(const uint8_t* at, size_t length) const;
 
+  // So much data is looked at at once.
+  static constexpr size_t kAtOnce = 64;
+  static bool InRun(const uint8_t* data, size_t size, size_t at);
   // The first place on the grid, from `at` on, where a copy may be; `size` if there is
   // none.
-  size_t NextWord(const uint8_t* data, size_t size, size_t at) const;
-  size_t NextGram(const uint8_t* data, size_t size, size_t at) const;
-  template <typename Found>
-  void FindWindows(const uint8_t* data, size_t size, Found& found) const;
-  template <typename Found>
-  void FindShorts(const uint8_t* data, size_t size, Found& found) const;
+  template <bool kZeroWords, typename Words>
+  size_t NextWord(const Words& words, const uint8_t* data, size_t size, size_t at) const;
+  template <typename Grams>
+  size_t NextGram(const Grams& grams, const uint8_t* data, size_t size, size_t at) const;
+  template <bool kZeroWords, typename Words, typename Found>
+  void FindWindows(const Words& words, const uint8_t* data, size_t size,
+                   Found& found) const;
+  template <typename Words, typename Found>
+  void FindWindowsBy(const Words& words, const uint8_t* data, size_t size,
+                     Found& found) const {
+    zero_words_ ? FindWindows<true>(words, data, size, found)
+                : FindWindows<false>(words, data, size, found);
+  }
+  template <typename Grams, typename Found>
+  void FindShorts(const Grams& grams, const uint8_t* data, size_t size,
+                  Found& found) const;
 
   uint8_t* contents_ = nullptr;
   ByteCount capacity_ = 0;
@@ -201,6 +226,7 @@ class SecretIndex {
   uint32_t* windows_ = nullptr;  // window_table_.slots, once there is something to find
   Table window_table_;
   Filter window_filter_;
+  size_t words_ = 0;
   Sieve word_sieve_;
   Filter word_filter_;       // all words, of the windows and for registers
   Filter neighbour_filter_;  // four bytes beside a word of zeros within a window
@@ -208,43 +234,90 @@ class SecretIndex {
   Table word_table_;  // all words, for registers
   uint32_t* shorts_ = nullptr;
   Table short_table_;
+  size_t grams_ = 0;
   Sieve gram_sieve_;
   Filter gram_filter_;
+  bool zero_grams_ = false;
   uint32_t short_lengths_ = 0;  // bit L: there is a short secret of L bytes
 };
 
-// Nearly all words end here: filters and flags stand in registers.
-inline size_t SecretIndex::NextWord(const uint8_t* data, size_t size, size_t at) const {
-  const Filter words = word_filter_;
-  const Filter neighbours = neighbour_filter_;
-  const bool zero_words = zero_words_;
-  for (; at + 8 <= size; at += 8) {
-    const uint64_t word = Load(data + at);
-    if (word != 0) {
-      if (word_sieve_.Has(word) && words.Has(word)) return at;
-      continue;
+// Whether from data[at - margin] to data[at + kAtOnce + margin] one byte repeats: no copy
+// reaches in there. Most such stretches are zeros.
+inline bool SecretIndex::InRun(const uint8_t* data, size_t size, size_t at) {
+  if (at < kWindowBytes || size - at < kAtOnce + kWindowBytes) return false;
+  const uint64_t word = Load(data + at);
+  if (Load(data + at - 8) != word || Load(data + at + kAtOnce) != word || !Uniform(word)) {
+    return false;
+  }
+  uint64_t others = Load(data + at - 16) ^ word;
+  for (size_t i = 8; i < kAtOnce + kWindowBytes; i += 8) {
+    others |= Load(data + at + i) ^ word;
+  }
+  return others == 0;
+}
+
+// Nearly all words end here, so they are looked up several at a time and without a branch:
+// whether a word is zero, or a pointer, or text, no processor can guess.
+template <bool kZeroWords, typename Words>
+size_t SecretIndex::NextWord(const Words& words, const uint8_t* data, size_t size,
+                             size_t at) const {
+  const auto may_be_copy = [&](size_t i) {
+    const uint64_t word = Load(data + i);
+    if (word != 0) return words.Has(word) && word_filter_.Has(word);
+    return kZeroWords &&
+           ((i >= 4 && neighbour_filter_.Has(Load4(data + i - 4))) ||
+            (i + 12 <= size && neighbour_filter_.Has(Load4(data + i + 8))));
+  };
+  for (; at + kAtOnce <= size; at += kAtOnce) {
+    if (InRun(data, size, at)) continue;
+    uint64_t hits = 0;
+#pragma GCC unroll 8
+    for (size_t i = 0; i < kAtOnce / 8; ++i) {
+      const uint64_t word = Load(data + at + 8 * i);
+      hits |= (words.Bit(word) & 1) << i;
+      if (kZeroWords) hits |= uint64_t{word == 0} << i;
     }
-    if (!zero_words) continue;
-    if (at >= 4 && neighbours.Has(Load4(data + at - 4))) return at;
-    if (at + 12 <= size && neighbours.Has(Load4(data + at + 8))) return at;
+    for (; hits != 0; hits &= hits - 1) {
+      const size_t i = at + 8 * static_cast<size_t>(__builtin_ctzll(hits));
+      if (may_be_copy(i)) return i;
+    }
+  }
+  for (; at + 8 <= size; at += 8) {
+    if (may_be_copy(at)) return at;
   }
   return size;
 }
 
-inline size_t SecretIndex::NextGram(const uint8_t* data, size_t size, size_t at) const {
-  const Filter grams = gram_filter_;
-  for (; at + 4 <= size; at += kGramGrid) {
-    const uint32_t gram = Load4(data + at) & 0xffffff;
-    if (gram_sieve_.Has(gram) && grams.Has(gram)) return at;
+template <typename Grams>
+size_t SecretIndex::NextGram(const Grams& grams, const uint8_t* data, size_t size,
+                             size_t at) const {
+  const auto may_be_copy = [&](uint32_t gram) {
+    return gram != 0 ? grams.Has(gram) && gram_filter_.Has(gram) : zero_grams_;
+  };
+  for (; at + kAtOnce <= size; at += kAtOnce) {
+    if (InRun(data, size, at)) continue;
+    uint64_t hits = 0;
+#pragma GCC unroll 16
+    for (size_t i = 0; i < kAtOnce / kGramGrid; ++i) {
+      hits |= (grams.Bit(Load4(data + at + kGramGrid * i) & 0xffffff) & 1) << i;
+    }
+    for (; hits != 0; hits &= hits - 1) {
+      const size_t i = at + kGramGrid * static_cast<size_t>(__builtin_ctzll(hits));
+      if (may_be_copy(Load4(data + i) & 0xffffff)) return i;
+    }
   }
-  return at + kGramBytes <= size && grams.Has(LoadGram(data + at)) ? at : size;
+  for (; at + kGramBytes <= size; at += kGramGrid) {
+    if (may_be_copy(LoadGram(data + at))) return at;
+  }
+  return size;
 }
 
-template <typename Found>
-void SecretIndex::FindWindows(const uint8_t* data, size_t size, Found& found) const {
+template <bool kZeroWords, typename Words, typename Found>
+void SecretIndex::FindWindows(const Words& words, const uint8_t* data, size_t size,
+                              Found& found) const {
   size_t next = 0;  // windows that start before it are covered
   size_t covered = 0;
-  for (size_t at = 0; (at = NextWord(data, size, at)) < size; at += 8) {
+  for (size_t at = 0; (at = NextWord<kZeroWords>(words, data, size, at)) < size; at += 8) {
     const uint64_t word = Load(data + at);
     // The inside of a run of one byte: none of the windows is anything else.
     if (word != 0 && Uniform(word) && at >= 8 && at + 16 <= size &&
@@ -271,9 +344,10 @@ void SecretIndex::FindWindows(const uint8_t* data, size_t size, Found& found) co
   }
 }
 
-template <typename Found>
-void SecretIndex::FindShorts(const uint8_t* data, size_t size, Found& found) const {
-  for (size_t at = 0; (at = NextGram(data, size, at)) < size; at += kGramGrid) {
+template <typename Grams, typename Found>
+void SecretIndex::FindShorts(const Grams& grams, const uint8_t* data, size_t size,
+                             Found& found) const {
+  for (size_t at = 0; (at = NextGram(grams, data, size, at)) < size; at += kGramGrid) {
     for (size_t begin = at < 3 ? 0 : at - 3; begin <= at; ++begin) {
       for (uint32_t left = short_lengths_; left != 0; left &= left - 1) {
         const auto length = static_cast<size_t>(__builtin_ctz(left));

@@ -476,6 +476,18 @@ TEST_F(RedactorTest, WipeForgetsTheCopies) {
       begin + arena_.used());
 }
 
+// Runs of one byte each, below `longest`.
+void FillWithRuns(Bytes* bytes, size_t longest, std::mt19937_64* random) {
+  uint8_t byte = 0;
+  for (size_t at = 0; at < bytes->size();) {
+    const size_t run =
+        std::min<size_t>(1 + (*random)() % (longest - 1), bytes->size() - at);
+    byte = static_cast<uint8_t>(1 + (byte + (*random)() % 2) % 3);  // another one
+    std::fill_n(bytes->begin() + at, run, byte);
+    at += run;
+  }
+}
+
 // Random secrets, random data with random pieces of them: what a plain search
 // finds, and nothing else, is marked.
 TEST_F(RedactorTest, AgreesWithAPlainSearch) {
@@ -486,12 +498,15 @@ TEST_F(RedactorTest, AgreesWithAPlainSearch) {
     redactor_ = Redactor();
     redactor_.Reserve(arena_, kMost);
     std::vector<Bytes> secrets;
-    for (int i = 0; i < 5; ++i) {
+    // Few are looked up in other tables than many.
+    const int count = round % 10 == 9 ? 250 : 5;
+    for (int i = 0; i < count; ++i) {
       Bytes secret = Random(6 + random() % 60, random());
       // Few different bytes, so that pieces of secrets are pieces of others.
       if (round % 2 == 0) {
         for (uint8_t& byte : secret) byte = 1 + byte % 3;
       }
+      if (round % 3 == 0) FillWithRuns(&secret, 14, &random);
       if (secret.size() < kWindowBytes)
         secret[0] = 7;  // a run of one byte is none
       secrets.push_back(secret);
@@ -502,6 +517,8 @@ TEST_F(RedactorTest, AgreesWithAPlainSearch) {
     if (round % 2 == 0) {
       for (uint8_t& byte : data) byte = 1 + byte % 3;
     }
+    // Most of them longer than what is looked at at once.
+    if (round % 3 == 0) FillWithRuns(&data, 300, &random);
     for (int i = 0; i < 20; ++i) {
       const Bytes& secret = secrets[random() % secrets.size()];
       const size_t from = random() % secret.size();
