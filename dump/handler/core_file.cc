@@ -208,6 +208,13 @@ int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime) {
   return 0;
 }
 
+void CoreFile::Expect(uint64_t bytes) {
+  // What is not used in the end goes with Truncate(), of a file of ours.
+  if (!own_ || !seekable_ || safe::g_basic_calls_only) return;
+  safe::Syscall(SYS_fallocate, fd_, FALLOC_FL_KEEP_SIZE, static_cast<long>(written_),
+                static_cast<long>(bytes));
+}
+
 // A file is written at one go. Of a pipe or socket the kernel promises room for a page
 // once poll() says so (fs/pipe.c, pipe_poll(); net/core/stream.c), and no more: a larger
 // write would block where nothing ends it.

@@ -63,6 +63,10 @@ class CoreFile {
   // Returns: 0 or -errno.
   int Open(const CrashContext& crash, const Runtime& runtime, uint64_t until_us);
 
+  // Asks for room for `bytes` from here on, all at once: half of the time that the kernel
+  // needs to write them goes into finding it page by page. No promise, and none is needed.
+  void Expect(uint64_t bytes);
+
   // Writes all of it at the end of what was written, whatever it takes.
   // Returns: 0 or -errno; written() says how far it came.
   int Append(const void* data, size_t size);

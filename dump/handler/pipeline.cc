@@ -118,6 +118,10 @@ int WriteFile(const CrashContext& crash, const Runtime& runtime, Dump& d,
   int error = GuardedFile(d.outcome, [&] { return d.file.Open(crash, runtime, until); });
   if (error == 0) {
     *failed = "write";
+    GuardedFile(d.outcome, [&] {
+      d.file.Expect(d.plan.file_bytes);
+      return 0;
+    });
     error = WriteAll(crash, runtime, d, copy);
   }
   if (error == 0) {
