@@ -49,10 +49,11 @@ class MemoryMap {
   // The first mapping that ends above `address`; null if none does.
   const Mapping* FindAtOrAbove(Address address) const;
   // False if `address` lies far from all that can be written: of words that are no
-  // pointers (text, numbers) nearly all end here, after one look.
+  // pointers (text, numbers) nearly all end here, after one look and without a branch.
   bool MayBeWritable(Address address) const {
     const uint64_t area = address >> kAreaShift;
-    return area < kAreas && (writable_areas_[area / 64] >> (area % 64) & 1) != 0;
+    const uint64_t areas = writable_areas_[area / 64 % (kAreas / 64)];
+    return (area < kAreas) & (areas >> (area % 64) & 1);
   }
 
  private:

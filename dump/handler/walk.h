@@ -57,12 +57,15 @@ class Walk {
   Disposition DispositionOfTag(uint8_t tag) const;
 
  private:
+  // Without what stands in the high 16 bits of a tagged pointer.
+  uint64_t Untagged(uint64_t word) const { return word & untagged_; }
+  bool MayPoint(uint64_t word) const;
   // Queues what `word` points to, if it is anything and new.
-  void Follow(uint64_t word, uint16_t hops) {
-    if (MayPoint(&word)) FollowPointer(word, hops);
-  }
-  bool MayPoint(uint64_t* word) const;
-  void FollowPointer(uint64_t word, uint16_t hops);
+  void Follow(uint64_t word, uint16_t hops);
+  // The same for many, at most 64 at once. Returns: false if the search has to stop.
+  bool FollowAll(const uint64_t* words, size_t count, uint16_t hops);
+  // `allocation` encloses `word`, if that is in the heap.
+  void FollowPointer(uint64_t word, const Allocation& allocation, uint16_t hops);
   void FollowAllocation(uint64_t word, const Allocation& allocation, uint16_t hops);
   void FollowForeign(uint64_t word, uint16_t hops);
   // Whether `range`, known by `key`, was not met before. When the table of what was met is
@@ -103,6 +106,7 @@ class Walk {
   safe::FixedVector<AddressRange> unused_stacks_;
   safe::FixedVector<size_t> direct_;         // indices of what KeepDirect() kept
   Disposition dispositions_[256];
+  const uint64_t untagged_;  // the bits of an address
   ByteCount budget_;         // left of max_bytes
   ByteCount quota_ = 0;      // left for this root word
   bool directly_ = false;
