@@ -114,10 +114,7 @@ MINICORE_EXPORT void* pvalloc(size_t size) noexcept {
 }
 
 MINICORE_EXPORT size_t malloc_usable_size(void* pointer) noexcept {
-  if (pointer == nullptr) return 0;
-  const uint64_t offset = minicore::OffsetOf(minicore::g_index_state, pointer);
-  if (!minicore::IsIndexed(offset) && !minicore::MayBeHeap(pointer)) return 0;
-  return je_malloc_usable_size(pointer);
+  return minicore::UsableSize(pointer);
 }
 
 }  // extern "C"

@@ -111,4 +111,9 @@ __attribute__((noinline)) void ReleaseSlow(void* pointer, int flags) noexcept {
   je_dallocx(pointer, flags);
 }
 
+size_t UsableSizeOutside(void* pointer) noexcept {
+  if (pointer == nullptr || !MayBeHeap(pointer)) return 0;
+  return je_malloc_usable_size(pointer);
+}
+
 }  // namespace minicore

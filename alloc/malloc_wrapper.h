@@ -46,6 +46,7 @@ void* AllocateLarge(size_t size) noexcept;
 void ReleaseOther(void* pointer) noexcept;
 void ReleaseSlow(void* pointer, int flags) noexcept;
 void GiveBackLarge(void* pointer, uint64_t entry) noexcept;
+size_t UsableSizeOutside(void* pointer) noexcept;
 
 // Records a small allocation that jemalloc has just returned.
 MINICORE_INLINE void* RecordClass(void* pointer, SizeClassWord word) {
@@ -107,6 +108,15 @@ MINICORE_INLINE void Release(void* pointer) {
   }
   Retire(g_index_state, offset);
   GiveBack(pointer);
+}
+
+// As malloc_usable_size(): 0 for null and for what is not of the heap.
+MINICORE_INLINE size_t UsableSize(void* pointer) {
+  const uint64_t offset = OffsetOf(g_index_state, pointer);
+  if (MINICORE_UNLIKELY(!IsIndexed(offset))) return UsableSizeOutside(pointer);
+  const uint64_t entry = PageEntry(ThisThread(), pointer);
+  if (MINICORE_UNLIKELY((entry & 1) == 0)) return je_malloc_usable_size(pointer);
+  return kSmallClassSize[entry >> 48];
 }
 
 }  // namespace minicore

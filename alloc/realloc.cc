@@ -109,6 +109,17 @@ size_t UsableSize(size_t size, int flags) {
   return je_nallocx(size, flags);
 }
 
+// Whether a small allocation of the class that `size` needs is at `pointer`, in
+// a heap in which nothing was ever tagged: then there is nothing to do.
+MINICORE_INLINE bool FitsAsItIs(const void* pointer, size_t size) {
+  if (size > kSmallMax ||
+      !MayRetireBlindly(g_index_state, OffsetOf(g_index_state, pointer))) {
+    return false;
+  }
+  const uint64_t entry = PageEntry(ThisThread(), pointer);
+  return (entry & 1) != 0 && entry >> 48 == SizeClassOf(size);
+}
+
 void* AllocateUnrecorded(size_t size, size_t usable, int flags) {
   if (flags != 0) return je_mallocx(size, flags);
   if (usable <= kSmallMax) {
@@ -170,6 +181,7 @@ MINICORE_EXPORT void* realloc(void* pointer, size_t size) noexcept {
     minicore::Release(pointer);
     return nullptr;
   }
+  if (MINICORE_LIKELY(minicore::FitsAsItIs(pointer, size))) return pointer;
   void* moved = minicore::Reallocate(pointer, size, 0, "realloc");
   if (MINICORE_UNLIKELY(moved == nullptr)) errno = ENOMEM;
   return moved;

@@ -2,6 +2,8 @@
 // for each row of instructions.golden, called once to warm the thread's cache
 // and once, under another name, to be counted.
 
+#include <malloc.h>
+
 #include <cstdlib>
 #include <new>
 
@@ -54,6 +56,21 @@ INLINE void ReallocInPlace() {
   free(block);
 }
 
+// From one class to another, and back.
+INLINE void ReallocMoving() {
+  void* block = malloc(100);
+  for (int i = 0; i < kCalls; ++i) block = Opaque(realloc(block, 100 + 40 * (i % 2)));
+  free(block);
+}
+
+INLINE void UsableSize() {
+  void* block = malloc(100);
+  size_t sum = 0;
+  for (int i = 0; i < kCalls; ++i) sum += malloc_usable_size(Opaque(block));
+  Opaque(&sum);
+  free(block);
+}
+
 }  // namespace
 
 // The comment in the code keeps gcc from making one function of the two.
@@ -79,10 +96,13 @@ ROW(calloc, CallocFree)
 ROW(new, NewDelete)
 ROW(aligned, AlignedFree)
 ROW(realloc, ReallocInPlace)
+ROW(moving, ReallocMoving)
+ROW(usable, UsableSize)
 
 #define RUN(name) warm_##name(), row_##name()
 
 int main() {
   RUN(16), RUN(64), RUN(256), RUN(4096), RUN(14336), RUN(20000), RUN(40000);
   RUN(batch), RUN(calloc), RUN(new), RUN(aligned), RUN(realloc);
+  RUN(moving), RUN(usable);
 }
