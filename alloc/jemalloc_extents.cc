@@ -84,9 +84,15 @@ int minicore_extent_munmap(void* begin, size_t size) {
 // mlockall() would never get rid of a page.
 int minicore_extent_madvise(void* begin, size_t size, int advice) {
   const minicore::AddressRange range = minicore::RangeOf(begin, size);
-  if (minicore::kernel::Advise(range, advice)) return 0;
-  return advice == MADV_DONTNEED && minicore::kernel::DiscardLocked(range) ? 0
-                                                                           : -1;
+  if (advice != MADV_DONTNEED) {
+    return minicore::kernel::Advise(range, advice) ? 0 : -1;
+  }
+  if (!minicore::kernel::Advise(range, advice) &&
+      !minicore::kernel::DiscardLocked(range)) {
+    return -1;
+  }
+  minicore::ForgetFreed(range);
+  return 0;
 }
 
 }  // extern "C"

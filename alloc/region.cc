@@ -4,6 +4,7 @@
 
 #include "alloc/index_format.h"
 #include "alloc/kernel.h"
+#include "alloc/shadow_index.h"
 #include "alloc/state.h"
 
 namespace minicore {
@@ -199,8 +200,33 @@ bool InRegion(AddressRange range) {
       range);
 }
 
+void ForgetFreed(AddressRange range) {
+  // What a program frees bit by bit stays known, to tell of it in a crash; what
+  // it frees by the megabyte would leave an index behind of a heap long gone.
+  constexpr ByteCount kMuch = ByteCount{1} << 20;
+  const IndexState& index = g_index_state;
+  if (range.size() < kMuch || !InRegion(range)) return;
+  const ByteCount end = range.end - index.region;
+  ByteCount from = range.begin - index.region;
+  while (from < end) {
+    const AddressRange stretch = NextForgettable(index, from, end);
+    from = stretch.end;
+    const auto give_back = [stretch](const void* plane) {
+      const auto base = reinterpret_cast<Address>(plane);
+      const AddressRange pages{base + ShadowBytes(stretch.begin),
+                               base + ShadowBytes(stretch.end)};
+      if (!kernel::Advise(pages, MADV_DONTNEED)) kernel::DiscardLocked(pages);
+    };
+    give_back(index.shadow);
+    if ((index.flags.load(std::memory_order_relaxed) & kIndexHasTags) != 0) {
+      give_back(index.tags);
+    }
+  }
+}
+
 bool RetireExtent(AddressRange range) {
   kernel::Advise(range, MADV_DONTDUMP);
+  ForgetFreed(range);
   return kernel::Advise(range, MADV_DONTNEED) || kernel::DiscardLocked(range);
 }
 

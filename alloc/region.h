@@ -48,6 +48,14 @@ Address AllocateExtent(ByteCount size, ByteCount alignment, ExtentKind kind);
 // Context: any.
 bool InRegion(AddressRange range);
 
+// To be told when jemalloc has given back the memory of `range`, of its region:
+// so are the pages of the index that describe nothing else. What was freed there
+// is forgotten then, small allocations only, and only where much is given back
+// at once.
+//
+// Context: ordinary or inside malloc.
+void ForgetFreed(AddressRange range);
+
 // Gives the memory of a whole extent back for good, not its address space.
 //
 // Context: ordinary or inside malloc.

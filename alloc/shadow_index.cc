@@ -85,6 +85,24 @@ void EraseStale(const IndexState& index, uint64_t offset, ByteCount size) {
   Erase(large + 1, large + pages);
 }
 
+// Whether the last that is known of some place in the group is that a large
+// allocation started there.
+bool TellsOfLarge(const IndexState& index, ByteCount group) {
+  for (ByteCount page = group; page < group + kGroupSize; page += kPageSize) {
+    const uint64_t word =
+        index.large[page >> kPageShift].load(std::memory_order_relaxed);
+    if (word == 0 || (word & kLargeBack) != 0) continue;
+    const std::atomic<uint8_t>* start =
+        index.shadow + (page >> kGranuleShift) + (word & kLargeGranuleMask);
+    if (start[0].load(std::memory_order_relaxed) == kShadowFreed &&
+        start[1].load(std::memory_order_relaxed) ==
+            (kShadowNotLive | kShadowLarge)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void StoreSize(const IndexState& index, uint64_t offset, ByteCount size) {
   index.large[offset >> kPageShift].store(SizeWord(offset, size),
                                           std::memory_order_release);
@@ -113,6 +131,21 @@ void ResizeLarge(const IndexState& index, uint64_t offset, ByteCount size) {
   // finds the new size may come by any.
   LeaveWaysBack(index, offset, size);
   StoreSize(index, offset, size);
+}
+
+AddressRange NextForgettable(const IndexState& index, ByteCount begin,
+                             ByteCount end) {
+  static_assert(kGroupSize >> kGranuleShift == kPageSize);
+  begin = AlignUp(begin, kGroupSize);
+  while (begin + kGroupSize <= end && TellsOfLarge(index, begin)) {
+    begin += kGroupSize;
+  }
+  if (begin + kGroupSize > end) return {end, end};
+  ByteCount last = begin + kGroupSize;
+  while (last + kGroupSize <= end && !TellsOfLarge(index, last)) {
+    last += kGroupSize;
+  }
+  return {begin, last};
 }
 
 }  // namespace minicore

@@ -67,6 +67,17 @@ void RecordLarge(const IndexState& index, uint64_t offset, ByteCount size,
 // already.
 void ResizeLarge(const IndexState& index, uint64_t offset, ByteCount size);
 
+// Finds what the index can do without once the memory of [begin, end) is given
+// back: whole groups (kGroupSize, a page of the shadow each) that tell of freed
+// small allocations only. A freed large one is told of by two bytes, and those
+// are worth their page.
+//
+// Requires: nothing lives there, and nobody allocates there meanwhile.
+// Returns: the first such stretch, as long as it gets; empty at `end` if there
+//          is none.
+AddressRange NextForgettable(const IndexState& index, ByteCount begin,
+                             ByteCount end);
+
 // True if `offset` lies in the region and Retire() is enough for it, as long as
 // nothing was ever tagged.
 inline bool MayRetireBlindly(const IndexState& index, uint64_t offset) {

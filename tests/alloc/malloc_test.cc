@@ -5,9 +5,12 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "tests/alloc/heap_view.h"
 
@@ -15,6 +18,8 @@ extern "C" {
 void cfree(void* pointer);
 void free_sized(void* pointer, size_t size);
 void free_aligned_sized(void* pointer, size_t alignment, size_t size);
+int mallctl(const char* name, void* old_value, size_t* old_size,
+            void* new_value, size_t new_size);
 }
 
 namespace minicore {
@@ -262,6 +267,43 @@ TEST(Realloc, ALargeAllocationThatShrinksGivesUpItsTail) {
   EXPECT_TRUE(IsKnownWhole(pointer, usable));
   EXPECT_NE(FindAt(pointer, 5 << 20).begin, AddressOf(pointer));
   free(pointer);
+}
+
+// Pages of the shadow that are in memory, of those that describe [begin, end).
+size_t ResidentPagesOfShadow(Address begin, Address end) {
+  const auto granule = [](Address address) {
+    return (address - g_index_state.region) >> kGranuleShift;
+  };
+  auto* const shadow = reinterpret_cast<char*>(g_index_state.shadow);
+  char* const first = shadow + AlignUp(granule(begin), kPageSize);
+  const size_t bytes = AlignDown(granule(end), kPageSize) - AlignUp(granule(begin), kPageSize);
+  std::vector<unsigned char> resident(bytes / kPageSize);
+  EXPECT_EQ(mincore(first, bytes, resident.data()), 0);
+  return static_cast<size_t>(std::count_if(resident.begin(), resident.end(),
+                                           [](unsigned char byte) { return byte & 1; }));
+}
+
+TEST(Purge, GivesBackTheIndexOfWhatIsFreedByTheMegabyte) {
+  constexpr size_t kSize = 512;
+  constexpr size_t kCount = (32 << 20) / kSize;
+  std::vector<void*> blocks(kCount);
+  for (void*& block : blocks) block = Opaque(malloc(kSize));
+  const auto [low, high] = std::minmax_element(blocks.begin(), blocks.end());
+  const Address begin = AddressOf(*low);
+  const Address end = AddressOf(*high);
+  const size_t before = ResidentPagesOfShadow(begin, end);
+  ASSERT_GT(before, kCount * kSize / kGroupSize / 2);
+  for (void* block : blocks) free(block);
+  mallctl("thread.tcache.flush", nullptr, nullptr, nullptr, 0);
+  EXPECT_EQ(FindAt(blocks[kCount / 2], 0).state, AllocationState::kFreed);
+  ASSERT_EQ(mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0), 0);
+  EXPECT_LT(ResidentPagesOfShadow(begin, end), before / 4);
+  EXPECT_EQ(FindAt(blocks[kCount / 2], 0).state, AllocationState::kUnknown);
+
+  // What comes after is known as ever.
+  for (void*& block : blocks) block = Opaque(malloc(kSize));
+  for (void* block : blocks) ASSERT_TRUE(IsKnownWhole(block, kSize));
+  for (void* block : blocks) free(block);
 }
 
 }  // namespace

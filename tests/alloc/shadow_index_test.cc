@@ -91,6 +91,37 @@ TEST(ShadowIndex, ALargeAllocationErasesWhatWasFreedInside) {
   EXPECT_EQ(ResolveAt(index, after).size, 64u);
 }
 
+TEST(ShadowIndex, WhatTellsOfFreedLargeAllocationsIsNotForgotten) {
+  MadeUpIndex index(4);
+  const ByteCount end = 16 * kGroupSize;
+  // Freed small ones in every group, a freed large one in the sixth, and one
+  // that is told of no more in the ninth.
+  for (ByteCount group = 0; group < end; group += kGroupSize) {
+    RecordSmall(index.state(), group + 0x300, 5);
+    Retire(index.state(), group + 0x300);
+  }
+  const ByteCount large = 5 * kGroupSize + 0x7040;
+  RecordLarge(index.state(), large, 0x5000);
+  Retire(index.state(), large);
+  const ByteCount forgotten = 8 * kGroupSize + 0x2000;
+  RecordLarge(index.state(), forgotten, 0x5000);
+  Retire(index.state(), forgotten);
+  RecordSmall(index.state(), forgotten, 1);
+  RecordSmall(index.state(), forgotten + 16, 1);
+  Retire(index.state(), forgotten);
+
+  const auto next = [&](ByteCount from) {
+    return NextForgettable(index.state(), from, end - 0x1000);
+  };
+  AddressRange stretch = next(0x10);
+  EXPECT_EQ(stretch.begin, kGroupSize);
+  EXPECT_EQ(stretch.end, 5 * kGroupSize);
+  stretch = next(stretch.end);
+  EXPECT_EQ(stretch.begin, 6 * kGroupSize);
+  EXPECT_EQ(stretch.end, 15 * kGroupSize);
+  EXPECT_TRUE(next(stretch.end).empty());
+}
+
 // Marks are erased by whole words, and the last word may reach farther than
 // what is erased: what stays there is not taken for younger.
 TEST(ShadowIndex, AMarkThatIsJustNotErasedDoesNotHideALargeAllocation) {
