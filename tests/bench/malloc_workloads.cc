@@ -1,7 +1,8 @@
 // Malloc workloads, one per process, so that each starts from a fresh heap and
 // any allocator can be preloaded.
 //
-//   malloc_workloads --list          names, one a line
+//   malloc_workloads --list          names, one a line; those of 16 threads only
+//                                    where there are as many processors
 //   malloc_workloads NAME [SCALE]    runs it; SCALE (default 1) multiplies the
 //   operations
 //
@@ -97,6 +98,8 @@ struct Run {
     wall_end = MonotonicNanoseconds();
   }
 };
+
+constexpr unsigned kMostThreads = 16;
 
 template <size_t kSize>
 void Pairs(Run* run) {
@@ -242,9 +245,9 @@ void CallocPairs(Run* run) {
   run->Stop();
 }
 
-// Blocks are allocated by thread 0 and freed by thread 1. They are handed over
-// by the thousand, and waiting is sleeping, so that CPU time is spent on malloc
-// alone.
+// Blocks are allocated by one thread of a couple and freed by the other. They are
+// handed over by the thousand, and waiting is sleeping, so that CPU time is spent
+// on malloc alone.
 class Pipe {
  public:
   static constexpr size_t kBatch = 1000;
@@ -272,11 +275,12 @@ class Pipe {
 };
 
 void ProducerConsumer(Run* run) {
-  static Pipe pipe;
+  static Pipe pipes[kMostThreads / 2];
+  Pipe& pipe = pipes[run->index / 2];
   Sizes sizes(16, 256, 9);
   run->Start();
   for (uint64_t done = 0; done < run->ops; done += Pipe::kBatch) {
-    if (run->index == 0) {
+    if (run->index % 2 == 0) {
       Pipe::Batch batch(Pipe::kBatch);
       for (size_t i = 0; i < Pipe::kBatch; ++i) {
         batch[i] = Allocate(sizes.Get(done + i));
@@ -335,8 +339,15 @@ constexpr Workload kWorkloads[] = {
     {"replace-20k x2", 2, 8'000'000, Replace<20'000, 16, 256>},
     {"producer-consumer x2", 2, 8'000'000, ProducerConsumer},
     {"exchange x2", 2, 5'000'000, Exchanging},
+    {"pairs-64 x16", 16, 20'000'000, Pairs<64>},
+    {"batch-16-1024 x16", 16, 8'000'000, Batches<16, 1024>},
+    {"map x16", 16, 800'000, MapChurn},
+    {"replace-20k x16", 16, 8'000'000, Replace<20'000, 16, 256>},
+    {"producer-consumer x16", 16, 8'000'000, ProducerConsumer},
+    {"exchange x16", 16, 5'000'000, Exchanging},
     {"untouched", 1, 8'000'000, Untouched},
     {"untouched x2", 2, 8'000'000, Untouched},
+    {"untouched x16", 16, 8'000'000, Untouched},
 };
 
 int RunWorkload(const Workload& workload, double scale) {
@@ -367,11 +378,18 @@ int RunWorkload(const Workload& workload, double scale) {
   return 0;
 }
 
-int Main(int argc, char** argv) {
-  if (argc == 2 && strcmp(argv[1], "--list") == 0) {
-    for (const Workload& workload : kWorkloads) puts(workload.name);
-    return 0;
+int List() {
+  const unsigned processors = std::thread::hardware_concurrency();
+  for (const Workload& workload : kWorkloads) {
+    if (workload.threads <= 2 || workload.threads <= processors) {
+      puts(workload.name);
+    }
   }
+  return 0;
+}
+
+int Main(int argc, char** argv) {
+  if (argc == 2 && strcmp(argv[1], "--list") == 0) return List();
   for (const Workload& workload : kWorkloads) {
     if (argc >= 2 && strcmp(argv[1], workload.name) == 0) {
       return RunWorkload(workload, argc > 2 ? atof(argv[2]) : 1);
