@@ -10,8 +10,10 @@ namespace {
 
 constexpr unsigned kSeenLog2 = 21;
 // So many allocations may find the budget used up before the search ends: what it costs
-// does not depend on the size of the heap.
+// does not depend on the size of the heap. And once an allocation has not fitted, the
+// last thousandth of the budget is worth no further look at all that was kept.
 constexpr unsigned kMostRefused = 1024;
+constexpr ByteCount kWorthwhileShare = 1024;
 // A tagged cache's first bytes: a header with its counters is worth having.
 constexpr ByteCount kCutBytes = 256;
 // A window into memory that is no allocation of ours, around an object of
@@ -107,6 +109,11 @@ Walk::Walk(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
   for (AddressRange range : roots.unused_stacks)
     (void)unused_stacks_.Push(range);
   Sort(unused_stacks_);
+}
+
+void Walk::AskFor(const Reached& reached) {
+  __builtin_prefetch(reinterpret_cast<const void*>(reached.range.begin));
+  __builtin_prefetch(reinterpret_cast<const char*>(reached.range.begin) + 64);
 }
 
 Disposition Walk::DispositionOfTag(uint8_t tag) const {
@@ -354,12 +361,16 @@ void Walk::Keep(Reached reached, uint8_t tag, ByteCount whole) {
       outcome_.AddHole(reached.range.begin, reached.range.end,
                        HoleReason::kBudget, tag);
       // What else might fit into the rest is not worth looking at a whole heap.
-      if (budget_ < kGranuleSize || ++refused_ == kMostRefused) full_ = true;
+      if (budget_ <= runtime_.policy.max_bytes / kWorthwhileShare ||
+          ++refused_ == kMostRefused) {
+        full_ = true;
+      }
       return;
     }
     budget_ -= size;
     quota_ = quota_ > size ? quota_ - size : 0;
   }
+  AskFor(reached);
   if (!result_.reached.Push(reached)) {
     outcome_.AddHole(reached.range.begin, reached.range.end,
                      HoleReason::kOutOfRoom, tag);
@@ -418,9 +429,10 @@ void Walk::FollowFrom(size_t index) {
 }
 
 void Walk::FollowDirect() {
-  for (size_t index : direct_) {
+  for (size_t i = 0; i < direct_.size(); ++i) {
     if (Exhausted()) return;
-    FollowFrom(index);
+    if (i + kAhead < direct_.size()) AskFor(result_.reached[direct_[i + kAhead]]);
+    FollowFrom(direct_[i]);
   }
 }
 
@@ -515,10 +527,7 @@ void Walk::Drain(ByteCount reserve) {
   // The queue grows while it is walked, up to its capacity; each piece is
   // scanned once.
   for (size_t i = 0; i < result_.reached.size() && !Exhausted(); ++i) {
-    if (i + kAhead < result_.reached.size()) {
-      __builtin_prefetch(
-          reinterpret_cast<const void*>(result_.reached[i + kAhead].range.begin));
-    }
+    if (i + kAhead < result_.reached.size()) AskFor(result_.reached[i + kAhead]);
     // With nothing in reserve, the first that does not fit is noted.
     if (reserve != 0 && budget_ <= reserve) return;
     quota_ = budget_ - reserve;

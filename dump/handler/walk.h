@@ -93,6 +93,7 @@ class Walk {
     size_t index;
   };
   // Returns: false when there is no room for more.
+  static void AskFor(const Reached& reached);
   bool KeepAgain(const Reached& before, safe::FixedVector<Known>& direct);
 
   const Runtime& runtime_;
