@@ -9,6 +9,7 @@
 #include "dump/handler/dying.h"
 #include "dump/handler/freeze.h"
 #include "dump/handler/runtime.h"
+#include "dump/safe/guarded.h"
 #include "dump/safe/syscalls.h"
 
 namespace minicore {
@@ -44,6 +45,7 @@ bool HasEnded(int pid, int parent_at_first) {
 void ForgetCopiedDump(uint64_t holder) {
   uint32_t* const mark = g_runtime.fork_mark;
   if (mark == nullptr || __atomic_exchange_n(mark, 1, __ATOMIC_ACQ_REL) != 0) return;
+  safe::ForgetReading();
   if (holder == 0) return;
   g_dumper.compare_exchange_strong(holder, 0, std::memory_order_acq_rel);
   ResetFreeze();
@@ -93,6 +95,7 @@ bool WinElection(int pid, int tid) {
   g_finished.store(0, std::memory_order_relaxed);
   // What another process left unfinished is in the way.
   if (holder != 0) {
+    safe::ForgetReading();
     ResetFreeze();
     ForgetFirstSignal();
   }

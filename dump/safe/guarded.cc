@@ -117,6 +117,11 @@ bool CopyByCalls(int pid) {
                       copy == word);
 }
 
+void ForgetReading() {
+  g_copied_pid = 0;
+  g_stage_stack = 0;
+}
+
 size_t GuardedCopy(void* to, Address from, size_t size) {
   if (__builtin_expect(g_copied_pid != 0, false)) return CopyByCall(to, from, size);
   return size - minicore_guarded_copy(to, from, size);

@@ -30,6 +30,10 @@ size_t GuardedCopy(void* to, Address from, size_t size);
 // Returns: false if that call is refused: then nothing can be read so.
 bool CopyByCalls(int pid);
 
+// For a child of fork(), whose parent may have been reading at that instant: by calls, of
+// memory that is not the child's, and in a stage whose stack is nobody's here.
+void ForgetReading();
+
 template <typename T>
 [[nodiscard]] bool GuardedRead(Address from, T* value) {
   return GuardedCopy(value, from, sizeof(T)) == sizeof(T);

@@ -406,6 +406,34 @@ void ForkMeanwhile(const Arguments&) {
   _exit(0);
 }
 
+// Children forked at any instant of live dumps, which crash with something in their memory
+// that their parent has not: live_forks N
+long g_whose = 0;
+void ForkAtAnyInstant(const Arguments& arguments) {
+  static std::atomic<bool> stop{false};
+  const pthread_t dumper = victim::StartThread("dumper", [] {
+    const int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (!stop) MustDump(DumpToDescriptor(nowhere));
+  });
+  victim::Fact("whose", reinterpret_cast<uintptr_t>(&g_whose));
+  g_whose = -1;
+  for (int i = 0; i < Number(arguments, 0); ++i) {
+    const pid_t child = fork();
+    if (child == 0) {
+      g_whose = getpid();
+      CrashHere();
+    }
+    int status = 0;
+    while (waitpid(child, &status, 0) != child) {
+    }
+    victim::Fact(("child." + std::to_string(i)).c_str(), child);
+    victim::Fact(("status." + std::to_string(i)).c_str(), status);
+  }
+  stop = true;
+  pthread_join(dumper, nullptr);
+  _exit(0);
+}
+
 // Into what cannot be written: live_fails fd|directory|pipe|unread
 void Fails(const Arguments& arguments) {
   const std::string& how = arguments.at(0);
@@ -583,6 +611,7 @@ constexpr Scenario kScenarios[] = {
     {"live_crash", CrashMeanwhile},
     {"live_then_crash", ThenCrash},
     {"live_fork", ForkMeanwhile},
+    {"live_forks", ForkAtAnyInstant},
     {"live_fails", Fails},
     {"live_signal", BySignal},
     {"live_signal_wait", WaitForSignals},

@@ -124,6 +124,18 @@ class Live(torture.Torture):
             core = self.check_core(child, child.core, signal.SIGSEGV, crashers=())
             self.assertEqual(len(core.threads), 1)
 
+    def test_children_forked_at_any_instant_crash_with_their_own_memory(self):
+        children = torture.many(20, 300)
+        for build in torture.BUILDS:
+            child = self.live(build, "live_forks", str(children), deadline=60)
+            for number in range(children):
+                pid = child.fact(f"child.{number}")
+                self.assertEqual(child.fact(f"status.{number}"), signal.SIGSEGV)
+                (path,) = child.directory.glob(f"core.*.{pid}")
+                core = core_check.Core(path)
+                whose = core.read(child.fact("whose"), 8)
+                self.assertEqual(int.from_bytes(whose, "little"), pid)
+
     # --- where it cannot be written ---
 
     def test_what_cannot_be_written_is_reported_and_the_program_goes_on(self):
