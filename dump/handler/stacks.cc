@@ -15,13 +15,45 @@ constexpr ByteCount kOverflowReach = 16 * 1024 * 1024;
 // first frames, and under glibc static TLS and the thread control block.
 constexpr ByteCount kOldestBytes = 64 * 1024;
 
+// A stack is one mapping, but for pages that the program has given other attributes:
+// mlock()ed keys, MADV_DONTFORK, a read-only page. So many mappings of one at most.
+constexpr unsigned kMostParts = 4096;
+
 bool Usable(const Mapping* mapping) {
   return mapping != nullptr && mapping->readable && mapping->writable;
 }
 
-// The live part of the stack that `stack_pointer` is on.
+bool IsPart(const Mapping& mapping) { return mapping.readable && mapping.inode == 0; }
+
+// The end of the stack of which `mapping` is a part: its own, or that of the mapping that
+// holds `oldest`, where the thread's first frames are, if nothing lies between them that is
+// no part of a stack. (A guard page does: what lies above it is another stack.)
+Address EndOfParts(const MemoryMap& map, const Mapping* mapping, Address oldest) {
+  const Mapping* part = mapping;
+  for (unsigned i = 0; i < kMostParts && oldest >= part->range.end; ++i) {
+    const Mapping* const next = part + 1;
+    if (next == map.mappings().end() || next->range.begin != part->range.end ||
+        !IsPart(*next)) {
+      return mapping->range.end;
+    }
+    part = next;
+  }
+  return part->range.Contains(oldest) ? part->range.end : mapping->range.end;
+}
+
+// The beginning of the lowest part of the stack whose oldest is `mapping`.
+Address BeginOfParts(const MemoryMap& map, const Mapping* mapping) {
+  for (unsigned i = 0; i < kMostParts && mapping != map.mappings().begin(); ++i) {
+    const Mapping* const before = mapping - 1;
+    if (before->range.end != mapping->range.begin || !IsPart(*before)) break;
+    mapping = before;
+  }
+  return mapping->range.begin;
+}
+
+// The live part of the stack that `stack_pointer` is on. `home`: where the thread lives.
 AddressRange LiveStack(const StackFinder& find, Address stack_pointer,
-                       Address thread_pointer) {
+                       Address thread_pointer, AddressRange home) {
   const Address lowest = stack_pointer - kRedZone;
   if (InHeap(*find.index, stack_pointer)) {
     // A coroutine's stack from the heap ends with its allocation.
@@ -45,9 +77,11 @@ AddressRange LiveStack(const StackFinder& find, Address stack_pointer,
     }
   }
   // From the page of the stack pointer: Breakpad's core2md starts reading there.
+  const Address oldest = home.empty() ? 0 : home.end - 1;
+  const AddressRange parts = {mapping->range.begin,
+                              EndOfParts(*find.map, mapping, oldest)};
   AddressRange stack =
-      AddressRange{AlignDown(lowest, kPageSize), mapping->range.end}.Clip(
-          mapping->range);
+      AddressRange{AlignDown(lowest, kPageSize), parts.end}.Clip(parts);
   // The kernel merges neighbouring anonymous mappings: the thread control block, which
   // glibc puts at the end of the stack, ends it for certain.
   const Address control_block_end =
@@ -66,11 +100,12 @@ AddressRange HomeStack(const StackFinder& find, const Thread& thread, bool main)
       const char* name = find.map->NameOf(candidate);
       if (name[0] == '[' && name[1] == 's' && name[2] == 't') mapping = &candidate;
     }
-    return Usable(mapping) ? mapping->range : AddressRange{};
+    if (!Usable(mapping)) return {};
+    return {BeginOfParts(*find.map, mapping), mapping->range.end};
   }
   mapping = find.map->Find(thread.registers.fs_base);
   if (!Usable(mapping)) return {};
-  return {mapping->range.begin, thread.registers.fs_base};
+  return {BeginOfParts(*find.map, mapping), thread.registers.fs_base};
 }
 
 // A signal frame on the current stack holds the interrupted stack pointer, and no word
@@ -95,10 +130,10 @@ Address InterruptedStackPointer(AddressRange current, AddressRange home) {
 unsigned FindStacks(const StackFinder& find, const Thread& thread, bool main,
                     AddressRange stacks[kMaxStacks]) {
   unsigned count = 0;
-  const AddressRange current =
-      LiveStack(find, thread.stack_pointer(), thread.registers.fs_base);
-  if (!current.empty()) stacks[count++] = current;
   const AddressRange home = HomeStack(find, thread, main);
+  const AddressRange current =
+      LiveStack(find, thread.stack_pointer(), thread.registers.fs_base, home);
+  if (!current.empty()) stacks[count++] = current;
   if (current.empty()) {
     // The stack pointer is wild. The frames are still there to be read by hand, the
     // newest of them within reach of the oldest more often than not.
@@ -112,7 +147,7 @@ unsigned FindStacks(const StackFinder& find, const Thread& thread, bool main,
     const Address stack_pointer = InterruptedStackPointer(current, home);
     if (stack_pointer != 0) {
       const AddressRange rest =
-          LiveStack(find, stack_pointer, thread.registers.fs_base);
+          LiveStack(find, stack_pointer, thread.registers.fs_base, home);
       if (!rest.empty()) stacks[count++] = rest;
     }
   }

@@ -94,6 +94,38 @@ TEST_F(StacksTest, MemoryThatCannotBeWrittenIsNoStack) {
   EXPECT_EQ(Find(0x7f0000300000, 0), 0u);
 }
 
+// An mlock()ed key, MADV_DONTFORK, a read-only page: a mapping each, and the
+// frames above them are still the thread's.
+TEST_F(StacksTest, PagesWithOtherAttributesDoNotEndAStack) {
+  const Address begin = 0x7f0000001000;
+  process_.Map({begin - 0x1000, begin}, "---p");
+  for (Address at = begin; at < begin + 0x40000; at += 0x8000) {
+    process_.Map({at, at + 0x7000});
+    process_.Map({at + 0x7000, at + 0x8000}, "r--p");
+  }
+  process_.Map({begin + 0x40000, begin + 0x50000});
+  const Address pointer = begin + 0x4f6c0;
+  ASSERT_EQ(Find(begin + 0x12340, pointer), 1u);
+  EXPECT_EQ(stacks_[0], (AddressRange{begin + 0x12000, begin + 0x50000}));
+}
+
+TEST_F(StacksTest, PagesOfTheMainStackWithOtherAttributesDoNotEndItEither) {
+  process_.Map({0x7fff00000000, 0x7fff00080000}, "rw-p");
+  process_.Map({0x7fff00080000, 0x7fff00081000}, "rw-p");
+  process_.Map({0x7fff00081000, 0x7fff00100000}, "rw-p", "[stack]");
+  ASSERT_EQ(Find(0x7fff00070010, 0, true), 1u);
+  EXPECT_EQ(stacks_[0], (AddressRange{0x7fff0006f000, 0x7fff00100000}));
+}
+
+TEST_F(StacksTest, WhatLiesBehindAGuardIsAnotherStack) {
+  const Address begin = 0x7f0000001000;
+  process_.Map({begin, begin + 0x10000});  // a coroutine's
+  process_.Map({begin + 0x10000, begin + 0x11000}, "---p");
+  process_.Map({begin + 0x11000, begin + 0x50000});
+  ASSERT_GE(Find(begin + 0x8010, begin + 0x4f6c0), 1u);
+  EXPECT_EQ(stacks_[0], (AddressRange{begin + 0x7000, begin + 0x10000}));
+}
+
 // Coroutines, fibers: from malloc.
 TEST_F(StacksTest, AStackFromTheHeapEndsWithItsAllocation) {
   const Address block = process_.heap.Allocate(64 * 1024);
