@@ -26,13 +26,26 @@ namespace {
 // KiB with AMX), ours and those of the program's handlers that ask for SA_ONSTACK.
 constexpr ByteCount kAltStackBytes = 64 * 1024;
 
-// Ended threads' stacks, for the next ones. `next` is the first word of a free stack. A
-// stack is taken by exchanging the whole list for an empty one, which has no ABA problem,
-// and giving the rest back.
+// Ended threads' stacks, for the next ones: a list without a lock (Treiber's), since a
+// fork() in another thread may copy any instant of it. Its head is the number of the
+// first stack's page and, above that, how often the list was changed, so that a head that
+// has gone and come back is not taken for the same (2^28 changes within one take are not
+// thought of). Stacks are never unmapped: whoever looks at one that another thread has just
+// taken reads nonsense, and finds the head changed.
 struct FreeStack {
-  FreeStack* next;
+  std::atomic<FreeStack*> next;
 };
-std::atomic<FreeStack*> g_free{nullptr};
+constexpr unsigned kPageNumberBits = 36;  // of an address below 2^48
+std::atomic<uint64_t> g_free{0};
+
+FreeStack* FirstOf(uint64_t head) {
+  const uint64_t page = head & ((uint64_t{1} << kPageNumberBits) - 1);
+  return reinterpret_cast<FreeStack*>(page * kPageSize);
+}
+uint64_t NextHead(uint64_t head, FreeStack* first) {
+  return ((head >> kPageNumberBits) + 1) << kPageNumberBits |
+         reinterpret_cast<Address>(first) / kPageSize;
+}
 
 ByteCount StackBytes() {
   static const ByteCount bytes =
@@ -40,24 +53,26 @@ ByteCount StackBytes() {
   return bytes;
 }
 
-void PushList(FreeStack* first, FreeStack* last) {
-  FreeStack* head = g_free.load(std::memory_order_relaxed);
+void GiveBackStack(void* stack) {
+  auto* const free_stack = static_cast<FreeStack*>(stack);
+  uint64_t head = g_free.load(std::memory_order_relaxed);
   do {
-    last->next = head;
-    // Release: who takes the list reads what `next` says.
-  } while (!g_free.compare_exchange_weak(head, first, std::memory_order_release,
+    free_stack->next.store(FirstOf(head), std::memory_order_relaxed);
+    // Release: who takes the stack reads what `next` says.
+  } while (!g_free.compare_exchange_weak(head, NextHead(head, free_stack),
+                                         std::memory_order_release,
                                          std::memory_order_relaxed));
 }
 
 void* TakeStack() {
-  FreeStack* taken = g_free.exchange(nullptr, std::memory_order_acquire);
-  if (taken != nullptr) {
-    if (taken->next != nullptr) {
-      FreeStack* last = taken->next;
-      while (last->next != nullptr) last = last->next;
-      PushList(taken->next, last);
+  uint64_t head = g_free.load(std::memory_order_acquire);
+  while (FreeStack* const first = FirstOf(head)) {
+    FreeStack* const next = first->next.load(std::memory_order_relaxed);
+    // Acquire, for the next look at a `next`: pairs with the release above.
+    if (g_free.compare_exchange_weak(head, NextHead(head, next),
+                                     std::memory_order_acquire)) {
+      return first;
     }
-    return taken;
   }
   const ByteCount bytes = StackBytes() + kPageSize;  // a guard page below
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
@@ -80,8 +95,7 @@ void ReleaseStack(void* stack) {
     const stack_t none = {nullptr, SS_DISABLE, 0};
     if (sigaltstack(&none, nullptr) != 0) return;  // ends on it: leaked, not reused
   }
-  auto* free_stack = static_cast<FreeStack*>(stack);
-  PushList(free_stack, free_stack);
+  GiveBackStack(stack);
 }
 
 }  // namespace
