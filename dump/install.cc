@@ -20,6 +20,7 @@
 #include "dump/handler/entry.h"
 #include "dump/handler/live_dump.h"
 #include "dump/handler/freeze.h"
+#include "dump/initial_stack.h"
 #include "dump/preopen.h"
 #include "dump/safe/arena.h"
 #include "dump/signal_mask.h"
@@ -150,6 +151,8 @@ void LearnFacts() {
     close(fd);
   }
   LearnStrings(facts);
+  // Without /proc.
+  if (facts.auxv_words == 0 || facts.environment_end == 0) LearnInitialStack(facts);
   facts.environ_address = reinterpret_cast<Address>(&environ);
   facts.dumpable = prctl(PR_GET_DUMPABLE) != 0;
   facts.user = geteuid();
