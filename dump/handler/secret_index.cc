@@ -51,13 +51,6 @@ bool SameBytes(const uint8_t* a, const uint8_t* b, size_t size) {
   return true;
 }
 
-// Rounded up to 8-byte words with zeros; `length` is below 16.
-uint64_t HashShort(const uint8_t* at, size_t length) {
-  uint64_t hash = length;
-  for (size_t i = 0; i < length; ++i) hash = (hash ^ at[i]) * 0x100000001b3;  // FNV-1a
-  return hash ^ hash >> 29;
-}
-
 bool OfProgram(HoleReason reason) {
   return reason == HoleReason::kEnvironment || reason == HoleReason::kArguments;
 }
@@ -168,6 +161,7 @@ bool SecretIndex::Build(safe::Arena& arena) {
   size_t windows = 0;
   size_t words = 0;
   size_t shorts = 0;
+  size_t short_entries = 0;
   size_t zeros = 0;  // words of zeros, at any alignment
   bool of_program = false;
   for (const Part& part : parts_) {
@@ -176,7 +170,10 @@ bool SecretIndex::Build(safe::Arena& arena) {
     }
     words += part.length - (part.length < 8 ? part.length : 7);
     if (part.length >= kWindowBytes) windows += part.length - kWindowBytes + 1;
-    shorts += part.length < kWindowBytes || part.prefix != 0;
+    if (part.IsShort()) {
+      ++shorts;
+      short_entries += part.Most() - part.Least() + 1;
+    }
     of_program = of_program || OfProgram(part.reason);
   }
   if (of_program && !BuildPublic(arena)) return false;
@@ -188,7 +185,7 @@ bool SecretIndex::Build(safe::Arena& arena) {
       // filter that stays in the cache answers fastest.
       !NewFilter(arena, 2 * zeros, &neighbour_filter_) ||
       !NewTable(arena, words, &word_table_) ||
-      !NewTable(arena, shorts, &short_table_) ||
+      !NewTable(arena, short_entries, &short_table_) ||
       !NewFilter(arena, kGramGrid * shorts, &gram_filter_)) {
     return false;
   }
@@ -196,7 +193,7 @@ bool SecretIndex::Build(safe::Arena& arena) {
     const Part& part = parts_[index];
     AddWords(part);
     if (part.length >= kWindowBytes) AddWindows(part);
-    if (part.length < kWindowBytes || part.prefix != 0) AddShort(index);
+    if (part.IsShort()) AddShort(index);
   }
   return true;
 }
@@ -246,18 +243,26 @@ void SecretIndex::AddWords(const Part& part) {
   }
 }
 
+// A secret whose length is not known has an entry for each beginning of it that says
+// something ("aaaaaab" does so late), so that it is found as far as a copy goes, whatever
+// else begins like it.
 void SecretIndex::AddShort(uint32_t index) {
-  Part& part = parts_[index];
-  size_t length = part.prefix != 0 ? part.prefix : part.length;
+  const Part& part = parts_[index];
   const uint8_t* bytes = contents_ + part.offset;
-  // A beginning that says nothing ("aaaaaab") counts as far as it does say something.
-  while (part.prefix != 0 && length < part.length && length + 1 < kWindowBytes &&
-         !TellingShort(bytes, length)) {
-    part.prefix = static_cast<uint8_t>(++length);
-  }
-  if (!TellingShort(bytes, length)) return;
   if (OfProgram(part.reason) && IsPublic(part)) return;
-  if (FindShort(bytes, length) != nullptr) return;
+  uint64_t hash = kHashOfNothing;
+  size_t length = 0;
+  while (length < part.Most()) {
+    hash = HashMore(hash, bytes[length++]);
+    if (length < part.Least() || !TellingShort(bytes, length)) continue;
+    short_lengths_ |= 1u << length;
+    if (FindShort(bytes, length, hash) != nullptr) continue;
+    uint64_t slot = ShortSlot(hash);
+    while (short_table_.slots[slot] != 0) slot = (slot + 1) & short_table_.mask;
+    short_table_.slots[slot] = index + 1;
+    shorts_ = short_table_.slots;
+  }
+  if (!TellingShort(bytes, part.Most())) return;
   for (unsigned at = 0; at < kGramGrid; ++at) {
     const uint32_t gram = LoadGram(bytes + at);
     ++grams_;
@@ -265,11 +270,6 @@ void SecretIndex::AddShort(uint32_t index) {
     gram_filter_.Add(gram);
     zero_grams_ = zero_grams_ || gram == 0;
   }
-  uint64_t slot = HashShort(bytes, length) & short_table_.mask;
-  while (short_table_.slots[slot] != 0) slot = (slot + 1) & short_table_.mask;
-  short_table_.slots[slot] = index + 1;
-  short_lengths_ |= 1u << length;
-  shorts_ = short_table_.slots;
 }
 
 const SecretIndex::Part& SecretIndex::PartOf(uint32_t offset) const {
@@ -307,15 +307,32 @@ bool SecretIndex::FindWord(uint64_t word, HoleReason* reason) const {
   return false;
 }
 
-const SecretIndex::Part* SecretIndex::FindShort(const uint8_t* at,
-                                                size_t length) const {
-  uint64_t slot = HashShort(at, length) & short_table_.mask;
+const SecretIndex::Part* SecretIndex::FindShort(const uint8_t* at, size_t length,
+                                                uint64_t hash) const {
+  uint64_t slot = ShortSlot(hash);
   for (; short_table_.slots[slot] != 0; slot = (slot + 1) & short_table_.mask) {
     const Part& part = parts_[short_table_.slots[slot] - 1];
-    const size_t known = part.prefix != 0 ? part.prefix : part.length;
-    if (known == length && SameBytes(contents_ + part.offset, at, length)) return &part;
+    if (length >= part.Least() && length <= part.Most() &&
+        SameBytes(contents_ + part.offset, at, length)) {
+      return &part;
+    }
   }
   return nullptr;
+}
+
+size_t SecretIndex::LongestShort(const uint8_t* at, size_t size,
+                                 HoleReason* reason) const {
+  size_t longest = 0;
+  uint64_t hash = kHashOfNothing;
+  for (size_t length = 1; length <= size && short_lengths_ >> length != 0; ++length) {
+    hash = HashMore(hash, at[length - 1]);
+    if ((short_lengths_ >> length & 1) == 0) continue;
+    const Part* part = FindShort(at, length, hash);
+    if (part == nullptr) continue;
+    longest = length;
+    *reason = part->reason;
+  }
+  return longest;
 }
 
 SecretIndex::Match SecretIndex::Extend(const uint8_t* data, size_t size, size_t at,

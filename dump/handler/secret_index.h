@@ -87,6 +87,11 @@ class SecretIndex {
     uint32_t length;
     HoleReason reason;
     uint8_t prefix;
+
+    bool IsShort() const { return length < kWindowBytes || prefix != 0; }
+    // Of a short one: as how much of it a copy begins at least, and how much is looked for.
+    size_t Least() const { return prefix != 0 ? prefix : length; }
+    size_t Most() const { return length < kWindowBytes ? length : kWindowBytes; }
   };
   struct Match {
     size_t begin;
@@ -187,8 +192,17 @@ class SecretIndex {
   // not below `low`.
   Match Extend(const uint8_t* data, size_t size, size_t at, size_t low,
                uint32_t offset) const;
-  // A short secret of `length` bytes that stands at `at`; null if none does.
-  const Part* FindShort(const uint8_t* at, size_t length) const;
+  // Short secrets are looked up by a hash of all their bytes, which grows with them.
+  static constexpr uint64_t kHashOfNothing = 0xcbf29ce484222325;  // FNV-1a
+  static uint64_t HashMore(uint64_t hash, uint8_t byte) {
+    return (hash ^ byte) * 0x100000001b3;
+  }
+  uint64_t ShortSlot(uint64_t hash) const { return (hash ^ hash >> 29) & short_table_.mask; }
+  // The part that at[0, length), of this hash, is a copy of; null if it is none.
+  const Part* FindShort(const uint8_t* at, size_t length, uint64_t hash) const;
+  // The longest copy of a short secret that begins at at[0]. Returns: its length, at most
+  // `size`; 0 if there is none.
+  size_t LongestShort(const uint8_t* at, size_t size, HoleReason* reason) const;
 
   // So much data is looked at at once.
   static constexpr size_t kAtOnce = 64;
@@ -232,13 +246,13 @@ class SecretIndex {
   Filter neighbour_filter_;  // four bytes beside a word of zeros within a window
   bool zero_words_ = false;
   Table word_table_;  // all words, for registers
-  uint32_t* shorts_ = nullptr;
-  Table short_table_;
+  uint32_t* shorts_ = nullptr;  // short_table_.slots, as windows_
+  Table short_table_;           // of indices of parts: one entry for each length of a copy
   size_t grams_ = 0;
   Sieve gram_sieve_;
   Filter gram_filter_;
   bool zero_grams_ = false;
-  uint32_t short_lengths_ = 0;  // bit L: there is a short secret of L bytes
+  uint32_t short_lengths_ = 0;  // bit L: a copy may have L bytes
 };
 
 // Whether from data[at - margin] to data[at + kAtOnce + margin] one byte repeats: no copy
@@ -349,19 +363,9 @@ void SecretIndex::FindShorts(const Grams& grams, const uint8_t* data, size_t siz
                              Found& found) const {
   for (size_t at = 0; (at = NextGram(grams, data, size, at)) < size; at += kGramGrid) {
     for (size_t begin = at < 3 ? 0 : at - 3; begin <= at; ++begin) {
-      for (uint32_t left = short_lengths_; left != 0; left &= left - 1) {
-        const auto length = static_cast<size_t>(__builtin_ctz(left));
-        if (length > size - begin) break;
-        const Part* part = FindShort(data + begin, length);
-        if (part == nullptr) continue;
-        size_t end = begin + length;
-        const size_t most = part->length;
-        while (end - begin < most && end < size &&
-               data[end] == contents_[part->offset + (end - begin)]) {
-          ++end;
-        }
-        found(begin, end, part->reason);
-      }
+      HoleReason reason;
+      const size_t length = LongestShort(data + begin, size - begin, &reason);
+      if (length != 0) found(begin, begin + length, reason);
     }
   }
 }

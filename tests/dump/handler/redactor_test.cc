@@ -54,7 +54,21 @@ class RedactorTest : public testing::Test {
         {AddressOf(secret.data()), AddressOf(secret.data() + secret.size())},
         HoleReason::kSecret, kTag, true);
   }
+  // An allocation of this size, of which nobody knows how much was asked for.
+  void AddAllocation(const Bytes& secret) {
+    redactor_.AddSecret(
+        {AddressOf(secret.data()), AddressOf(secret.data() + secret.size())},
+        HoleReason::kSecret, kTag, true, Redactor::Length::kAllocation);
+  }
   void Build() { redactor_.Build(arena_); }
+  // Forgets all secrets.
+  void Renew() {
+    arena_.Renew();
+    outcome_ = Outcome();
+    outcome_.holes.Reserve(arena_, 16384);
+    redactor_ = Redactor();
+    redactor_.Reserve(arena_, kMost);
+  }
 
   // Redacts `data` as if it stood at `address`.
   Bytes Redacted(Bytes data, Address address = kAddress) {
@@ -268,6 +282,34 @@ TEST_F(RedactorTest, OfTheSmallestAllocationAnyBeginningIsACopy) {
       EXPECT_EQ(Redacted(data), Marked(data, 20, length)) << length << beginning;
     }
   }
+}
+
+Bytes BytesOf(const std::string& text) { return Bytes(text.begin(), text.end()); }
+
+// As strdup() leaves it in the smallest allocation that holds it.
+Bytes Duplicated(const std::string& text) {
+  Bytes bytes = BytesOf(text);
+  bytes.resize(AlignUp(text.size() + 1, 16), 0);
+  return bytes;
+}
+
+TEST_F(RedactorTest, ShortSecretsThatBeginAlikeAreEachACopy) {
+  const std::string secrets[] = {"token_AAAAAAAA", "token_BBBBBBBB", "token_BBBBCC",
+                                 "token_BBBBBBBD", "token_"};
+  std::vector<Bytes> memory;
+  for (const std::string& secret : secrets) memory.push_back(Duplicated(secret));
+  for (const Bytes& bytes : memory) AddAllocation(bytes);
+  Build();
+  for (const std::string& secret : secrets) {
+    Bytes data = RandomMemory(64);
+    std::copy(secret.begin(), secret.end(), data.begin() + 21);
+    EXPECT_EQ(Redacted(data), Marked(data, 21, secret.size())) << secret;
+  }
+  // As far as one of them begins so.
+  Bytes data = RandomMemory(64);
+  const std::string other = "token_BBBBXX";
+  std::copy(other.begin(), other.end(), data.begin() + 21);
+  EXPECT_EQ(Redacted(data), Marked(data, 21, 10));
 }
 
 TEST_F(RedactorTest, AShorterSecretIsOnlyElidedWhereItLies) {
@@ -540,6 +582,42 @@ TEST_F(RedactorTest, AgreesWithAPlainSearch) {
             expected = Marked(expected, at, window);
           }
         }
+      }
+    }
+    ASSERT_EQ(Redacted(data), expected) << round;
+  }
+}
+
+// Of small allocations that begin alike: wherever as many of their first bytes stand as
+// say something, the longest beginning is marked.
+TEST_F(RedactorTest, AgreesWithAPlainSearchForBeginnings) {
+  std::mt19937_64 random(4712);
+  for (int round = 0; round < 60; ++round) {
+    Renew();
+    std::vector<Bytes> secrets;
+    for (int i = 0; i < 40; ++i) {
+      Bytes secret(16);
+      for (uint8_t& byte : secret) byte = static_cast<uint8_t>(0x81 + random() % 2);
+      secret[0] = 0x90;  // so that none is a run of one byte
+      secrets.push_back(secret);
+    }
+    for (const Bytes& secret : secrets) AddAllocation(secret);
+    Build();
+    Bytes data = Random(1000, random());
+    for (uint8_t& byte : data) byte = static_cast<uint8_t>(0x81 + byte % 2);
+    for (int i = 0; i < 40; ++i) {
+      const Bytes& secret = secrets[random() % secrets.size()];
+      std::copy_n(secret.begin(), 1 + random() % 16, data.begin() + random() % 980);
+    }
+    Bytes expected = data;
+    for (const Bytes& secret : secrets) {
+      for (size_t at = 0; at < data.size(); ++at) {
+        size_t length = 0;
+        while (length < 16 && at + length < data.size() &&
+               data[at + length] == secret[length]) {
+          ++length;
+        }
+        if (length >= kShortestSecret) expected = Marked(expected, at, length);
       }
     }
     ASSERT_EQ(Redacted(data), expected) << round;
