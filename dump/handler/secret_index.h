@@ -76,8 +76,6 @@ class SecretIndex {
   // Whether `word` is 8 consecutive bytes of a secret; then `reason` says of which kind.
   [[nodiscard]] bool FindWord(uint64_t word, HoleReason* reason) const;
 
-  ByteCount content_bytes() const { return content_bytes_; }
-
   // Forgets the copies of the secrets.
   void Wipe();
 
