@@ -15,8 +15,6 @@ constexpr size_t kBlockBytes = 4096;
 constexpr ByteCount kMostRead = 64 * 1024 * 1024;
 // The smallest size class: what was asked for may be 1 to 16 bytes.
 constexpr size_t kSmallestAllocation = 16;
-// An allocation up to this that begins with a short string is taken for that string.
-constexpr size_t kStringAllocation = 64;
 
 // The reason of a copy of what is elided for `reason`.
 HoleReason ReasonOfCopy(HoleReason reason) {
@@ -41,8 +39,9 @@ void Redactor::Reserve(safe::Arena& arena, ByteCount most) {
   secrets_.Reserve(arena, kMaxSecrets);
   block_ = arena.AllocateArray<uint8_t>(kBlockBytes);
   marks_ = arena.AllocateArray<Mark>(kMaxMarks);
-  // Each secret may be told twice (as a string, too), and each gap of zeros ends a part.
-  const size_t parts = 2 * kMaxSecrets + most / kBlockBytes;
+  // Each secret may be told three times (as a text, and as all that is not zero), and each
+  // gap of zeros ends a part.
+  const size_t parts = 3 * kMaxSecrets + most / kBlockBytes;
   if (secrets_.capacity() == 0 || block_ == nullptr || marks_ == nullptr ||
       most > UINT32_MAX / 2 || !index_.Reserve(arena, most, parts, kMaxPublicBytes)) {
     uncertain_ = true;
@@ -96,29 +95,35 @@ void Redactor::Build(safe::Arena& arena) {
   }
 }
 
-// The beginning of a small allocation whose true length nobody knows.
-bool Redactor::LearnShort(const Secret& secret, const uint8_t* bytes, size_t size) {
+// What may be all of a secret though its range is larger. `used`: from the first byte in it
+// that is not zero to the last.
+bool Redactor::LearnShort(const Secret& secret, AddressRange used) {
+  if (secret.length == Length::kExact || used.empty()) return true;
   const HoleReason reason = ReasonOfCopy(secret.reason);
-  if (secret.length != Length::kAllocation) return true;
-  size_t trimmed = size;
-  while (trimmed != 0 && bytes[trimmed - 1] == 0) --trimmed;
-  if (trimmed < kShortestSecret) return true;
-  uint64_t word;
-  __builtin_memcpy(&word, bytes, sizeof(word));
+  const AddressRange range = secret.range;
+  uint8_t bytes[kWindowBytes] = {};
+  safe::GuardedCopy(bytes, range.begin, std::min<ByteCount>(range.size(), kWindowBytes));
   // 6 to 16 bytes, and what lies behind, even of a string with its end, may be of an
   // earlier allocation. Pointers are left out: an object of 16 bytes that begins with one
   // is longer than that.
-  if (size == kSmallestAllocation && !sanitizer_.Harmless(word)) {
-    return index_.Append(bytes, trimmed) && index_.EndPart(reason, kShortestSecret);
+  uint64_t word;
+  __builtin_memcpy(&word, bytes, sizeof(word));
+  if (secret.length == Length::kAllocation && range.size() == kSmallestAllocation &&
+      !sanitizer_.Harmless(word)) {
+    return index_.Append(bytes, used.end - range.begin) &&
+           index_.EndPart(reason, kShortestSecret);
   }
   size_t text = 0;
-  while (text < size && bytes[text] != 0) ++text;
+  while (text < kWindowBytes && text < range.size() && bytes[text] != 0) ++text;
   if (text >= kShortestSecret && text < kWindowBytes) {
     if (!index_.Append(bytes, text) || !index_.EndPart(reason)) return false;
   }
-  if (trimmed >= kWindowBytes || trimmed == text) return true;
-  // The rest was never written: what is there is the secret.
-  return index_.Append(bytes, trimmed) && index_.EndPart(reason);
+  // Nothing else was ever written: what is there is the secret. It may begin with zeros.
+  if (used.size() < kShortestSecret) used.begin = range.begin;
+  if (used.size() < kShortestSecret || used.size() >= kWindowBytes) return true;
+  if (used.begin == range.begin && used.size() == text) return true;
+  return index_.Append(bytes, safe::GuardedCopy(bytes, used.begin, used.size())) &&
+         index_.EndPart(reason);
 }
 
 // Reads a secret into the index. What can't be read can't have been copied from there
@@ -126,13 +131,10 @@ bool Redactor::LearnShort(const Secret& secret, const uint8_t* bytes, size_t siz
 bool Redactor::Learn(const Secret& secret) {
   const HoleReason reason = ReasonOfCopy(secret.reason);
   bool gap = true;  // nothing of the part yet
+  AddressRange used;
   for (Address at = secret.range.begin; at < secret.range.end;) {
     const size_t size = std::min<ByteCount>(secret.range.end - at, kBlockBytes);
     const size_t read = safe::GuardedCopy(block_, at, size);
-    if (at == secret.range.begin && size == secret.range.size() && read == size &&
-        size <= kStringAllocation && !LearnShort(secret, block_, size)) {
-      return false;
-    }
     if (AllZero(block_, read)) {
       // Windows across the edge of the zeros hold up to 11 of them.
       if (!gap && read != 0 &&
@@ -148,6 +150,11 @@ bool Redactor::Learn(const Secret& secret) {
       }
       if (!index_.Append(block_, read)) return false;
       gap = false;
+      size_t first = 0;
+      size_t end = read;
+      while (block_[first] == 0) ++first;
+      while (block_[end - 1] == 0) --end;
+      used = {used.empty() ? at + first : used.begin, at + end};
     }
     at += read;
     if (read == size) continue;
@@ -155,7 +162,7 @@ bool Redactor::Learn(const Secret& secret) {
     gap = true;
     at = AlignDown(at, kPageSize) + kPageSize;
   }
-  return gap || index_.EndPart(reason);
+  return (gap || index_.EndPart(reason)) && LearnShort(secret, used);
 }
 
 const Redactor::Secret* Redactor::FirstAbove(Address address) const {

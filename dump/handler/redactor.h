@@ -36,10 +36,13 @@ class Redactor {
   // Room for kMaxSecrets secrets of `most` bytes together.
   void Reserve(safe::Arena& arena, ByteCount most);
 
-  // How much of a secret counts as a copy, when its length is not known.
+  // How much of its range a secret fills.
   enum class Length : uint8_t {
     kExact,
-    // An allocation: what was asked for may be less than its size.
+    // Perhaps no more than a text that it begins with, or than the only bytes in it that are
+    // not zero.
+    kBuffer,
+    // The same; and what was asked for may be less than its size.
     kAllocation,
   };
 
@@ -113,7 +116,7 @@ class Redactor {
   void SortSecrets();
   const Secret* FirstAbove(Address address) const;
   bool Learn(const Secret& secret);
-  bool LearnShort(const Secret& secret, const uint8_t* bytes, size_t size);
+  bool LearnShort(const Secret& secret, AddressRange used);
   void Elide(uint8_t* data, size_t begin, size_t end, HoleReason reason, uint8_t tag,
              Address address, AddressRange report, Place place, Outcome& outcome) const;
   void ElideSpills(Address begin, uint8_t* data, size_t size, AddressRange report,

@@ -54,7 +54,7 @@ void AddRanges(const TagState& tags, Redactor& redactor) {
     uint8_t tag;
     if (!RangeAt(tags, slot, &range, &tag)) continue;
     if (DispositionOf(tags, tag) != Disposition::kElide) continue;
-    redactor.AddSecret(range, HoleReason::kSecret, tag, true);
+    redactor.AddSecret(range, HoleReason::kSecret, tag, true, Redactor::Length::kBuffer);
     // Of a short secret in it nobody knows the length.
     if (RangeWasMerged(tags, slot)) redactor.GiveUp();
   }

@@ -27,7 +27,8 @@ void Add(void* context, AddressRange range, bool device) {
   const bool copies = !device && range.size() <= kMostOfOne &&
                       range.size() <= kMostOfAll - all.searched;
   if (copies) all.searched += range.size();
-  all.redactor->AddSecret(range, HoleReason::kSecret, kNoTag, copies);
+  all.redactor->AddSecret(range, HoleReason::kSecret, kNoTag, copies,
+                          Redactor::Length::kBuffer);
 }
 
 // Whether the two letters are among the blank-separated flags.

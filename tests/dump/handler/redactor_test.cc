@@ -54,11 +54,14 @@ class RedactorTest : public testing::Test {
         {AddressOf(secret.data()), AddressOf(secret.data() + secret.size())},
         HoleReason::kSecret, kTag, true);
   }
-  // An allocation of this size, of which nobody knows how much was asked for.
-  void AddAllocation(const Bytes& secret) {
+  void AddSecret(const Bytes& secret, Redactor::Length length) {
     redactor_.AddSecret(
         {AddressOf(secret.data()), AddressOf(secret.data() + secret.size())},
-        HoleReason::kSecret, kTag, true, Redactor::Length::kAllocation);
+        HoleReason::kSecret, kTag, true, length);
+  }
+  // An allocation of this size, of which nobody knows how much was asked for.
+  void AddAllocation(const Bytes& secret) {
+    AddSecret(secret, Redactor::Length::kAllocation);
   }
   void Build() { redactor_.Build(arena_); }
   // Forgets all secrets.
@@ -310,6 +313,69 @@ TEST_F(RedactorTest, ShortSecretsThatBeginAlikeAreEachACopy) {
   const std::string other = "token_BBBBXX";
   std::copy(other.begin(), other.end(), data.begin() + 21);
   EXPECT_EQ(Redacted(data), Marked(data, 21, 10));
+}
+
+constexpr size_t kBufferSizes[] = {17, 32, 48, 64, 65, 80, 128, 4096, 4100, 12288, 70000};
+constexpr Redactor::Length kNotExact[] = {Redactor::Length::kBuffer,
+                                          Redactor::Length::kAllocation};
+
+// A buffer that was zeroed, and then took a key.
+TEST_F(RedactorTest, AShortSecretAloneInItsBufferIsACopy) {
+  const Bytes around = RandomMemory(48);
+  for (const Redactor::Length length : kNotExact) {
+    for (const size_t size : kBufferSizes) {
+      for (const size_t key_bytes : {kShortestSecret, size_t{11}, kWindowBytes - 1}) {
+        for (const size_t at : {size_t{0}, size_t{1}, size / 2, size_t{4090},
+                                size - key_bytes}) {
+          if (at + key_bytes > size) continue;
+          Renew();
+          const Bytes key = RandomSecret(key_bytes, size);
+          Bytes buffer(size, 0);
+          std::copy(key.begin(), key.end(), buffer.begin() + at);
+          AddSecret(buffer, length);
+          Build();
+          Bytes data = around;
+          std::copy(key.begin(), key.end(), data.begin() + 19);
+          ASSERT_EQ(Redacted(data), Marked(data, 19, key_bytes))
+              << key_bytes << " at " << at << " of " << size;
+        }
+      }
+    }
+  }
+}
+
+// A buffer that was used before.
+TEST_F(RedactorTest, AShortTextThatABufferBeginsWithIsACopy) {
+  for (const Redactor::Length length : kNotExact) {
+    for (const size_t size : kBufferSizes) {
+      for (const std::string text : {"abcdef", "hunter22", "fifteen letters"}) {
+        Renew();
+        Bytes buffer = RandomSecret(size, size);
+        std::copy_n(text.c_str(), text.size() + 1, buffer.begin());
+        AddSecret(buffer, length);
+        Build();
+        Bytes data = RandomMemory(48);
+        std::copy(text.begin(), text.end(), data.begin() + 19);
+        ASSERT_EQ(Redacted(data), Marked(data, 19, text.size())) << text << " of " << size;
+      }
+    }
+  }
+}
+
+// Of six bytes, three of them zero: an address of a network card, say.
+TEST_F(RedactorTest, ZerosThatABufferBeginsWithCountAsFarAsTheyAreNeeded) {
+  for (const Redactor::Length length : kNotExact) {
+    Renew();
+    Bytes buffer(64, 0);
+    const Bytes key = {0, 0, 0, 0x91, 0x82, 0x93};
+    std::copy(key.begin(), key.end(), buffer.begin());
+    AddSecret(buffer, length);
+    Build();
+    Bytes data = RandomMemory(48);
+    for (uint8_t& byte : data) byte |= 1;
+    std::copy(key.begin(), key.end(), data.begin() + 19);
+    EXPECT_EQ(Redacted(data), Marked(data, 19, key.size()));
+  }
 }
 
 TEST_F(RedactorTest, AShorterSecretIsOnlyElidedWhereItLies) {
