@@ -21,6 +21,15 @@ HoleReason ReasonOfCopy(HoleReason reason) {
   return reason == HoleReason::kSecret ? HoleReason::kSecretCopy : reason;
 }
 
+// Of bytes that are the marker now, those that `report` asks for.
+void CountElided(AddressRange range, HoleReason reason, uint8_t tag, AddressRange report,
+                 Place place, Outcome& outcome) {
+  const AddressRange hole = range.Clip(report);
+  if (hole.empty()) return;
+  outcome.AddHole(hole.begin, hole.end, reason, tag);
+  outcome.AddElided(place, hole.size());
+}
+
 bool AllZero(const uint8_t* bytes, size_t size) {
   uint64_t any = 0;
   size_t at = 0;
@@ -181,15 +190,19 @@ void Redactor::Blank(Address begin, uint64_t* words, size_t count) const {
   }
 }
 
-void Redactor::Elide(uint8_t* data, size_t begin, size_t end, HoleReason reason,
-                     uint8_t tag, Address address, AddressRange report, Place place,
-                     Outcome& outcome) const {
-  FillMarkers(address + begin, data + begin, end - begin);
-  const AddressRange hole =
-      AddressRange{address + begin, address + end}.Clip(report);
-  if (hole.empty()) return;
-  outcome.AddHole(hole.begin, hole.end, reason, tag);
-  outcome.AddElided(place, hole.size());
+// A copy in data[from, to), the bytes from `begin` on.
+void Redactor::ElideCopy(Address begin, uint8_t* data, size_t from, size_t to,
+                         HoleReason reason, AddressRange report, Place place,
+                         Outcome& outcome) const {
+  FillMarkers(begin + from, data + from, to - from);
+  Address at = begin + from;
+  const Address end = begin + to;
+  for (const Secret* secret = FirstAbove(at);
+       at < end && secret != secrets_.end() && secret->range.begin < end; ++secret) {
+    CountElided({at, secret->range.begin}, reason, kNoTag, report, place, outcome);
+    at = std::max(at, secret->range.end);
+  }
+  CountElided({at, end}, reason, kNoTag, report, place, outcome);
 }
 
 // Marks first, then overwrites: copies may overlap, and none may hide another.
@@ -209,9 +222,14 @@ void Redactor::ElideCopies(Address begin, uint8_t* data, size_t size,
     }
     marks_[count++] = {static_cast<uint32_t>(from), static_cast<uint32_t>(to), reason};
   });
+  std::sort(marks_, marks_ + count,
+            [](const Mark& a, const Mark& b) { return a.begin < b.begin; });
+  size_t done = 0;
   for (size_t i = 0; i < count; ++i) {
-    Elide(data, marks_[i].begin, marks_[i].end, marks_[i].reason, kNoTag, begin, report,
-          place, outcome);
+    const size_t from = std::max<size_t>(marks_[i].begin, done);
+    if (from >= marks_[i].end) continue;
+    done = marks_[i].end;
+    ElideCopy(begin, data, from, done, marks_[i].reason, report, place, outcome);
   }
 }
 
@@ -225,7 +243,21 @@ void Redactor::ElideSpills(Address begin, uint8_t* data, size_t size, AddressRan
     HoleReason reason;
     if (word == 0 || !index_.FindWord(word, &reason)) continue;
     if (reason != HoleReason::kSecretCopy || sanitizer_.Harmless(word)) continue;
-    Elide(data, at, at + 8, reason, kNoTag, begin, report, Place::kStack, outcome);
+    ElideCopy(begin, data, at, at + 8, reason, report, Place::kStack, outcome);
+  }
+}
+
+void Redactor::ElideSecrets(Address begin, uint8_t* data, size_t size,
+                            AddressRange report, Place place, Outcome& outcome) const {
+  AddressRange rest = {begin, begin + size};
+  for (const Secret* secret = FirstAbove(begin);
+       !rest.empty() && secret != secrets_.end() && secret->range.begin < rest.end;
+       ++secret) {
+    const AddressRange part = secret->range.Clip(rest);
+    if (part.empty()) continue;
+    FillMarkers(part.begin, data + (part.begin - begin), part.size());
+    CountElided(part, secret->reason, secret->tag, report, place, outcome);
+    rest.begin = part.end;
   }
 }
 
@@ -238,14 +270,7 @@ void Redactor::Redact(Address begin, uint8_t* data, size_t size, AddressRange re
     ElideCopies(begin + at, data + at, part, report, place, outcome);
   }
   if (place == Place::kStack) ElideSpills(begin, data, size, report, outcome);
-  const AddressRange block = {begin, begin + size};
-  for (const Secret* secret = FirstAbove(begin);
-       secret != secrets_.end() && secret->range.begin < block.end; ++secret) {
-    if (!secret->range.Overlaps(block)) continue;
-    const AddressRange part = secret->range.Clip(block);
-    Elide(data, part.begin - begin, part.end - begin, secret->reason, secret->tag, begin,
-          report, place, outcome);
-  }
+  ElideSecrets(begin, data, size, report, place, outcome);
   if (sanitizes()) sanitizer_.Sanitize(begin, data, size, report, place, outcome);
 }
 

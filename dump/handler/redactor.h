@@ -71,7 +71,8 @@ class Redactor {
 
   // Overwrites secrets in data[0, size), the bytes of [begin, begin + size), with the
   // marker. To see copies that cross the ends of a block, blocks overlap by
-  // kWindowBytes - 1; only holes within `report` are counted, as found in `place`.
+  // kWindowBytes - 1; only holes within `report` are counted, as found in `place`, each
+  // byte once: as the secret that lies there rather than as a copy, of itself for one.
   void Redact(Address begin, uint8_t* data, size_t size, AddressRange report,
               Place place, Outcome& outcome) const;
 
@@ -117,12 +118,14 @@ class Redactor {
   const Secret* FirstAbove(Address address) const;
   bool Learn(const Secret& secret);
   bool LearnShort(const Secret& secret, AddressRange used);
-  void Elide(uint8_t* data, size_t begin, size_t end, HoleReason reason, uint8_t tag,
-             Address address, AddressRange report, Place place, Outcome& outcome) const;
+  void ElideCopy(Address begin, uint8_t* data, size_t from, size_t to, HoleReason reason,
+                 AddressRange report, Place place, Outcome& outcome) const;
   void ElideSpills(Address begin, uint8_t* data, size_t size, AddressRange report,
                    Outcome& outcome) const;
   void ElideCopies(Address begin, uint8_t* data, size_t size, AddressRange report,
                    Place place, Outcome& outcome) const;
+  void ElideSecrets(Address begin, uint8_t* data, size_t size, AddressRange report,
+                    Place place, Outcome& outcome) const;
 
   safe::FixedVector<Secret> secrets_;
   SecretIndex index_;

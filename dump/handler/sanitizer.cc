@@ -57,10 +57,11 @@ void Sanitizer::Sanitize(Address begin, uint8_t* data, size_t size, AddressRange
       __builtin_memcpy(&word, bytes, sizeof(word));
       if (word == kElidedMarkerWord || Harmless(word)) continue;
     }
-    AddressRange elided = {to, from};  // as far as nothing in it is exempt
+    AddressRange elided = {to, from};  // what was not yet, and is not exempt
     for (Address byte = from; byte < to; ++byte) {
-      if (Exempted(byte)) continue;
-      data[byte - begin] = static_cast<uint8_t>(kElidedMarker[byte % 8]);
+      const auto marker = static_cast<uint8_t>(kElidedMarker[byte % 8]);
+      if (data[byte - begin] == marker || Exempted(byte)) continue;
+      data[byte - begin] = marker;
       elided = {std::min(elided.begin, byte), byte + 1};
     }
     if (elided.begin >= elided.end) continue;

@@ -515,6 +515,53 @@ TEST_F(RedactorTest, HolesAreCountedOnceThoughBlocksOverlap) {
             32u);
 }
 
+// A secret is a copy of itself, and of others.
+TEST_F(RedactorTest, ByteForByteWhatIsElidedIsCountedOnce) {
+  std::mt19937_64 random(4713);
+  const MemoryMap map;  // no word is a pointer
+  for (int round = 0; round < 40; ++round) {
+    Renew();
+    Bytes memory = RandomMemory(4096);
+    for (int i = 0; i < 20; ++i) {
+      const size_t size = 6 + random() % 60;
+      const size_t at = random() % (memory.size() - size);
+      const Bytes secret = RandomSecret(size, random());
+      std::copy(secret.begin(), secret.end(), memory.begin() + at);
+      const Address begin = AddressOf(memory.data() + at);
+      redactor_.AddSecret({begin, begin + size},
+                          i % 2 == 0 ? HoleReason::kSecret : HoleReason::kEnvironment,
+                          kTag, true);
+      for (int copies = 0; copies < 3; ++copies) {
+        const size_t from = random() % size;
+        std::copy(secret.begin() + from, secret.end(),
+                  memory.begin() + random() % (memory.size() - size));
+      }
+    }
+    if (round % 2 == 0) redactor_.sanitizer().Reserve(arena_, map, true);
+    Build();
+    const Bytes redacted = Redacted(memory, AddressOf(memory.data()));
+    // Which bytes the holes stand for.
+    std::vector<int> holes(memory.size());
+    for (const HoleRow& hole : outcome_.holes) {
+      for (Address at = hole.begin; at < hole.end; ++at) {
+        ++holes[at - AddressOf(memory.data())];
+      }
+    }
+    uint64_t marked = 0;
+    for (size_t i = 0; i < memory.size(); ++i) {
+      ASSERT_LE(holes[i], 1) << round << " at " << i;
+      if (redacted[i] != memory[i]) {
+        ASSERT_EQ(holes[i], 1) << round << " at " << i;
+      }
+      marked += static_cast<uint64_t>(holes[i]);
+    }
+    uint64_t counted = 0;
+    for (const uint64_t bytes : outcome_.hole_bytes) counted += bytes;
+    EXPECT_EQ(counted, marked);
+    EXPECT_EQ(outcome_.elided_bytes[static_cast<int>(Place::kHeap)], marked);
+  }
+}
+
 TEST_F(RedactorTest, MoreSecretBytesThanItCanSearchForAreAnOverflow) {
   const Bytes secret = RandomSecret(kMost + 1);
   AddSecret(secret);
