@@ -76,12 +76,16 @@ struct Outcome {
     ++elided_count[static_cast<unsigned>(place)];
   }
 
+  // Counts bytes that are no memory, of registers or names: no row can say where they were.
+  void CountHole(uint64_t bytes, HoleReason reason) {
+    hole_bytes[static_cast<unsigned>(reason)] += bytes;
+    ++hole_count[static_cast<unsigned>(reason)];
+  }
+
   // Notes that [begin, end) is not in the file, or stands there as the marker.
   void AddHole(uint64_t begin, uint64_t end, HoleReason reason, uint8_t tag = 0) {
     if (end <= begin) return;
-    const auto index = static_cast<unsigned>(reason);
-    hole_bytes[index] += end - begin;
-    ++hole_count[index];
+    CountHole(end - begin, reason);
     if (!holes.empty()) {
       HoleRow& last = holes.back();
       if (last.reason == reason && last.tag == tag && last.end == begin) {

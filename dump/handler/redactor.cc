@@ -26,7 +26,11 @@ void CountElided(AddressRange range, HoleReason reason, uint8_t tag, AddressRang
                  Place place, Outcome& outcome) {
   const AddressRange hole = range.Clip(report);
   if (hole.empty()) return;
-  outcome.AddHole(hole.begin, hole.end, reason, tag);
+  if (place == Place::kRegisters || place == Place::kNotes) {
+    outcome.CountHole(hole.size(), reason);
+  } else {
+    outcome.AddHole(hole.begin, hole.end, reason, tag);
+  }
   outcome.AddElided(place, hole.size());
 }
 
@@ -289,7 +293,7 @@ void Redactor::RedactWords(uint64_t* words, size_t count, Outcome& outcome) cons
       continue;
     }
     words[i] = kElidedMarkerWord;
-    outcome.AddHole(i * 8, i * 8 + 8, reason);
+    outcome.CountHole(sizeof(words[i]), reason);
     outcome.AddElided(Place::kRegisters, 8);
   }
   ElideCopies(0, reinterpret_cast<uint8_t*>(words), count * 8, {0, count * 8},

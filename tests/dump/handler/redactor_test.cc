@@ -453,6 +453,22 @@ TEST_F(RedactorTest, ARegisterThatHoldsPartOfAShortSecretIsRedacted) {
   }
 }
 
+// Nobody would know of which thread it is, and an address it is not.
+TEST_F(RedactorTest, WhatIsElidedOfRegistersAndNamesIsCountedButHasNoRow) {
+  const Bytes secret = RandomSecret(32);
+  AddSecret(secret);
+  Build();
+  uint64_t words[3] = {};
+  memcpy(words, secret.data() + 1, 24);
+  redactor_.RedactWords(words, 3, outcome_);
+  Bytes name = secret;
+  redactor_.RedactBytes(name.data(), name.size(), Place::kNotes, outcome_);
+  EXPECT_EQ(outcome_.hole_bytes[static_cast<int>(HoleReason::kSecretCopy)], 24u + 32u);
+  EXPECT_EQ(outcome_.elided_bytes[static_cast<int>(Place::kRegisters)], 24u);
+  EXPECT_EQ(outcome_.elided_bytes[static_cast<int>(Place::kNotes)], 32u);
+  EXPECT_TRUE(outcome_.holes.empty());
+}
+
 TEST_F(RedactorTest, WithoutSecretsNothingChanges) {
   Build();
   const Bytes data = RandomMemory(4096);
