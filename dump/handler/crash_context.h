@@ -57,6 +57,17 @@ struct ProcessFacts {
   uint32_t group;
 };
 
+// The value that the kernel gave for `type` (AT_PHDR and the like); 0 if it gave none.
+inline uint64_t AuxvValue(const uint64_t* auxv, unsigned words, uint64_t type) {
+  for (unsigned i = 0; i + 1 < words; i += 2) {
+    if (auxv[i] == type) return auxv[i + 1];
+  }
+  return 0;
+}
+inline uint64_t AuxvValue(const ProcessFacts& facts, uint64_t type) {
+  return AuxvValue(facts.auxv, facts.auxv_words, type);
+}
+
 // What preopen=1 opened, at high numbers; -1: not there. Belongs to one process: a child
 // has its parent's descriptors, but not its memory.
 struct Preopened {

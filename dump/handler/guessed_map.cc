@@ -150,13 +150,6 @@ class Names {
   safe::FixedVector<char> characters_;
 };
 
-uint64_t Auxv(const ProcessFacts& facts, uint64_t type) {
-  for (unsigned i = 0; i + 1 < facts.auxv_words; i += 2) {
-    if (facts.auxv[i] == type) return facts.auxv[i + 1];
-  }
-  return 0;
-}
-
 }  // namespace
 
 void GuessMemoryMap(const CrashContext& crash, const Runtime& runtime,
@@ -166,8 +159,8 @@ void GuessMemoryMap(const CrashContext& crash, const Runtime& runtime,
   Guesser guesser(arena);
   Names names(arena);
   // The program: its header is in the page of its program headers.
-  guesser.AddImage(AlignDown(Auxv(facts, AT_PHDR), kPageSize),
-                   names.Read(Auxv(facts, AT_EXECFN)));
+  guesser.AddImage(AlignDown(AuxvValue(facts, AT_PHDR), kPageSize),
+                   names.Read(AuxvValue(facts, AT_EXECFN)));
   safe::FixedVector<Address> addresses;
   addresses.Reserve(arena, 2 * kMaxLinkMaps);
   FindLinkMaps(facts.auxv, facts.auxv_words, addresses);
@@ -179,7 +172,7 @@ void GuessMemoryMap(const CrashContext& crash, const Runtime& runtime,
       guesser.AddImage(module.l_addr, names.Read(addresses[i + 1]));
     }
   }
-  guesser.AddReadable(Auxv(facts, AT_SYSINFO_EHDR), "r-xp", "[vdso]");
+  guesser.AddReadable(AuxvValue(facts, AT_SYSINFO_EHDR), "r-xp", "[vdso]");
   for (const Thread& thread : threads) {
     guesser.AddReadable(thread.stack_pointer() - 128, "rw-p",
                         thread.tid == crash.pid ? "[stack]" : "");

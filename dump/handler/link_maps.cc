@@ -3,17 +3,11 @@
 #include <elf.h>
 #include <link.h>
 
+#include "dump/handler/crash_context.h"
 #include "dump/safe/guarded.h"
 
 namespace minicore {
 namespace {
-
-uint64_t AuxvValue(const uint64_t* auxv, unsigned words, uint64_t type) {
-  for (unsigned i = 0; i + 1 < words; i += 2) {
-    if (auxv[i] == type) return auxv[i + 1];
-  }
-  return 0;
-}
 
 // r_debug, whose address ld.so puts into the program's DT_DEBUG. 0 in a program without
 // a dynamic linker.

@@ -135,9 +135,8 @@ void AddArguments(const Runtime& runtime, Redactor& redactor) {
 void AddCanaries(const Runtime& runtime, const ThreadTable& threads,
                  Redactor& redactor) {
   const ProcessFacts& facts = runtime.facts;
-  for (unsigned i = 0; i + 1 < facts.auxv_words; i += 2) {
-    if (facts.auxv[i] != AT_RANDOM) continue;
-    const Address random = facts.auxv[i + 1];
+  const Address random = AuxvValue(facts, AT_RANDOM);
+  if (random != 0) {
     redactor.AddSecret({random, random + 16}, HoleReason::kCanary, kNoTag, true);
   }
   bool copies = true;

@@ -23,13 +23,6 @@ constexpr ByteCount kProgramCounterWindow = 128;  // each way
 // DTV_SURPLUS and TLS_SLOTINFO_SURPLUS); the chain may be a circle.
 constexpr unsigned kMaxSlotLists = 64;
 
-uint64_t AuxvValue(const ProcessFacts& facts, uint64_t type) {
-  for (unsigned i = 0; i + 1 < facts.auxv_words; i += 2) {
-    if (facts.auxv[i] == type) return facts.auxv[i + 1];
-  }
-  return 0;
-}
-
 class Collector {
  public:
   Collector(const CrashContext& crash, const Runtime& runtime,

@@ -83,11 +83,7 @@ void AddFileNames(const Runtime& runtime, const MemoryMap& map, const Images& im
     last = name;
   }
   AddFileName(runtime.facts.arguments_begin, redactor);
-  for (unsigned i = 0; i + 1 < runtime.facts.auxv_words; i += 2) {
-    if (runtime.facts.auxv[i] == AT_EXECFN) {
-      AddFileName(runtime.facts.auxv[i + 1], redactor);
-    }
-  }
+  AddFileName(AuxvValue(runtime.facts, AT_EXECFN), redactor);
   // A list of modules begins with pointers: those of the addresses are no names.
   for (const Address address : roots.metadata) AddFileName(address, redactor);
   for (const Image& image : images) redactor.sanitizer().Exempt(image.dynamic);
