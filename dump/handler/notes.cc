@@ -3,6 +3,8 @@
 #include <elf.h>
 #include <sys/procfs.h>
 
+#include <atomic>
+
 #include "dump/handler/proc_files.h"
 #include "dump/safe/guarded.h"
 
@@ -27,6 +29,12 @@ class Builder {
         redactor_(redactor),
         notes_(notes), outcome_(outcome) {}
 
+  // Where names are redacted.
+  void ReserveScratch(safe::Arena& arena, size_t bytes) {
+    scratch_ = arena.AllocateArray<uint8_t>(bytes);
+    scratch_bytes_ = scratch_ == nullptr ? 0 : bytes;
+  }
+
   void AddStatus(const Thread& thread);
   void AddProcess();
   void AddSignal();
@@ -49,6 +57,8 @@ class Builder {
   const Redactor& redactor_;
   NoteBuffer& notes_;
   Outcome& outcome_;
+  uint8_t* scratch_ = nullptr;
+  size_t scratch_bytes_ = 0;
 };
 
 int Process(long number, int which) {
@@ -89,8 +99,7 @@ void Builder::AddStatus(const Thread& thread) {
   user_regs_struct registers = thread.registers;
   redactor_.RedactRegisters(map_, &registers, outcome_);
   __builtin_memcpy(&status.pr_reg, &registers, sizeof(status.pr_reg));
-  uint8_t* to = notes_.Add("CORE", NT_PRSTATUS, sizeof(status));
-  if (to != nullptr) __builtin_memcpy(to, &status, sizeof(status));
+  notes_.Add("CORE", NT_PRSTATUS, &status, sizeof(status));
 }
 
 void Builder::AddProcess() {
@@ -114,25 +123,20 @@ void Builder::AddProcess() {
     }
     Redact(reinterpret_cast<uint8_t*>(info.pr_psargs), sizeof(info.pr_psargs));
   }
-  uint8_t* to = notes_.Add("CORE", NT_PRPSINFO, sizeof(info));
-  if (to != nullptr) __builtin_memcpy(to, &info, sizeof(info));
+  notes_.Add("CORE", NT_PRPSINFO, &info, sizeof(info));
 }
 
 void Builder::AddSignal() {
-  uint8_t* to = notes_.Add("CORE", NT_SIGINFO, sizeof(siginfo_t));
-  if (to == nullptr) return;
   // The fault address, or the value that came with the signal, may be anything.
   uint64_t words[sizeof(siginfo_t) / 8];
   __builtin_memcpy(words, crash_.info, sizeof(words));
   redactor_.RedactWords(words + 2, sizeof(words) / 8 - 2, outcome_);
-  __builtin_memcpy(to, words, sizeof(words));
+  notes_.Add("CORE", NT_SIGINFO, words, sizeof(words));
 }
 
 void Builder::AddAuxv() {
   const size_t size = runtime_.facts.auxv_words * sizeof(uint64_t);
-  if (size == 0) return;
-  uint8_t* to = notes_.Add("CORE", NT_AUXV, size);
-  if (to != nullptr) __builtin_memcpy(to, runtime_.facts.auxv, size);
+  if (size != 0) notes_.Add("CORE", NT_AUXV, runtime_.facts.auxv, size);
 }
 
 // Names of other files than modules are text of the program's own choice.
@@ -152,8 +156,8 @@ void Builder::AddFiles() {
     name_bytes += safe::Length(map_.NameOf(mapping)) + 1;
   }
   const size_t size = (2 + 3 * count) * sizeof(uint64_t) + name_bytes;
-  uint8_t* to = notes_.Add("CORE", NT_FILE, size);
-  if (to == nullptr) return;
+  if (size > scratch_bytes_) return;
+  uint8_t* to = scratch_;
   uint8_t* names = to + (2 + 3 * count) * sizeof(uint64_t);
   const auto put = [&to](uint64_t word) {
     __builtin_memcpy(to, &word, sizeof(word));
@@ -173,21 +177,25 @@ void Builder::AddFiles() {
     names += length;
   }
   Redact(first_name, name_bytes);
+  notes_.Add("CORE", NT_FILE, scratch_, size);
 }
 
 void Builder::AddFloatingPoint(const Thread& thread) {
-  uint8_t* to = notes_.Add("CORE", NT_FPREGSET, kFpregsetBytes);
-  if (to == nullptr) return;
+  uint8_t state[kFpregsetBytes];
   if (thread.xstate == nullptr ||
-      safe::GuardedCopy(to, reinterpret_cast<Address>(thread.xstate),
+      safe::GuardedCopy(state, reinterpret_cast<Address>(thread.xstate),
                         kFpregsetBytes) != kFpregsetBytes) {
     // What a thread starts with: FCW and MXCSR (Intel SDM volume 1, table 13-1).
-    to[0] = 0x7f;
-    to[1] = 0x03;
-    to[24] = 0x80;
-    to[25] = 0x1f;
+    __builtin_memset(state, 0, sizeof(state));
+    state[0] = 0x7f;
+    state[1] = 0x03;
+    state[24] = 0x80;
+    state[25] = 0x1f;
   }
-  RedactVectors(to, kXcr0Offset, true);
+  RedactVectors(state, kXcr0Offset, true);
+  // What is behind it is the kernel's, and in its own cores zero.
+  __builtin_memset(state + kXcr0Offset, 0, sizeof(state) - kXcr0Offset);
+  notes_.Add("CORE", NT_FPREGSET, state, sizeof(state));
 }
 
 // gdb 13 rejects a state whose size is not the one it derives from XCR0, and then shows
@@ -203,15 +211,14 @@ void Builder::AddExtendedState(const Thread& thread) {
   const size_t size =
       KnownToDebuggers(thread.xstate_bytes) ? thread.xstate_bytes : kAvxStateBytes;
   static_assert(kMostStateBytes == 2696);
-  uint8_t* to = notes_.Add("LINUX", NT_X86_XSTATE, size);
-  if (to == nullptr) return;
-  if (safe::GuardedCopy(to, reinterpret_cast<Address>(thread.xstate), size) != size) {
+  uint8_t state[kMostStateBytes];
+  if (safe::GuardedCopy(state, reinterpret_cast<Address>(thread.xstate), size) != size) {
     return;
   }
   uint64_t xcr0;     // xfeatures of the software bytes: their third word
   uint64_t present;  // XSTATE_BV
-  __builtin_memcpy(&xcr0, to + kXcr0Offset + 8, sizeof(xcr0));
-  __builtin_memcpy(&present, to + kHeaderOffset, sizeof(present));
+  __builtin_memcpy(&xcr0, state + kXcr0Offset + 8, sizeof(xcr0));
+  __builtin_memcpy(&present, state + kHeaderOffset, sizeof(present));
   if (size == kAvxStateBytes) {
     xcr0 = 7;
     present &= 7;
@@ -219,17 +226,18 @@ void Builder::AddExtendedState(const Thread& thread) {
   // The kernel's signal frame always holds x87 and SSE state (arch/x86/kernel/fpu/
   // signal.c, save_xstate_epilog()); of a component in its initial state it writes
   // nothing, and what lies there is older.
-  if ((present & 4) == 0) __builtin_memset(to + 576, 0, 256);
-  __builtin_memset(to + kXcr0Offset, 0, 48);
-  __builtin_memcpy(to + kXcr0Offset, &xcr0, sizeof(xcr0));
-  __builtin_memcpy(to + kHeaderOffset, &present, sizeof(present));
-  RedactVectors(to, kXcr0Offset, true);
-  RedactVectors(to + kExtendedOffset, size - kExtendedOffset, false);
+  if ((present & 4) == 0) __builtin_memset(state + 576, 0, 256);
+  __builtin_memset(state + kXcr0Offset, 0, 48);
+  __builtin_memcpy(state + kXcr0Offset, &xcr0, sizeof(xcr0));
+  __builtin_memcpy(state + kHeaderOffset, &present, sizeof(present));
+  RedactVectors(state, kXcr0Offset, true);
+  RedactVectors(state + kExtendedOffset, size - kExtendedOffset, false);
+  notes_.Add("LINUX", NT_X86_XSTATE, state, size);
 }
 
 }  // namespace
 
-uint8_t* NoteBuffer::Add(const char* owner, uint32_t type, size_t size) {
+uint8_t* NoteBuffer::Begin(const char* owner, uint32_t type, size_t size) {
   const size_t name_size = safe::Length(owner) + 1;
   const size_t name_padded = AlignUp(name_size, 4);
   const size_t total = sizeof(Elf64_Nhdr) + name_padded + AlignUp(size, 4);
@@ -238,11 +246,32 @@ uint8_t* NoteBuffer::Add(const char* owner, uint32_t type, size_t size) {
   header.n_namesz = static_cast<uint32_t>(name_size);
   header.n_descsz = static_cast<uint32_t>(size);
   header.n_type = type;
-  uint8_t* at = bytes_ + size_;
+  // The arena may hold what an earlier dump left: paddings, too, are written.
+  uint8_t* const at = bytes_ + size_;
+  __builtin_memset(at, 0, total);
   __builtin_memcpy(at, &header, sizeof(header));
   __builtin_memcpy(at + sizeof(header), owner, name_size);
-  size_ += total;
   return at + sizeof(header) + name_padded;
+}
+
+void NoteBuffer::Publish(const uint8_t* description, size_t size) {
+  // Of what the compiler may do, it must not do this before the note is whole.
+  std::atomic_signal_fence(std::memory_order_release);
+  size_ = static_cast<size_t>(description - bytes_) + AlignUp(size, 4);
+}
+
+void NoteBuffer::Add(const char* owner, uint32_t type, const void* description,
+                     size_t size) {
+  uint8_t* const to = Begin(owner, type, size);
+  if (to == nullptr) return;
+  __builtin_memcpy(to, description, size);
+  Publish(to, size);
+}
+
+uint8_t* NoteBuffer::AddZeros(const char* owner, uint32_t type, size_t size) {
+  uint8_t* const to = Begin(owner, type, size);
+  if (to != nullptr) Publish(to, size);
+  return to;
 }
 
 void BuildNotes(const CrashContext& crash, const Runtime& runtime,
@@ -259,6 +288,7 @@ void BuildNotes(const CrashContext& crash, const Runtime& runtime,
   notes.Reserve(arena, kProcessNotes + file_bytes +
                            threads.size() * (336 + 512 + kMostStateBytes + 3 * 24));
   Builder builder(crash, runtime, map, images, redactor, notes, outcome);
+  builder.ReserveScratch(arena, file_bytes);
   for (const Thread& thread : threads) {
     const bool crashed = thread.source == ThreadSource::kCrashed;
     // A thread of which nothing is known has no registers to show.
@@ -270,6 +300,8 @@ void BuildNotes(const CrashContext& crash, const Runtime& runtime,
       builder.AddAuxv();
       builder.AddFiles();
     }
+    // Searching them takes most of the time.
+    if (!crashed && outcome.Late()) continue;
     builder.AddFloatingPoint(thread);
     builder.AddExtendedState(thread);
   }

@@ -20,7 +20,8 @@
 
 namespace minicore {
 
-// A growing note segment in the arena.
+// A growing note segment in the arena. It is written as it stands, and the phase that fills
+// it may be abandoned between any two instructions: what is in it is redacted and whole.
 class NoteBuffer {
  public:
   // At most half of what is left.
@@ -30,19 +31,28 @@ class NoteBuffer {
     capacity_ = bytes_ == nullptr ? 0 : capacity;
   }
 
-  // Appends a note with `size` bytes of description and returns them, aligned to 4, for
-  // the caller to fill (zero until then); null when the buffer is full.
-  uint8_t* Add(const char* owner, uint32_t type, size_t size);
+  // Appends a note that says `description`, if there is room. It must be redacted.
+  void Add(const char* owner, uint32_t type, const void* description, size_t size);
+
+  // Appends a note of `size` zeros and returns them, aligned to 4, for the caller to fill
+  // with what is redacted; null when the buffer is full.
+  uint8_t* AddZeros(const char* owner, uint32_t type, size_t size);
 
   uint8_t* bytes() const { return bytes_; }
   size_t size() const { return size_; }
 
  private:
+  // Writes the header of the next note. Returns: where its description goes, for Publish();
+  // null if there is no room.
+  uint8_t* Begin(const char* owner, uint32_t type, size_t size);
+  void Publish(const uint8_t* description, size_t size);
+
   uint8_t* bytes_ = nullptr;
   size_t capacity_ = 0;
   size_t size_ = 0;
 };
 
+// Past the deadline, other threads than the crashed one have no FPREGSET and X86_XSTATE.
 void BuildNotes(const CrashContext& crash, const Runtime& runtime,
                 const MemoryMap& map, const Images& images, const ThreadTable& threads,
                 const Redactor& redactor, safe::Arena& arena, NoteBuffer& notes,

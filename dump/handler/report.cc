@@ -30,7 +30,7 @@ constexpr const char* kPlaceNames[kPlaces] = {
     "heap",      "foreign", "notes",     "code"};
 
 uint8_t* AddRows(NoteBuffer& notes, uint32_t type, uint32_t rows, uint32_t row_bytes) {
-  uint8_t* to = notes.Add(kNoteOwner, type, sizeof(NoteRowHeader) + rows * row_bytes);
+  uint8_t* to = notes.AddZeros(kNoteOwner, type, sizeof(NoteRowHeader) + rows * row_bytes);
   if (to == nullptr) return nullptr;
   const NoteRowHeader header = {kFormatVersion, row_bytes, rows, 0};
   __builtin_memcpy(to, &header, sizeof(header));
@@ -211,7 +211,7 @@ void ReserveReport(const ThreadTable& threads, const DumpPlan& plan,
                            report.tag_rows * sizeof(TagRow) +
                            thread_rows * sizeof(ThreadRow) +
                            anchor_rows * sizeof(AnchorRow));
-  report.text = notes.Add(kNoteOwner, kNoteReport, kTextBytes);
+  report.text = notes.AddZeros(kNoteOwner, kNoteReport, kTextBytes);
   // A report without lines, should nobody come to write one.
   if (report.text != nullptr) __builtin_memset(report.text, '\n', kTextBytes);
   report.threads = AddRows(notes, kNoteThreads, thread_rows, sizeof(ThreadRow));
