@@ -247,7 +247,7 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
   plan.pieces.Reserve(arena, 2 * (solid.capacity() + absent.size()) + 16);
   // With more pieces far from each other than there are program headers, mere looks are
   // dropped, and then allocations that were reached last. Each turn drops a sixteenth of
-  // them at least.
+  // them at least; past the deadline, all that surely find none.
   size_t reached = scan.reached.size();
   bool looks = true;
   const auto wanted = [&](size_t i) {
@@ -278,6 +278,7 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
     }
     reached = reached * most / gaps.segments;
     reached -= reached / 16;
+    if (outcome.LateByNow()) reached = std::min<size_t>(reached, most / 2);
   }
   for (size_t i = 0; i < scan.reached.size(); ++i) {
     const Reached& piece = scan.reached[i];

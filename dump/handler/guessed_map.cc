@@ -153,7 +153,8 @@ class Names {
 }  // namespace
 
 void GuessMemoryMap(const CrashContext& crash, const Runtime& runtime,
-                    const ThreadTable& threads, safe::Arena& arena, MemoryMap& map) {
+                    const ThreadTable& threads, safe::Arena& arena, MemoryMap& map,
+                    Outcome& outcome) {
   const ProcessFacts& facts = runtime.facts;
   if (map.mappings().capacity() == 0) map.Reserve(arena);
   Guesser guesser(arena);
@@ -177,9 +178,12 @@ void GuessMemoryMap(const CrashContext& crash, const Runtime& runtime,
     guesser.AddReadable(thread.stack_pointer() - 128, "rw-p",
                         thread.tid == crash.pid ? "[stack]" : "");
     guesser.AddReadable(thread.registers.fs_base, "rw-p", "");
+    // A large stack takes a thousand reads. The crashed thread comes first.
+    if (outcome.LateByNow()) break;
   }
   // The list itself is in memory of ld.so's own, or in the heap.
   for (Address address : addresses) {
+    if (outcome.Late()) break;
     if (!InHeap(*runtime.index, address)) guesser.AddUnknown(address);
   }
   guesser.Write(map);

@@ -13,9 +13,11 @@
 namespace minicore {
 
 // Fills `map`, which is empty. What it can't know is not in it: other mappings of the
-// program, memory of the heap (the index knows that).
+// program, memory of the heap (the index knows that); past the deadline, stacks of
+// other threads than the crashed one.
 void GuessMemoryMap(const CrashContext& crash, const Runtime& runtime,
-                    const ThreadTable& threads, safe::Arena& arena, MemoryMap& map);
+                    const ThreadTable& threads, safe::Arena& arena, MemoryMap& map,
+                    Outcome& outcome);
 
 }  // namespace minicore
 

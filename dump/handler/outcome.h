@@ -70,6 +70,12 @@ struct Outcome {
     return past_deadline;
   }
 
+  // The same, with a look at the clock each time: for a loop whose turns are long.
+  bool LateByNow() {
+    if (Elapsed() > deadline_us) past_deadline = true;
+    return past_deadline;
+  }
+
   // Counts bytes that stand as the marker.
   void AddElided(Place place, uint64_t bytes) {
     elided_bytes[static_cast<unsigned>(place)] += bytes;

@@ -191,7 +191,7 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   });
   if (d.map.mappings().empty()) {
     Guarded(kMap, d.outcome,
-            [&] { GuessMemoryMap(crash, runtime, d.threads, d.arena, d.map); });
+            [&] { GuessMemoryMap(crash, runtime, d.threads, d.arena, d.map, d.outcome); });
   }
   Guarded(kMap, d.outcome, [&] { FindImages(d.map, d.arena, d.images); });
   Guarded(kRoots, d.outcome, [&] {

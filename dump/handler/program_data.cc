@@ -95,13 +95,14 @@ bool IsAllowedVariable(const char* name, size_t length, const char* allowed) {
   return false;
 }
 
-void AddEnvironment(const Runtime& runtime, safe::Arena& arena, Redactor& redactor) {
+void AddEnvironment(const Runtime& runtime, safe::Arena& arena, Redactor& redactor,
+                    Outcome& outcome) {
   Environment environment(runtime, arena, redactor);
   const AddressRange initial = {runtime.facts.environment_begin,
                                 runtime.facts.environment_end};
   size_t count = 0;
   for (Address at = initial.begin; at < initial.end; ++at) {
-    if (++count > kMaxStrings) redactor.GiveUp();
+    if (++count > kMaxStrings || outcome.Late()) return redactor.GiveUp();
     at = environment.AddVariable(at, initial.end);
   }
   Address list;
@@ -111,13 +112,13 @@ void AddEnvironment(const Runtime& runtime, safe::Arena& arena, Redactor& redact
     if (!safe::GuardedRead(list + count * sizeof(variable), &variable) || variable == 0) {
       return;
     }
-    if (count > kMaxStrings) return redactor.GiveUp();
+    if (count > kMaxStrings || outcome.Late()) return redactor.GiveUp();
     if (initial.Contains(variable)) continue;
     environment.AddVariable(variable, variable + kMaxString);
   }
 }
 
-void AddArguments(const Runtime& runtime, Redactor& redactor) {
+void AddArguments(const Runtime& runtime, Redactor& redactor, Outcome& outcome) {
   if (!runtime.policy.elide_argv) return;
   const AddressRange arguments = {runtime.facts.arguments_begin,
                                   runtime.facts.arguments_end};
@@ -125,7 +126,7 @@ void AddArguments(const Runtime& runtime, Redactor& redactor) {
   // The program's own name is no secret, only its place is.
   Address at = EndOfString(arguments.begin, arguments.end) + 1;
   for (size_t count = 0; at < arguments.end; ++at) {
-    if (++count > kMaxStrings) return redactor.GiveUp();
+    if (++count > kMaxStrings || outcome.Late()) return redactor.GiveUp();
     const Address end = EndOfString(at, arguments.end);
     redactor.AddSecret({at, end}, HoleReason::kArguments, kNoTag, true);
     at = end;

@@ -101,9 +101,9 @@ void FindSecrets(const Runtime& runtime, const MemoryMap& map, const Images& ima
   // only kept if they are no secrets.
   AddRanges(*runtime.tags, redactor);
   AddCanaries(runtime, threads, redactor);
-  AddArguments(runtime, redactor);
+  AddArguments(runtime, redactor, outcome);
   AddFileNames(runtime, map, images, roots, redactor);
-  AddEnvironment(runtime, arena, redactor);
+  AddEnvironment(runtime, arena, redactor, outcome);
   AddUndumpable(runtime, arena, redactor, outcome);
   AddAllocations(runtime, redactor, outcome);
   redactor.Build(arena);

@@ -85,11 +85,10 @@ void AddUndumpable(const Runtime& runtime, safe::Arena& arena, Redactor& redacto
   SmapsParser parser(&Add, &all);
   long bytes = -1;
   // As long as there are mappings; each reading brings some.
-  while (fd >= 0 && block != nullptr && !outcome.past_deadline) {
+  while (fd >= 0 && block != nullptr && !outcome.LateByNow()) {
     bytes = safe::Read(fd, block, kBlock);
     if (bytes <= 0) break;
     parser.Parse(block, static_cast<size_t>(bytes));
-    if (outcome.Elapsed() > outcome.deadline_us) outcome.past_deadline = true;
   }
   CloseProc(fd, -1);
   if (bytes != 0) redactor.GiveUp();

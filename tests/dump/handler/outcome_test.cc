@@ -65,5 +65,15 @@ TEST_F(OutcomeTest, LateIsNoticedWithinSomeLooksAndStaysLate) {
   for (int i = 0; i < 1000; ++i) ASSERT_TRUE(outcome_.Late());
 }
 
+TEST_F(OutcomeTest, ALookAtTheClockEachTimeIsNeverLate) {
+  EXPECT_FALSE(outcome_.LateByNow());
+  outcome_.deadline_us = 0;
+  outcome_.started_us -= 10;
+  EXPECT_TRUE(outcome_.LateByNow());
+  outcome_.deadline_us = 60'000'000;
+  EXPECT_TRUE(outcome_.LateByNow());
+  EXPECT_TRUE(outcome_.Late());
+}
+
 }  // namespace
 }  // namespace minicore

@@ -1,0 +1,109 @@
+#include "dump/handler/program_data.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "tests/support/fault_handler.h"
+#include "tests/support/made_up_process.h"
+
+namespace minicore {
+namespace {
+
+// ARG_MAX and MAX_ARG_STRINGS of Linux allow fewer.
+constexpr size_t kTooMany = 700'000;
+
+AddressRange RangeOf(const std::string& bytes) {
+  const auto begin = reinterpret_cast<Address>(bytes.data());
+  return {begin, begin + bytes.size()};
+}
+
+class ProgramDataTest : public testing::Test {
+ protected:
+  ProgramDataTest() { InstallFaultHandler(); }
+
+  // The strings at the top of the main stack, each with its NUL.
+  void SetInitial(const std::string& strings) {
+    initial_ = strings;
+    process_.runtime.facts.environment_begin = RangeOf(initial_).begin;
+    process_.runtime.facts.environment_end = RangeOf(initial_).end;
+  }
+  // What environ points to now.
+  void SetList(std::vector<const char*> list) {
+    list_ = std::move(list);
+    list_.push_back(nullptr);
+    environ_ = list_.data();
+    process_.runtime.facts.environ_address = reinterpret_cast<Address>(&environ_);
+  }
+  void SetArguments(const std::string& strings) {
+    arguments_ = strings;
+    process_.runtime.facts.arguments_begin = RangeOf(arguments_).begin;
+    process_.runtime.facts.arguments_end = RangeOf(arguments_).end;
+    process_.runtime.policy.elide_argv = true;
+  }
+
+  void AddAll() {
+    AddArguments(process_.runtime, process_.redactor, process_.outcome);
+    AddEnvironment(process_.runtime, process_.arena, process_.redactor, process_.outcome);
+  }
+  // `text` as it is written, wherever it stands.
+  std::string Written(std::string text) {
+    process_.redactor.Build(process_.arena);
+    process_.redactor.RedactBytes(text.data(), text.size(), Place::kHeap,
+                                  process_.outcome);
+    return text;
+  }
+
+  MadeUpProcess process_;
+  std::string initial_;
+  std::vector<const char*> list_;
+  const char* const* environ_ = nullptr;
+  std::string arguments_;
+};
+
+TEST_F(ProgramDataTest, ValuesAreElidedAsTheyWereAndAsTheyAre) {
+  SetInitial(std::string("API_TOKEN=tttttoken\0PATH=/usr/bin/\0", 36));
+  SetList({initial_.data(), "NEW_TOKEN=nnnnntoken"});
+  AddAll();
+  EXPECT_EQ(Written("API_TOKEN=tttttoken NEW_TOKEN=nnnnntoken PATH=/usr/bin/"),
+            "API_TOKEN=LIDED><EL NEW_TOKEN=D><ELIDED> PATH=/usr/bin/");
+  EXPECT_FALSE(process_.redactor.uncertain());
+}
+
+TEST_F(ProgramDataTest, ArgumentsAreElidedButTheProgramsName) {
+  SetArguments(std::string("program\0--token=123456\0", 23));
+  AddAll();
+  EXPECT_EQ(Written("program --token=123456"), "program <ELIDED><ELIDE");
+}
+
+TEST_F(ProgramDataTest, MoreVariablesThanExecveCanPassAreAReasonToGiveUp) {
+  SetInitial(std::string(kTooMany, '\0'));
+  AddAll();
+  EXPECT_TRUE(process_.redactor.uncertain());
+}
+
+TEST_F(ProgramDataTest, AListOfVariablesWithoutEndIsAReasonToGiveUp) {
+  SetList(std::vector<const char*>(kTooMany, "A=1"));
+  AddAll();
+  EXPECT_TRUE(process_.redactor.uncertain());
+}
+
+// What was not looked at may be secret.
+TEST_F(ProgramDataTest, VariablesForWhichThereIsNoTimeAreAReasonToGiveUp) {
+  process_.outcome.past_deadline = true;
+  SetInitial(std::string("API_TOKEN=tttttoken\0", 20));
+  AddAll();
+  EXPECT_TRUE(process_.redactor.uncertain());
+}
+
+TEST_F(ProgramDataTest, ArgumentsForWhichThereIsNoTimeAreAReasonToGiveUp) {
+  process_.outcome.past_deadline = true;
+  SetArguments(std::string("program\0--token=123456\0", 23));
+  AddAll();
+  EXPECT_TRUE(process_.redactor.uncertain());
+}
+
+}  // namespace
+}  // namespace minicore
