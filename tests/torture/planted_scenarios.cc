@@ -1,8 +1,8 @@
-// A fault of the dumper itself, wherever one likes: the beginning of a function
-// of the handler is overwritten with one that goes wrong, and then the program
+// A fault of the dumper itself, wherever one likes: the beginnings of functions
+// of the handler are overwritten with one that goes wrong, and then the program
 // crashes.
 //
-//   planted KIND FUNCTION [abort]
+//   planted KIND FUNCTION[+FUNCTION...] [abort]
 //
 // FUNCTION is a name such as "ScanAnchors" or "Walk::Drain", found in the
 // symbol table of this very program; only the build with minicore linked in has
@@ -17,7 +17,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "tests/e2e/facts.h"
 #include "tests/e2e/threads.h"
@@ -109,11 +112,17 @@ void Plant(const Kind& kind, char* function) {
 void Planted(const Arguments& arguments) {
   StartBystanders(2);
   NameTheCrasher();
-  char* const function = FindFunction(arguments.at(1));
-  victim::Fact("found", function != nullptr);
+  std::vector<char*> functions;
+  std::istringstream names(arguments.at(1));
+  for (std::string name; std::getline(names, name, '+');) {
+    functions.push_back(FindFunction(name));
+  }
+  const bool found = std::count(functions.begin(), functions.end(), nullptr) == 0;
+  victim::Fact("found", found);
   const bool dies = arguments.size() > 2;
   for (const Kind& kind : kKinds) {
-    if (arguments[0] == kind.name && function != nullptr) Plant(kind, function);
+    if (arguments[0] != kind.name || !found) continue;
+    for (char* function : functions) Plant(kind, function);
   }
   if (dies) abort();
   CrashHere();

@@ -68,6 +68,13 @@ class Planted(torture.Torture):
     def test_a_fault_in_a_phase_after_abort(self):
         self.each_phase(_FAULTS if torture.LONG else ("divide",), ["abort"])
 
+    def test_a_fault_in_giving_up_as_well_writes_nothing(self):
+        """Then nobody knows what is secret."""
+        for kind in _FAULTS:
+            with self.subTest(kind=kind):
+                left = self.plant(kind, "FindSecrets+Redactor::GiveUp")
+                self.assertEqual(left, "nothing")
+
     def test_every_kind_of_fault(self):
         for kind in _FAULTS:
             for function in ("ScanAnchors", "CoreFile::Commit", "RunDump"):
