@@ -2,6 +2,7 @@
 #include <cstring>
 #include <set>
 
+#include "tools/debug_sections.h"
 #include "tools/unpack.h"
 
 namespace minicore {
@@ -20,18 +21,19 @@ class Rebuilder {
 
   bool ReadHeaders();
   bool CopySegments();
-  void AddSections();
+  void AddSections(const std::string& debug_directory);
   std::string TakeFile() { return std::move(file_); }
   bool whole() const { return whole_; }
 
  private:
-  void AddSection(const char* name, uint32_t type, uint64_t flags,
-                  uint64_t address, uint64_t bytes, uint64_t entry_bytes = 0,
-                  uint32_t link = 0, uint32_t info = 0);
+  void AddSection(const std::string& name, uint32_t type, uint64_t flags,
+                  uint64_t address, uint64_t bytes, uint64_t alignment = 8);
+  bool TakeSections(const std::vector<DebugSection>& sections);
+  void DeriveSections();
   void AddCode();
   void AddFrameInformation();
-  void AddBuildId();
-  void AddDynamic();
+  void ReadDynamic();
+  void DescribeDynamic();
   size_t CountSymbols(uint64_t gnu_hash);
   void GiveSymbolsTheirSections(uint64_t symbols, size_t count);
   const Elf64_Phdr* Find(uint32_t type) const;
@@ -63,6 +65,11 @@ class Rebuilder {
   std::vector<Elf64_Phdr> headers_;
   std::string file_;
   bool whole_ = true;
+  // Of the dynamic section, as in the headers; 0 where it has none.
+  uint64_t strings_ = 0;
+  uint64_t string_bytes_ = 0;
+  uint64_t symbols_ = 0;
+  uint64_t gnu_hash_ = 0;
   std::vector<Elf64_Shdr> sections_ = {Elf64_Shdr{}};
   std::string names_ = std::string(1, '\0');
 };
@@ -141,9 +148,8 @@ bool Rebuilder::CopySegments() {
   return true;
 }
 
-void Rebuilder::AddSection(const char* name, uint32_t type, uint64_t flags,
-                           uint64_t address, uint64_t bytes,
-                           uint64_t entry_bytes, uint32_t link, uint32_t info) {
+void Rebuilder::AddSection(const std::string& name, uint32_t type, uint64_t flags,
+                           uint64_t address, uint64_t bytes, uint64_t alignment) {
   Elf64_Shdr section = {};
   section.sh_name = static_cast<uint32_t>(names_.size());
   section.sh_type = type;
@@ -151,12 +157,54 @@ void Rebuilder::AddSection(const char* name, uint32_t type, uint64_t flags,
   section.sh_addr = address;
   section.sh_offset = Offset(address);
   section.sh_size = bytes;
-  section.sh_addralign = 8;
-  section.sh_entsize = entry_bytes;
-  section.sh_link = link;
-  section.sh_info = info;
+  section.sh_addralign = alignment;
   names_.append(name).push_back('\0');
   sections_.push_back(section);
+}
+
+// Those of the debug file. It says of each where it was, but of most not what: in it they
+// have no contents.
+bool Rebuilder::TakeSections(const std::vector<DebugSection>& sections) {
+  const Elf64_Phdr* tls = Find(PT_TLS);
+  for (const DebugSection& section : sections) {
+    const Elf64_Shdr& header = section.header;
+    const Elf64_Phdr* load = Load(header.sh_addr);
+    const bool is_tls_zeros = (header.sh_flags & SHF_TLS) != 0 && tls != nullptr &&
+                              header.sh_addr - tls->p_vaddr >= tls->p_filesz;
+    const bool has_bytes = load != nullptr && !is_tls_zeros && header.sh_size != 0;
+    if (has_bytes && header.sh_size > load->p_filesz - (header.sh_addr - load->p_vaddr)) {
+      return false;
+    }
+    const uint32_t type = !has_bytes                     ? SHT_NOBITS
+                          : header.sh_type == SHT_NOTE ? SHT_NOTE
+                                                         : SHT_PROGBITS;
+    AddSection(section.name, type, header.sh_flags, header.sh_addr, header.sh_size,
+               header.sh_addralign);
+  }
+  return !sections.empty();
+}
+
+// Without a debug file: what debuggers look for, as far as segments tell where it is.
+//
+// Where .text begins within its segment they do not tell, and a debug file that turns up
+// later would be relocated by the wrong difference. So there is no section with the build
+// id, by which gdb would find one.
+void Rebuilder::DeriveSections() {
+  sections_.resize(1);
+  names_.resize(1);
+  AddCode();
+  AddFrameInformation();
+  const size_t count = gnu_hash_ == 0 ? 0 : CountSymbols(gnu_hash_);
+  if (count == 0 || InFile<Elf64_Sym>(symbols_, count) == nullptr ||
+      InFile<char>(strings_, string_bytes_) == nullptr) {
+    return;
+  }
+  GiveSymbolsTheirSections(symbols_, count);
+  AddSection(".dynstr", SHT_PROGBITS, SHF_ALLOC, strings_, string_bytes_, 1);
+  AddSection(".dynsym", SHT_PROGBITS, SHF_ALLOC, symbols_, count * sizeof(Elf64_Sym));
+  const Elf64_Phdr* dynamic = Find(PT_DYNAMIC);
+  AddSection(".dynamic", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, dynamic->p_vaddr,
+             dynamic->p_memsz);
 }
 
 // Whole segments: debuggers ask which section a program counter is in.
@@ -200,22 +248,6 @@ void Rebuilder::AddFrameInformation() {
   AddSection(".eh_frame", SHT_PROGBITS, SHF_ALLOC, begin, at - begin);
 }
 
-void Rebuilder::AddBuildId() {
-  for (const Elf64_Phdr& header : headers_) {
-    if (header.p_type != PT_NOTE) continue;
-    const auto* note = InFile<uint8_t>(header.p_vaddr, 16);
-    if (note == nullptr) continue;
-    Elf64_Nhdr head;
-    memcpy(&head, note, sizeof(head));
-    if (head.n_type != NT_GNU_BUILD_ID || head.n_namesz != 4 ||
-        head.n_descsz > 64)
-      continue;
-    AddSection(".note.gnu.build-id", SHT_NOTE, SHF_ALLOC, header.p_vaddr,
-               sizeof(head) + 4 + head.n_descsz);
-    return;
-  }
-}
-
 // Drepper, "How To Write Shared Libraries", 1.5.3: the last symbol of the
 // fullest chain.
 size_t Rebuilder::CountSymbols(uint64_t gnu_hash) {
@@ -255,12 +287,11 @@ void Rebuilder::GiveSymbolsTheirSections(uint64_t symbols, size_t count) {
   }
 }
 
-void Rebuilder::AddDynamic() {
+void Rebuilder::ReadDynamic() {
   const Elf64_Phdr* dynamic = Find(PT_DYNAMIC);
   if (dynamic == nullptr) return;
   const size_t entries = dynamic->p_memsz / sizeof(Elf64_Dyn);
   auto* entry = InFile<Elf64_Dyn>(dynamic->p_vaddr, entries);
-  uint64_t strings = 0, string_bytes = 0, symbols = 0, gnu_hash = 0;
   for (size_t i = 0; entry != nullptr && i < entries; ++i) {
     switch (entry[i].d_tag) {
       // What glibc 2.36 relocates in place (elf/get-dynamic-info.h).
@@ -277,32 +308,45 @@ void Rebuilder::AddDynamic() {
       default:
         break;
     }
-    if (entry[i].d_tag == DT_STRTAB) strings = entry[i].d_un.d_ptr;
-    if (entry[i].d_tag == DT_STRSZ) string_bytes = entry[i].d_un.d_val;
-    if (entry[i].d_tag == DT_SYMTAB) symbols = entry[i].d_un.d_ptr;
-    if (entry[i].d_tag == DT_GNU_HASH) gnu_hash = entry[i].d_un.d_ptr;
+    if (entry[i].d_tag == DT_STRTAB) strings_ = entry[i].d_un.d_ptr;
+    if (entry[i].d_tag == DT_STRSZ) string_bytes_ = entry[i].d_un.d_val;
+    if (entry[i].d_tag == DT_SYMTAB) symbols_ = entry[i].d_un.d_ptr;
+    if (entry[i].d_tag == DT_GNU_HASH) gnu_hash_ = entry[i].d_un.d_ptr;
   }
-  const size_t count = gnu_hash == 0 ? 0 : CountSymbols(gnu_hash);
-  if (count == 0 || InFile<Elf64_Sym>(symbols, count) == nullptr ||
-      InFile<char>(strings, string_bytes) == nullptr) {
-    return;
-  }
-  GiveSymbolsTheirSections(symbols, count);
-  AddSection(".dynstr", SHT_STRTAB, SHF_ALLOC, strings, string_bytes);
-  const auto names = static_cast<uint32_t>(sections_.size() - 1);
-  AddSection(".dynsym", SHT_DYNSYM, SHF_ALLOC, symbols,
-             count * sizeof(Elf64_Sym), sizeof(Elf64_Sym), names, 1);
-  AddSection(".dynamic", SHT_DYNAMIC, SHF_ALLOC | SHF_WRITE, dynamic->p_vaddr,
-             dynamic->p_memsz, sizeof(Elf64_Dyn), names);
 }
 
-void Rebuilder::AddSections() {
-  AddCode();
-  AddFrameInformation();
-  AddBuildId();
-  AddDynamic();
+// Which of the sections hold the dynamic symbols, their names, and the dynamic section.
+void Rebuilder::DescribeDynamic() {
+  const Elf64_Phdr* dynamic = Find(PT_DYNAMIC);
+  const auto find = [this](uint64_t address) -> Elf64_Shdr* {
+    for (Elf64_Shdr& section : sections_) {
+      if (section.sh_type == SHT_PROGBITS && section.sh_addr == address) return &section;
+    }
+    return nullptr;
+  };
+  Elf64_Shdr* names = find(strings_);
+  if (dynamic == nullptr || names == nullptr) return;
+  names->sh_type = SHT_STRTAB;
+  const auto describe = [&](uint64_t address, uint32_t type, uint64_t entry_bytes) {
+    Elf64_Shdr* section = find(address);
+    if (section == nullptr) return;
+    section->sh_type = type;
+    section->sh_entsize = entry_bytes;
+    section->sh_link = static_cast<uint32_t>(names - sections_.data());
+    section->sh_info = type == SHT_DYNSYM ? 1 : 0;
+  };
+  describe(symbols_, SHT_DYNSYM, sizeof(Elf64_Sym));
+  describe(dynamic->p_vaddr, SHT_DYNAMIC, sizeof(Elf64_Dyn));
+}
+
+void Rebuilder::AddSections(const std::string& debug_directory) {
+  ReadDynamic();
+  const auto sections =
+      ReadDebugSections(debug_directory, BuildIdAt(core_, base_), headers_);
+  if (!TakeSections(sections)) DeriveSections();
+  DescribeDynamic();
   file_.resize((file_.size() + 7) / 8 * 8);
-  AddSection(".shstrtab", SHT_STRTAB, 0, 0, 0);
+  AddSection(".shstrtab", SHT_STRTAB, 0, 0, 0, 1);
   sections_.back().sh_offset = file_.size();
   sections_.back().sh_size = names_.size();
   file_ += names_;
@@ -318,8 +362,8 @@ void Rebuilder::AddSections() {
 
 }  // namespace
 
-std::optional<UnpackedImage> RebuildImage(const CoreReader& core,
-                                          uint64_t base) {
+std::optional<UnpackedImage> RebuildImage(const CoreReader& core, uint64_t base,
+                                          const std::string& debug_directory) {
   Rebuilder rebuilder(core, base);
   if (!rebuilder.ReadHeaders() || !rebuilder.CopySegments())
     return std::nullopt;
@@ -327,19 +371,20 @@ std::optional<UnpackedImage> RebuildImage(const CoreReader& core,
   image.base = base;
   image.whole = rebuilder.whole();
   if (image.whole) {
-    rebuilder.AddSections();
+    rebuilder.AddSections(debug_directory);
     image.bytes = rebuilder.TakeFile();
   }
   return image;
 }
 
 std::vector<UnpackedImage> RebuildImages(const CoreReader& core,
-                                         const ProcessNotes& process) {
+                                         const ProcessNotes& process,
+                                         const std::string& debug_directory) {
   std::vector<UnpackedImage> images;
   std::set<std::string> seen;
   for (const FileMapping& mapping : process.files) {
     if (mapping.file_offset != 0 || seen.count(mapping.path) != 0) continue;
-    std::optional<UnpackedImage> image = RebuildImage(core, mapping.begin);
+    std::optional<UnpackedImage> image = RebuildImage(core, mapping.begin, debug_directory);
     if (!image) continue;
     image->path = mapping.path;
     seen.insert(mapping.path);

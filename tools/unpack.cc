@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "tools/debug_sections.h"
 #include "tools/text.h"
 
 namespace minicore {
@@ -52,7 +53,7 @@ int Unpack(const std::string& core_path, const std::string& directory) {
   const std::vector<LinkedModule> modules =
       WalkModules(*core, process, &faults);
   size_t whole = 0;
-  for (const UnpackedImage& image : RebuildImages(*core, process)) {
+  for (const UnpackedImage& image : RebuildImages(*core, process, kDebugDirectory)) {
     if (!image.whole) {
       std::cerr << Printable(image.path)
                 << " is not whole in the core (option text=all).\n";

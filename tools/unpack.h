@@ -22,18 +22,20 @@ struct UnpackedImage {
 };
 
 // Rebuilds the ELF file whose first page is at `base`: its segments as they
-// were in memory, and section headers, which are never loaded, for what
+// were in memory, and section headers, which are never loaded: all of them where
+// `debug_directory` has the image's debug file, which then fits it; else for what
 // debuggers look for by section: code, frame information, dynamic symbols. Data
 // has the values of the crash.
 //
 // Returns: nothing if there is no ELF image for this machine, or a segment that
 // no file has.
-std::optional<UnpackedImage> RebuildImage(const CoreReader& core,
-                                          uint64_t base);
+std::optional<UnpackedImage> RebuildImage(const CoreReader& core, uint64_t base,
+                                          const std::string& debug_directory);
 
 // Every image that the notes of `core` name, each once.
 std::vector<UnpackedImage> RebuildImages(const CoreReader& core,
-                                         const ProcessNotes& process);
+                                         const ProcessNotes& process,
+                                         const std::string& debug_directory);
 
 // minicore unpack CORE DIRECTORY: writes them below DIRECTORY, which must not
 // be there, under the names that the process and its dynamic linker had for

@@ -21,35 +21,62 @@ _MINICORE = pathlib.Path.cwd() / "tools" / "minicore"
 
 
 class WithoutFiles(unittest.TestCase):
-    def test_every_frame_is_found_by_what_is_in_the_core(self):
-        scratch = pathlib.Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, scratch)
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = pathlib.Path(tempfile.mkdtemp())
         # Files of our own, so that they can go away.
-        here = scratch / "bin"
+        here = cls.scratch / "bin"
         here.mkdir()
         for file in (_BUILT / "threads", _BUILT / "libfidelity_plugin.so", _PRELOAD):
             shutil.copy(file, here)
-        core = crash.run_small(
-            here / "threads", scratch / "crash", (), here / _PRELOAD.name, "text=all"
+        cls.core = crash.run_small(
+            here / "threads", cls.scratch / "crash", (), here / _PRELOAD.name, "text=all"
         )
-        real, _, _ = gdb.run("frames_probe.py", here / "threads", core, {}, scratch)
-        self.assertEqual(sorted(map(int, real)), sorted(elf_core.thread_ids(core)))
-        self.assertGreater(sum(map(len, real.values())), 100)
+        cls.real, _, _ = gdb.run("frames_probe.py", here / "threads", cls.core, {}, cls.scratch)
         shutil.rmtree(here)
-        root = scratch / "root"
-        done = subprocess.run([_MINICORE, "unpack", core, root], stdout=subprocess.DEVNULL)
-        self.assertEqual(done.returncode, 0)
-        (scratch / "empty").mkdir()
+        done = subprocess.run(
+            [_MINICORE, "unpack", cls.core, "root"], cwd=cls.scratch, stdout=subprocess.PIPE, text=True
+        )
+        assert done.returncode == 0
+        root = cls.scratch / "root"
+        cls.program = str(root) + str(here / "threads")
+        cls.sysroot = ("-iex", f"set sysroot {root}")
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.scratch)
+
+    def frames(self, *extra):
         answer, said, _ = gdb.run(
-            "frames_probe.py", str(root) + str(here / "threads"), core, {}, scratch,
-            ("-iex", f"set sysroot {root}", "-iex", f"set debug-file-directory {scratch / 'empty'}"),
-        )  # fmt: skip
-        for tid, frames in real.items():
+            "frames_probe.py", self.program, self.core, {}, self.scratch, (*self.sysroot, *extra)
+        )
+        self.assertNotIn("BFD: warning", said)
+        for tid, frames in self.real.items():
             where = [frame[:2] for frame in frames]
             self.assertEqual([frame[:2] for frame in answer[tid]], where, f"thread {tid}")
+        return answer
+
+    def test_the_real_files_show_every_thread(self):
+        self.assertEqual(sorted(map(int, self.real)), sorted(elf_core.thread_ids(self.core)))
+        self.assertGreater(sum(map(len, self.real.values())), 100)
+
+    def test_every_frame_is_found_by_what_is_in_the_core(self):
+        empty = self.scratch / "empty"
+        empty.mkdir()
+        answer = self.frames("-iex", f"set debug-file-directory {empty}")
         functions = {frame[2] for frames in answer.values() for frame in frames}
         self.assertIn("PluginRun", functions)  # by the dynamic symbols
-        self.assertNotIn("BFD: warning", said)
+
+    def test_what_a_separate_debug_file_says_is_said_of_the_right_place(self):
+        answer = self.frames()
+        compared = 0
+        for tid, frames in self.real.items():
+            for frame, (pc, _, function, library) in zip(answer[tid], frames):
+                if library is None or not library.endswith("/libc.so.6"):
+                    continue  # Debian's libc6-dbg is installed, and nothing else
+                self.assertEqual(frame[2], function, f"thread {tid} at {pc:#x}")
+                compared += 1
+        self.assertGreater(compared, 10)
 
 
 if __name__ == "__main__":

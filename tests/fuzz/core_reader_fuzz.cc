@@ -36,7 +36,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   minicore::VerifyCore(*core);
   minicore::Faults faults;
-  minicore::RebuildImages(*core, minicore::DecodeProcessNotes(*core, &faults));
+  minicore::RebuildImages(*core, minicore::DecodeProcessNotes(*core, &faults), "");
   const minicore::CoreInfo info = minicore::CollectInfo(*core, "core");
   if (minicore::InfoText(info).empty()) __builtin_trap();
   // dump() throws on what is not UTF-8; parse() on what is not JSON.

@@ -1,4 +1,4 @@
-// This test's own image, as a core made with text=all would hold it.
+// This test's own image and libc's, as a core made with text=all would hold them.
 
 #include "tools/unpack.h"
 
@@ -15,20 +15,23 @@
 namespace minicore {
 namespace {
 
-std::string OwnFile() {
-  std::ifstream file("/proc/self/exe", std::ios::binary);
+constexpr char kOwnFile[] = "/proc/self/exe";
+constexpr char kLibc[] = "/lib/x86_64-linux-gnu/libc.so.6";
+
+std::string Contents(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
   return std::string((std::istreambuf_iterator<char>(file)), {});
 }
 
-struct OwnImage {
+struct MadeUpImage {
   uint64_t base = kImage;
   std::vector<BuiltSegment> segments;
 };
 
 // As if nothing in it were relocated.
-OwnImage ReadOwnImage() {
-  OwnImage image;
-  const std::string file = OwnFile();
+MadeUpImage ReadImage(const std::string& path) {
+  MadeUpImage image;
+  const std::string file = Contents(path);
   Elf64_Ehdr header;
   memcpy(&header, file.data(), sizeof(header));
   const uint64_t bias = header.e_type == ET_DYN ? kImage : 0;
@@ -55,7 +58,7 @@ std::string FileNote(uint64_t base, const std::string& path) {
 
 class UnpackTest : public testing::Test {
  protected:
-  UnpackTest() : image_(ReadOwnImage()) {}
+  UnpackTest() : image_(ReadImage(kOwnFile)) {}
 
   std::string Core(const std::string& path) const {
     CoreBuilder builder;
@@ -64,12 +67,12 @@ class UnpackTest : public testing::Test {
     return builder.Build();
   }
 
-  static std::optional<UnpackedImage> Rebuild(const std::string& core,
-                                              uint64_t base) {
+  static std::optional<UnpackedImage> Rebuild(const std::string& core, uint64_t base,
+                                              const std::string& debug_directory = "") {
     std::string error;
     const auto reader = CoreReader::FromBytes(core, &error);
     if (reader == nullptr) return std::nullopt;
-    return RebuildImage(*reader, base);
+    return RebuildImage(*reader, base, debug_directory);
   }
 
   // Unpacks into a directory of its own. Returns: the exit status.
@@ -80,28 +83,31 @@ class UnpackTest : public testing::Test {
     return Unpack(core, directory);
   }
 
-  OwnImage image_;
+  MadeUpImage image_;
 };
+
+// By their names.
+std::map<std::string, Elf64_Shdr> SectionsOf(const std::string& file) {
+  Elf64_Ehdr header;
+  memcpy(&header, file.data(), sizeof(header));
+  EXPECT_LE(header.e_shoff + header.e_shnum * sizeof(Elf64_Shdr), file.size());
+  std::vector<Elf64_Shdr> sections(header.e_shnum);
+  memcpy(sections.data(), &file[header.e_shoff], sections.size() * sizeof(Elf64_Shdr));
+  std::map<std::string, Elf64_Shdr> by_name;
+  for (const Elf64_Shdr& section : sections) {
+    by_name[&file[sections[header.e_shstrndx].sh_offset + section.sh_name]] = section;
+    if (section.sh_type != SHT_NULL && section.sh_type != SHT_NOBITS) {
+      EXPECT_LE(section.sh_offset + section.sh_size, file.size());
+    }
+  }
+  return by_name;
+}
 
 TEST_F(UnpackTest, AnImageHasTheSectionsThatDebuggersLookFor) {
   const auto image = Rebuild(Core("/bin/x"), image_.base);
   ASSERT_TRUE(image.has_value());
   EXPECT_TRUE(image->whole);
-  Elf64_Ehdr header;
-  memcpy(&header, image->bytes.data(), sizeof(header));
-  ASSERT_LE(header.e_shoff + header.e_shnum * sizeof(Elf64_Shdr),
-            image->bytes.size());
-  std::vector<Elf64_Shdr> sections(header.e_shnum);
-  memcpy(sections.data(), &image->bytes[header.e_shoff],
-         sections.size() * sizeof(Elf64_Shdr));
-  std::map<std::string, Elf64_Shdr> by_name;
-  for (const Elf64_Shdr& section : sections) {
-    by_name[&image->bytes[sections[header.e_shstrndx].sh_offset +
-                          section.sh_name]] = section;
-    if (section.sh_type != SHT_NULL) {
-      EXPECT_LE(section.sh_offset + section.sh_size, image->bytes.size());
-    }
-  }
+  auto by_name = SectionsOf(image->bytes);
   for (const char* name :
        {".text", ".data", ".eh_frame", ".eh_frame_hdr", ".dynamic"}) {
     EXPECT_GT(by_name[name].sh_size, 0u) << name;
@@ -109,10 +115,56 @@ TEST_F(UnpackTest, AnImageHasTheSectionsThatDebuggersLookFor) {
   EXPECT_NE(by_name[".text"].sh_flags & SHF_EXECINSTR, 0u);
 }
 
+TEST_F(UnpackTest, WithADebugFileEverySectionIsWhereItWas) {
+  image_ = ReadImage(kLibc);
+  const auto image = Rebuild(Core(kLibc), image_.base, "/usr/lib/debug");  // libc6-dbg
+  ASSERT_TRUE(image.has_value());
+  auto rebuilt = SectionsOf(image->bytes);
+  size_t loaded = 0;
+  for (const auto& [name, section] : SectionsOf(Contents(kLibc))) {
+    if ((section.sh_flags & SHF_ALLOC) == 0) continue;
+    ++loaded;
+    ASSERT_EQ(rebuilt.count(name), 1u) << name;
+    const Elf64_Shdr& found = rebuilt[name];
+    EXPECT_EQ(found.sh_addr, section.sh_addr) << name;
+    EXPECT_EQ(found.sh_size, section.sh_size) << name;
+    constexpr uint64_t kFlags = SHF_WRITE | SHF_ALLOC | SHF_EXECINSTR | SHF_TLS;
+    EXPECT_EQ(found.sh_flags & kFlags, section.sh_flags & kFlags) << name;
+    EXPECT_EQ(found.sh_type == SHT_NOBITS, section.sh_type == SHT_NOBITS) << name;
+    if (section.sh_type != SHT_NOBITS) {
+      EXPECT_EQ(found.sh_offset, section.sh_offset) << name;
+    }
+  }
+  EXPECT_GT(loaded, 20u);
+  EXPECT_EQ(rebuilt[".dynsym"].sh_type, SHT_DYNSYM);
+  EXPECT_EQ(rebuilt[".note.gnu.build-id"].sh_type, SHT_NOTE);
+}
+
+// One would be relocated by the distance from the segment to its .text.
+TEST_F(UnpackTest, WithoutADebugFileNothingLetsAnotherOneBeTaken) {
+  image_ = ReadImage(kLibc);
+  const auto image = Rebuild(Core(kLibc), image_.base, testing::TempDir());
+  ASSERT_TRUE(image.has_value());
+  EXPECT_EQ(SectionsOf(image->bytes).count(".note.gnu.build-id"), 0u);
+}
+
+TEST_F(UnpackTest, ADebugFileOfAnotherImageIsNotTaken) {
+  image_ = ReadImage(kLibc);
+  Elf64_Phdr last;
+  std::string& first = image_.segments[0].bytes;
+  const size_t at = sizeof(Elf64_Ehdr) + 3 * sizeof(last);  // a PT_LOAD
+  memcpy(&last, &first[at], sizeof(last));
+  last.p_memsz += 4096;
+  Put(&first, at, last);
+  const auto image = Rebuild(Core(kLibc), image_.base, "/usr/lib/debug");
+  ASSERT_TRUE(image.has_value());
+  EXPECT_EQ(SectionsOf(image->bytes).count(".note.gnu.build-id"), 0u);
+}
+
 TEST_F(UnpackTest, CodeIsWhatItWas) {
   const auto image = Rebuild(Core("/bin/x"), image_.base);
   ASSERT_TRUE(image.has_value());
-  const std::string real = OwnFile();
+  const std::string real = Contents(kOwnFile);
   Elf64_Ehdr header;
   memcpy(&header, real.data(), sizeof(header));
   for (unsigned i = 0; i < header.e_phnum; ++i) {
