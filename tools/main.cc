@@ -46,7 +46,7 @@ constexpr char kVerifyFooter[] =
     "--secrets for one that is no core.";
 constexpr char kUnpackFooter[] =
     "Exit status: 0; 1 if the core holds no whole program or library; 2 for wrong\n"
-    "usage or a file or directory that cannot be opened or made.";
+    "usage or a file or directory that cannot be opened, made or written.";
 
 // CLI11 knows nothing of what stands behind "--".
 class Formatter : public CLI::Formatter {

@@ -2,6 +2,7 @@
 
 #include <cinttypes>
 #include <cstdio>
+#include <iostream>
 
 namespace minicore {
 namespace {
@@ -66,6 +67,10 @@ std::string JsonSafe(std::string_view text) {
     }
   }
   return out;
+}
+
+void Complain(std::string_view sentence) {
+  std::cerr << "minicore: " << sentence << "\n";
 }
 
 }  // namespace minicore

@@ -29,6 +29,10 @@ std::string Printable(std::string_view text);
 // it.
 std::string JsonSafe(std::string_view text);
 
+// The one form of what a command has to say besides its answer: "minicore: Sentence." on
+// standard error.
+void Complain(std::string_view sentence);
+
 }  // namespace minicore
 
 #endif  // MINICORE_TOOLS_TEXT_H_

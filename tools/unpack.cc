@@ -1,16 +1,25 @@
 #include "tools/unpack.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 
 #include "tools/debug_sections.h"
+#include "tools/minicore_notes.h"
 #include "tools/text.h"
 
 namespace minicore {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int kNothingWhole = 1;
+constexpr int kFailed = 2;
 
 // Where below `directory` a file of that name goes; empty if nowhere: names are
 // the crashed process's.
@@ -23,13 +32,39 @@ fs::path Below(const fs::path& directory, const std::string& name) {
   return directory / path.relative_path();
 }
 
-bool Write(const fs::path& path, const std::string& bytes) {
+// Returns: why there is no such file now; "" if there is. It gets the time of the core:
+// gdb warns of a program that is newer.
+std::string Write(const fs::path& path, const std::string& bytes, timespec time) {
   std::error_code error;
   fs::create_directories(path.parent_path(), error);
-  std::ofstream file(path, std::ios::binary);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  return static_cast<bool>(file);
+  if (error) return error.message();
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (fd < 0) return std::strerror(errno);
+  size_t done = 0;
+  int failed = 0;
+  while (done < bytes.size() && failed == 0) {
+    const ssize_t written = write(fd, bytes.data() + done, bytes.size() - done);
+    if (written >= 0) {
+      done += static_cast<size_t>(written);
+    } else if (errno != EINTR) {
+      failed = errno;
+    }
+  }
+  const timespec times[2] = {time, time};
+  (void)futimens(fd, times);
+  if (close(fd) != 0 && failed == 0) failed = errno;
+  if (failed == 0) return "";
+  unlink(path.c_str());
+  return std::strerror(failed);
+}
+
+std::string WhyNothing(const CoreReader& core, const std::string& path) {
+  if (OriginOf(core) == Origin::kOther) {
+    return Printable(path) +
+           " was written by another program, and holds no whole program or library.";
+  }
+  return Printable(path) +
+         " holds no whole program or library; a core made with the option text=all does.";
 }
 
 }  // namespace
@@ -38,33 +73,47 @@ int Unpack(const std::string& core_path, const std::string& directory) {
   std::string why;
   const auto core = CoreReader::Open(core_path, &why);
   if (core == nullptr) {
-    std::cerr << Printable(core_path) << " " << why << ".\n";
-    return why.rfind("cannot be opened", 0) == 0 ? 2 : 1;
+    Complain(Printable(core_path) + " " + why + ".");
+    return why.rfind("cannot be opened", 0) == 0 ? kFailed : kNothingWhole;
   }
+  struct stat core_file = {};
+  (void)stat(core_path.c_str(), &core_file);
   std::error_code error;
   // Nothing in a new directory leads out of it.
-  if (!fs::create_directory(directory, error)) {
-    std::cerr << Printable(directory) << " cannot be made: "
-              << (error ? error.message() : "it is there") << ".\n";
-    return 2;
-  }
+  const auto cannot_make = [&](const std::string& reason) {
+    Complain(Printable(directory) + " cannot be made: " + reason + ".");
+    return kFailed;
+  };
+  if (fs::exists(fs::symlink_status(directory, error))) return cannot_make("it is there");
   Faults faults;
   const ProcessNotes process = DecodeProcessNotes(*core, &faults);
   const std::vector<LinkedModule> modules =
       WalkModules(*core, process, &faults);
+  std::vector<std::string> incomplete;
   size_t whole = 0;
+  bool failed = false;
   for (const UnpackedImage& image : RebuildImages(*core, process, kDebugDirectory)) {
     if (!image.whole) {
-      std::cerr << Printable(image.path)
-                << " is not whole in the core (option text=all).\n";
-      continue;
-    }
-    const fs::path path = Below(directory, image.path);
-    if (path.empty() || !Write(path, image.bytes)) {
-      std::cerr << Printable(image.path) << " cannot be written.\n";
+      incomplete.push_back(image.path);
       continue;
     }
     ++whole;
+    const fs::path path = Below(directory, image.path);
+    if (path.empty()) {
+      Complain(Printable(image.path) + " would not lie below " + Printable(directory) +
+               ".");
+      failed = true;
+      continue;
+    }
+    if (!fs::exists(directory, error) && !fs::create_directory(directory, error)) {
+      return cannot_make(error.message());
+    }
+    const std::string wrong = Write(path, image.bytes, core_file.st_mtim);
+    if (!wrong.empty()) {
+      Complain(Printable(path.string()) + " cannot be written: " + wrong + ".");
+      failed = true;
+      continue;
+    }
     std::cout << Printable(path.string()) << "\n";
     // The dynamic linker may have it under another name, and debuggers go by
     // that.
@@ -76,7 +125,15 @@ int Unpack(const std::string& core_path, const std::string& directory) {
       fs::create_hard_link(path, other, error);
     }
   }
-  return whole == 0 ? 1 : 0;
+  if (failed) return kFailed;
+  if (whole == 0) {
+    Complain(WhyNothing(*core, core_path));
+    return kNothingWhole;
+  }
+  for (const std::string& path : incomplete) {
+    Complain(Printable(path) + " is not whole in the core, and is left out.");
+  }
+  return 0;
 }
 
 }  // namespace minicore

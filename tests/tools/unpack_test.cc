@@ -3,6 +3,9 @@
 #include "tools/unpack.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <cstring>
 #include <filesystem>
@@ -215,10 +218,10 @@ TEST_F(UnpackTest, FilesLieBelowTheDirectoryOnly) {
   EXPECT_TRUE(std::filesystem::exists(root + "/usr/bin/x"));
   for (const char* path :
        {"/../escaped", "/usr/../../escaped", "../escaped", "escaped"}) {
-    EXPECT_EQ(UnpackTo(root, path), 1) << path;
+    EXPECT_EQ(UnpackTo(root, path), 2) << path;
     EXPECT_FALSE(std::filesystem::exists(testing::TempDir() + "escaped"))
         << path;
-    EXPECT_TRUE(std::filesystem::is_empty(root)) << path;
+    EXPECT_FALSE(std::filesystem::exists(root)) << path;
   }
 }
 
@@ -227,6 +230,56 @@ TEST_F(UnpackTest, ADirectoryThatIsThereIsLeftAlone) {
   EXPECT_EQ(UnpackTo(root, "/usr/bin/x"), 0);
   EXPECT_EQ(Unpack(testing::TempDir() + "core", root), 2);
   EXPECT_EQ(Unpack("/no/such/core", root + "2"), 2);
+}
+
+TEST_F(UnpackTest, AFileThatCannotBeWrittenWholeIsAFailureAndIsNotLeftBehind) {
+  const std::string root = testing::TempDir() + "root";
+  ASSERT_EQ(UnpackTo(root, "/usr/bin/x"), 0);  // there is a core now
+  std::filesystem::remove_all(root);
+  struct rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const struct rlimit small = {64 << 10, before.rlim_max};
+  const auto handler = signal(SIGXFSZ, SIG_IGN);
+  testing::internal::CaptureStderr();
+  setrlimit(RLIMIT_FSIZE, &small);
+  const int status = Unpack(testing::TempDir() + "core", root);
+  setrlimit(RLIMIT_FSIZE, &before);
+  signal(SIGXFSZ, handler);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "minicore: " + root + "/usr/bin/x cannot be written: File too large.\n");
+  EXPECT_EQ(status, 2);
+  EXPECT_FALSE(std::filesystem::exists(root + "/usr/bin/x"));
+}
+
+TEST_F(UnpackTest, WhereThereIsNothingToUnpackItSaysWhyAndMakesNoDirectory) {
+  const std::string root = testing::TempDir() + "root";
+  const std::string core = testing::TempDir() + "core";
+  const auto unpack = [&](const CoreBuilder& builder) {
+    std::ofstream(core, std::ios::binary) << builder.Build();
+    std::filesystem::remove_all(root);
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(Unpack(core, root), 1);
+    EXPECT_FALSE(std::filesystem::exists(root));
+    return testing::internal::GetCapturedStderr();
+  };
+  CoreBuilder builder = SmallCore();
+  EXPECT_EQ(unpack(builder),
+            "minicore: " + core + " holds no whole program or library; a core made with the "
+            "option text=all does.\n");
+  builder.own_notes.clear();
+  EXPECT_EQ(unpack(builder),
+            "minicore: " + core + " was written by another program, and holds no whole "
+            "program or library.\n");
+}
+
+TEST_F(UnpackTest, FilesAreNoNewerThanTheCore) {
+  const std::string root = testing::TempDir() + "root";
+  ASSERT_EQ(UnpackTo(root, "/usr/bin/x"), 0);
+  struct stat core;
+  struct stat file;
+  ASSERT_EQ(stat((testing::TempDir() + "core").c_str(), &core), 0);
+  ASSERT_EQ(stat((root + "/usr/bin/x").c_str(), &file), 0);
+  EXPECT_EQ(file.st_mtim.tv_sec, core.st_mtim.tv_sec);
 }
 
 }  // namespace
