@@ -275,6 +275,22 @@ bool CoreReader::ReadFile(uint64_t offset, void* out, size_t size) const {
   return true;
 }
 
+uint64_t CoreReader::NextData(uint64_t offset) const {
+  if (fd_ < 0 || offset >= file_bytes_) return std::min(offset, file_bytes_);
+  const off_t data = lseek(fd_, static_cast<off_t>(offset), SEEK_DATA);
+  // A file system that knows of no holes (EINVAL) has none.
+  if (data < 0) return errno == ENXIO ? file_bytes_ : offset;
+  return std::min(static_cast<uint64_t>(data), file_bytes_);
+}
+
+uint64_t CoreReader::PromisedBytes() const {
+  uint64_t bytes = SaturatingAdd(header_.e_phoff, header_.e_phnum * sizeof(Elf64_Phdr));
+  for (const CoreSegment& segment : segments_) {
+    if (segment.file_bytes != 0) bytes = std::max(bytes, segment.file_end());
+  }
+  return bytes;
+}
+
 std::optional<std::string> CoreReader::ReadString(uint64_t address,
                                                   size_t limit) const {
   std::string text;

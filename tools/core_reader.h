@@ -81,6 +81,13 @@ class CoreReader {
   // `size` bytes of the file itself.
   bool ReadFile(uint64_t offset, void* out, size_t size) const;
 
+  // Where in the file, from `offset` on, bytes are stored again: what lies before is a
+  // hole, and reads as zeros. At most file_bytes().
+  uint64_t NextData(uint64_t offset) const;
+
+  // How long the file is by its own headers.
+  uint64_t PromisedBytes() const;
+
   template <class T>
   std::optional<T> ReadAs(uint64_t address) const {
     static_assert(std::is_trivially_copyable_v<T>);

@@ -198,7 +198,7 @@ int main(int argc, char** argv) {
   verify_command->add_option("CORE", path, "The file")->required();
   verify_command->add_flag("--json", as_json, "For programs");
   std::string patterns;
-  verify_command->add_option(
+  const auto* secrets_option = verify_command->add_option(
       "--secrets", patterns,
       "Instead, look for secrets in any core: a file of patterns, or - for\n"
       "standard input; one a line, text or hex:DIGITS. 1 if one occurs: as it\n"
@@ -251,7 +251,7 @@ int main(int argc, char** argv) {
   }
   if (*info_command) return Finish(Info(path, as_json));
   if (*verify_command) {
-    return Finish(patterns.empty()
+    return Finish(secrets_option->count() == 0
                       ? Verify(path, as_json)
                       : minicore::VerifySecrets(path, patterns, as_json));
   }

@@ -1,6 +1,7 @@
 #include "tools/minicore_notes.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "tools/text.h"
@@ -158,6 +159,18 @@ MinicoreNotes DecodeMinicoreNotes(const CoreReader& core, Faults* faults) {
     }
   }
   return notes;
+}
+
+std::string WhatIsCutOff(const CoreReader& core, const MinicoreNotes& notes) {
+  uint64_t promised = core.PromisedBytes();
+  // What was made shorter for want of room has a report of before.
+  if (notes.ReportValue("truncated") != "1") {
+    const std::string planned = notes.ReportValue("file_bytes");
+    promised = std::max<uint64_t>(promised, std::strtoull(planned.c_str(), nullptr, 10));
+  }
+  if (core.file_bytes() >= promised) return "";
+  return "The file is cut short: of " + Count(promised, "byte") + " it has " +
+         std::to_string(core.file_bytes()) + ".";
 }
 
 const char* KindName(SegmentKind kind) {

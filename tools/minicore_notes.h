@@ -52,6 +52,9 @@ Origin OriginOf(const CoreReader& core);
 MinicoreNotes DecodeMinicoreNotes(const CoreReader& core,
                                   std::vector<std::string>* faults);
 
+// A sentence if the file is shorter than its headers or its report say; else "".
+std::string WhatIsCutOff(const CoreReader& core, const MinicoreNotes& notes);
+
 const char* KindName(SegmentKind kind);       // "stack"
 const char* ReasonName(HoleReason reason);    // "secret_copy"
 const char* SourceName(ThreadSource source);  // "signal"

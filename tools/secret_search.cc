@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <cstring>
-#include <map>
 #include <tuple>
 #include <utility>
 
@@ -120,11 +119,11 @@ bool TakePrefix(std::string_view* text, std::string_view prefix) {
 
 }  // namespace
 
-bool ReadPatterns(std::istream& input, std::vector<SecretPattern>* patterns,
+bool ReadPatterns(std::string_view rest, std::vector<SecretPattern>* patterns,
                   std::string* error) {
-  std::string line;
-  for (size_t number = 1; std::getline(input, line); ++number) {
-    std::string_view text = line;
+  for (size_t number = 1; !rest.empty(); ++number) {
+    std::string_view text = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(text.size() + 1, rest.size()));
     if (!text.empty() && text.back() == '\r') text.remove_suffix(1);
     if (text.empty()) continue;
     SecretPattern pattern = {number, {}};
@@ -216,44 +215,83 @@ void SecretSearch::Index() {
   size_t bits = 1 << 16;
   while (bits < 16 * needles_.size()) bits *= 2;
   maybe_.assign(bits, false);
-  for (const Needle& needle : needles_) maybe_[needle.key % bits] = true;
+  for (const Needle& needle : needles_) {
+    maybe_[needle.key % bits] = true;
+    longest_ = std::max<size_t>(longest_, needle.size);
+  }
+  for (const size_t key : kKeySizes) {
+    const bool used = std::any_of(needles_.begin(), needles_.end(), [&](const Needle& needle) {
+      return KeySize(needle.size) == key;
+    });
+    if (used) key_sizes_.push_back(key);
+  }
 }
 
 std::vector<SecretFinding> SecretSearch::FindIn(std::string_view file) const {
-  std::vector<SecretFinding> findings;
-  // By line and form: the last finding.
-  std::map<std::pair<size_t, const char*>, size_t> last;
-  for (size_t at = 0; at + kShortestPattern <= file.size(); ++at) {
-    for (const size_t size : kKeySizes) {
-      if (at + size > file.size()) break;
-      const uint64_t key = Hash(file.data() + at, size);
-      if (!maybe_[key % maybe_.size()]) continue;
+  SecretScan scan(*this);
+  scan.Add(file);
+  scan.Finish();
+  return scan.findings();
+}
+
+void SecretScan::Add(std::string_view bytes) {
+  bytes_ += bytes;
+  // What may be the beginning of a needle waits for what follows.
+  if (bytes_.size() >= search_.longest_) SearchTo(bytes_.size() - search_.longest_ + 1);
+}
+
+void SecretScan::AddZeros(uint64_t size) {
+  const uint64_t enough = std::min<uint64_t>(size, search_.longest_);
+  Add(std::string(static_cast<size_t>(enough), '\0'));
+  // What waits now is zeros alone, if there are more, and stands for the last of them.
+  offset_ += size - enough;
+}
+
+void SecretScan::Finish() { SearchTo(bytes_.size()); }
+
+// Looks for what begins in the first `end` of the bytes, and drops these.
+void SecretScan::SearchTo(size_t end) {
+  const auto& needles = search_.needles_;
+  for (size_t at = 0; at < end; ++at) {
+    for (const size_t size : search_.key_sizes_) {
+      if (at + size > bytes_.size()) break;
+      const uint64_t key = Hash(bytes_.data() + at, size);
+      if (!search_.maybe_[key % search_.maybe_.size()]) continue;
       auto needle = std::lower_bound(
-          needles_.begin(), needles_.end(), key,
-          [](const Needle& n, uint64_t value) { return n.key < value; });
-      for (; needle != needles_.end() && needle->key == key; ++needle) {
-        const Text& text = texts_[needle->text];
-        if (file.compare(at, needle->size, text.bytes.data() + needle->begin,
-                         needle->size) != 0) {
-          continue;
+          needles.begin(), needles.end(), key,
+          [](const auto& n, uint64_t value) { return n.key < value; });
+      for (; needle != needles.end() && needle->key == key; ++needle) {
+        const SecretSearch::Text& text = search_.texts_[needle->text];
+        if (bytes_.compare(at, needle->size, text.bytes.data() + needle->begin,
+                           needle->size) == 0) {
+          Found(text, offset_ + at, needle->size);
         }
-        // Stretches of the same pattern in the same form are one finding.
-        const auto [found, is_first] =
-            last.insert({{text.line, text.form}, findings.size()});
-        if (!is_first) {
-          SecretFinding& same = findings[found->second];
-          if (at <= same.offset + same.size) {
-            same.size =
-                std::max<uint64_t>(same.size, at + needle->size - same.offset);
-            continue;
-          }
-          found->second = findings.size();
-        }
-        findings.push_back({text.line, text.form, at, needle->size});
       }
     }
   }
-  return findings;
+  bytes_.erase(0, end);
+  offset_ += end;
+}
+
+void SecretScan::Found(const SecretSearch::Text& text, uint64_t offset, uint64_t size) {
+  const uint64_t end = offset + size;
+  const auto [found, is_first] =
+      last_.insert({{text.line, text.form}, {end, findings_.size()}});
+  Last& last = found->second;
+  if (!is_first && offset <= last.end) {
+    last.end = std::max(last.end, end);
+    if (last.finding < findings_.size()) {
+      findings_[last.finding].size = last.end - findings_[last.finding].offset;
+    }
+    return;
+  }
+  last = {end, findings_.size()};
+  if (findings_.size() < kMostFindings) {
+    findings_.push_back({text.line, text.form, offset, size, text.bytes.size()});
+  } else {
+    ++more_;
+    last.finding = SIZE_MAX;
+  }
 }
 
 }  // namespace minicore

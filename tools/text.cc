@@ -57,6 +57,10 @@ std::string Printable(std::string_view text) {
   return out;
 }
 
+std::string Named(std::string_view path) {
+  return path.empty() ? "\"\"" : Printable(path);
+}
+
 std::string JsonSafe(std::string_view text) {
   std::string out;
   for (unsigned char byte : text) {

@@ -25,6 +25,9 @@ std::string Count(uint64_t count, std::string_view noun);
 // is in a core was written by a process that nobody vouches for.
 std::string Printable(std::string_view text);
 
+// A file's name at the start of a sentence: Printable(), and "" for none.
+std::string Named(std::string_view path);
+
 // Valid UTF-8 whatever the input (bytes above 0x7f become \xNN), as JSON wants
 // it.
 std::string JsonSafe(std::string_view text);

@@ -73,7 +73,7 @@ int Unpack(const std::string& core_path, const std::string& directory) {
   std::string why;
   const auto core = CoreReader::Open(core_path, &why);
   if (core == nullptr) {
-    Complain(Printable(core_path) + " " + why + ".");
+    Complain(Named(core_path) + " " + why + ".");
     return why.rfind("cannot be opened", 0) == 0 ? kFailed : kNothingWhole;
   }
   struct stat core_file = {};

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -157,6 +156,78 @@ TEST(SecretSearch, APatternThatIsNothingButARunIsLookedForAllTheSame) {
   EXPECT_FALSE(Find(std::string(20, 'a'), std::string(30, 'a')).empty());
 }
 
+// Pieces of any size, and zeros that are only counted, are no other file.
+TEST(SecretSearch, AFileThatComesInPiecesIsSearchedLikeOneThatComesAtOnce) {
+  const std::string secret = Random(40, 3);
+  const std::string short_one = "tokens";
+  const std::string at_zeros = Random(8, 4) + std::string(12, '\0');
+  const std::string zeros(100, '\0');
+  const std::string file = Random(70, 5) + secret + Random(30, 6) + short_one + zeros + secret +
+                           zeros + at_zeros.substr(0, 8) + zeros + secret.substr(9, 20);
+  const SecretSearch search({{1, secret}, {2, short_one}, {3, at_zeros}});
+  const auto whole = search.FindIn(file);
+  ASSERT_EQ(whole.size(), 5u);
+  for (size_t piece = 1; piece < 50; ++piece) {
+    SecretScan scan(search);
+    for (size_t at = 0; at < file.size();) {
+      const size_t end = std::min(file.find_first_not_of('\0', at), file.size());
+      if (end - at > 10) {
+        scan.AddZeros(end - at);
+        at = end;
+      } else {
+        scan.Add(file.substr(at, piece));
+        at += std::min(piece, file.size() - at);
+      }
+    }
+    scan.Finish();
+    ASSERT_EQ(scan.findings().size(), whole.size()) << piece;
+    for (size_t i = 0; i < whole.size(); ++i) {
+      EXPECT_EQ(scan.findings()[i].line, whole[i].line) << piece;
+      EXPECT_EQ(scan.findings()[i].offset, whole[i].offset) << piece;
+      EXPECT_EQ(scan.findings()[i].size, whole[i].size) << piece;
+    }
+  }
+}
+
+TEST(SecretSearch, GigabytesOfZerosCostNothing) {
+  const std::string secret = Random(40, 3);
+  const SecretSearch search({{1, secret}});
+  SecretScan scan(search);
+  scan.Add(secret);
+  scan.AddZeros(uint64_t{1} << 50);
+  scan.Add(secret);
+  scan.Finish();
+  ASSERT_EQ(scan.findings().size(), 2u);
+  EXPECT_EQ(scan.findings()[1].offset, (uint64_t{1} << 50) + secret.size());
+}
+
+TEST(SecretSearch, APatternOfZerosIsFoundInAHole) {
+  const SecretSearch search({{1, std::string(20, '\0')}});
+  SecretScan scan(search);
+  scan.Add("x");
+  scan.AddZeros(1 << 30);
+  scan.Finish();
+  EXPECT_FALSE(scan.findings().empty());
+}
+
+TEST(SecretSearch, WhatOccursWithoutEndIsCounted) {
+  const SecretSearch search({{1, "needle"}});
+  SecretScan scan(search);
+  for (size_t i = 0; i < SecretScan::kMostFindings + 3; ++i) scan.Add("needle, ");
+  scan.Finish();
+  EXPECT_EQ(scan.findings().size(), SecretScan::kMostFindings);
+  EXPECT_EQ(scan.more(), 3u);
+}
+
+TEST(SecretSearch, AFindingTellsAPartFromTheWhole) {
+  const std::string secret = Random(40, 3);
+  const auto whole = Find(secret, secret);
+  EXPECT_EQ(whole[0].size, whole[0].of);
+  const auto part = Find(secret, secret.substr(3, 17));
+  EXPECT_EQ(part[0].size, 17u);
+  EXPECT_EQ(part[0].of, 40u);
+}
+
 // Ended once after an hour, in a core of zeros.
 TEST(SecretSearch, WindowsThatBeginAlikeOrRepeatAreNoBurden) {
   std::string sparse(24 * 1024, '\0');
@@ -173,7 +244,7 @@ TEST(SecretSearch, WindowsThatBeginAlikeOrRepeatAreNoBurden) {
 }
 
 TEST(ReadPatterns, TakesTextAndHexadecimalDigits) {
-  std::istringstream input("plain text\n\ntext:hex:is not meant\nhex:00ff10AB7722\r\n");
+  const std::string input = "plain text\n\ntext:hex:is not meant\nhex:00ff10AB7722\r\n";
   std::vector<SecretPattern> patterns;
   std::string error;
   ASSERT_TRUE(ReadPatterns(input, &patterns, &error)) << error;
@@ -187,10 +258,9 @@ TEST(ReadPatterns, TakesTextAndHexadecimalDigits) {
 // What can't be looked for must not pass for "not found".
 TEST(ReadPatterns, RefusesWhatCannotBeLookedForWithoutShowingIt) {
   for (const char* text : {"", "\n\n", "short", "hex:0011", "hex:00112233445", "hex:zz11223344556"}) {
-    std::istringstream input(text);
     std::vector<SecretPattern> patterns;
     std::string error;
-    EXPECT_FALSE(ReadPatterns(input, &patterns, &error)) << text;
+    EXPECT_FALSE(ReadPatterns(text, &patterns, &error)) << text;
     EXPECT_FALSE(error.empty());
     EXPECT_EQ(error.find("short\n"), std::string::npos);
     EXPECT_EQ(error.find("zz11"), std::string::npos);

@@ -51,13 +51,13 @@ run "$tool" verify --secrets other file
 expect 0 "a pattern that does not occur"
 run "$tool" verify --secrets absent file
 expect 2 "no file of patterns"
-grep -qx 'absent cannot be opened: No such file or directory.' output || { cat output; failed=1; }
+grep -qx 'minicore: absent cannot be opened: No such file or directory.' output || { cat output; failed=1; }
 run "$tool" verify --secrets patterns absent
 expect 2 "no core"
-grep -qx 'absent cannot be opened: No such file or directory.' output || { cat output; failed=1; }
+grep -qx 'minicore: absent cannot be opened: No such file or directory.' output || { cat output; failed=1; }
 run "$tool" verify --secrets patterns plain
 expect 2 "a file that is no core, and holds the secret"
-grep -qx 'plain is not an ELF file.' output || { cat output; failed=1; }
+grep -qx 'minicore: plain is not an ELF file.' output || { cat output; failed=1; }
 run "$tool" verify --secrets other plain
 expect 2 "a file that is no core, and does not hold the secret"
 head -c 64 file > stump
@@ -69,7 +69,39 @@ expect 2 "no hexadecimal digits"
 grep -q 'Line 1 must have pairs of hexadecimal digits' output || { cat output; failed=1; }
 run "$tool" verify --secrets - file < /dev/null
 expect 2 "no patterns"
+# What could not be read whole was not looked for.
+run "$tool" verify --secrets "" file
+expect 2 "no name of a file of patterns"
+grep -qx 'minicore: "" cannot be opened: No such file or directory.' output || { cat output; failed=1; }
+run "$tool" verify --secrets . file
+expect 2 "a directory of patterns"
+grep -qx 'minicore: . cannot be read: Is a directory.' output || { cat output; failed=1; }
+run "$tool" verify --secrets /dev/zero file
+expect 2 "patterns without end"
+grep -q 'minicore: /dev/zero has more than 67.1 MB of patterns.' output || { cat output; failed=1; }
 printf 'x\n' > short
 run "$tool" verify --secrets short file
 expect 2 "a pattern too short"
+# A part of a pattern is told from all of it.
+printf '%s' 'batteries: correct-horse-battery-st' | core_of > partial
+printf 'correct-horse-battery-staple\n' > long
+run "$tool" verify --secrets long partial
+expect 1 "a part of a pattern"
+grep -q 'line 1 occurs in part, as it is: 24 of its 28 bytes at offset 131, address 0x1000b' output ||
+  { cat output; failed=1; }
+# A core that ends before its headers say so has been searched as far as it goes.
+run "$tool" verify --secrets other file
+grep -qx 'Remark: The file is cut short: of 375 bytes it has 161.' output || { cat output; failed=1; }
+# Holes of a sparse file are zeros, and any size is read in the memory of a piece.
+cp file sparse
+truncate -s 3G sparse
+printf 'and correct-horse-battery' >> sparse
+sparse() { (ulimit -v 200000; exec timeout 60 "$tool" verify --secrets "$1" sparse); }
+run sparse patterns
+expect 1 "three sparse gigabytes"
+[ "$(grep -c 'occurs as it is' output)" -eq 2 ] || { cat output; failed=1; }
+grep -q 'at offset 3221225476' output || { cat output; failed=1; }
+run sparse other
+expect 0 "three sparse gigabytes without the pattern"
+rm sparse
 exit $failed
