@@ -167,6 +167,8 @@ CoreInfo CollectInfo(const CoreReader& core, const std::string& path) {
     }
   }
   info.holes_by_reason = Sorted(std::move(reasons));
+  const std::string cut_off = WhatIsCutOff(core, info.notes);
+  if (!cut_off.empty()) info.remarks.push_back(cut_off);
   AddRemarks(&info);
   return info;
 }

@@ -101,6 +101,26 @@ TEST(InfoTest, OfACutCoreDoesNotSayThatAnotherProgramWroteIt) {
   EXPECT_FALSE(HasProcess(CollectInfo(*stump, "core")));
 }
 
+TEST(InfoTest, SaysThatTheFileIsShorterThanItsHeadersOrItsReportSay) {
+  std::string error;
+  const std::string whole = SmallCore().Build();
+  const auto remarks = [&](const std::string& file) {
+    return CollectInfo(*CoreReader::FromBytes(file, &error), "core").remarks;
+  };
+  EXPECT_TRUE(remarks(whole).empty());
+  const auto cut = remarks(whole.substr(0, whole.size() - 16));
+  ASSERT_EQ(cut.size(), 1u);
+  EXPECT_EQ(cut[0], "The file is cut short: of " + std::to_string(whole.size()) +
+                        " bytes it has " + std::to_string(whole.size() - 16) + ".");
+  CoreBuilder core = SmallCore();
+  core.OwnNote(kNoteReport).desc += "file_bytes 1000000\n";
+  ASSERT_EQ(remarks(core.Build()).size(), 1u);
+  EXPECT_TRUE(Has(remarks(core.Build())[0], "of 1000000 bytes it has"));
+  core.OwnNote(kNoteReport).desc += "truncated 1\n";
+  ASSERT_EQ(remarks(core.Build()).size(), 1u);
+  EXPECT_FALSE(Has(remarks(core.Build())[0], "cut short"));
+}
+
 // The report of a core made in code, with one line more.
 CoreInfo WithReport(const std::string& line) {
   CoreBuilder core = SmallCore();
