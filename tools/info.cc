@@ -49,20 +49,6 @@ std::vector<ModuleInfo> FindModules(const CoreReader& core,
   return modules;
 }
 
-bool HasFaultAddress(const SignalInfo& signal) {
-  if (signal.code <= 0 || signal.code == SI_KERNEL) return false;
-  switch (signal.number) {
-    case SIGSEGV:
-    case SIGBUS:
-    case SIGFPE:
-    case SIGILL:
-    case SIGTRAP:
-      return true;
-    default:
-      return false;
-  }
-}
-
 constexpr char kHolesKey[] = "holes.";
 
 const Total* FindReason(const CoreInfo& info, HoleReason reason) {
@@ -112,6 +98,20 @@ void AddRemarks(CoreInfo* info) {
 
 bool HasProcess(const CoreInfo& info) {
   return !info.process.threads.empty() || info.process.pid != 0 || info.notes.any();
+}
+
+bool HasFaultAddress(const SignalInfo& signal) {
+  if (signal.code <= 0 || signal.code == SI_KERNEL) return false;
+  switch (signal.number) {
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGTRAP:
+      return true;
+    default:
+      return false;
+  }
 }
 
 bool ReadTotal(const std::string& value, Total* total) {

@@ -59,6 +59,9 @@ std::string AnchorSentence(const CoreInfo& info, const AnchorRow& anchor);
 // "libc.so.6+0x8b", "" if no mapped file is there.
 std::string PlaceOf(const CoreInfo& info, uint64_t address);
 
+// Whether si_addr means anything.
+bool HasFaultAddress(const SignalInfo& signal);
+
 // A count and a sum of bytes behind a key of the report: "holes.secret 2 64".
 bool ReadTotal(const std::string& value, Total* total);
 

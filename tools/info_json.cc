@@ -98,23 +98,43 @@ json Holes(const CoreInfo& info) {
 }
 
 // A value that is a whole number becomes one, and a count with its bytes an object.
+json ReportValue(const std::string& value) {
+  const bool number = !value.empty() && value.size() <= 15 &&
+                      value.find_first_not_of("0123456789") == std::string::npos;
+  Total total;
+  if (ReadTotal(value, &total)) return {{"count", total.count}, {"bytes", total.bytes}};
+  if (number) return std::stoull(value);
+  return JsonSafe(value);
+}
+
+// "holes.canary" stands in the object "holes", and what there can be more than one of in a
+// list.
 json Report(const CoreInfo& info) {
   json rows = json::object();
   for (const auto& [key, value] : info.notes.report) {
-    if (key == "points_to") continue;  // the anchors
-    const bool number =
-        !value.empty() && value.size() <= 15 &&
-        value.find_first_not_of("0123456789") == std::string::npos;
-    Total total;
-    if (ReadTotal(value, &total)) {
-      rows[JsonSafe(key)] = {{"count", total.count}, {"bytes", total.bytes}};
-    } else if (number) {
-      rows[JsonSafe(key)] = std::stoull(value);
+    const size_t dot = key.find('.');
+    if (key == "points_to") {
+      json& list = rows[key];
+      if (list.is_null() || list.is_array()) list.push_back(JsonSafe(value));
+    } else if (dot == std::string::npos) {
+      rows[JsonSafe(key)] = ReportValue(value);
     } else {
-      rows[JsonSafe(key)] = JsonSafe(value);
+      json& group = rows[JsonSafe(key.substr(0, dot))];
+      // A damaged report may have the name for something else.
+      if (!group.is_object()) group = json::object();
+      group[JsonSafe(key.substr(dot + 1))] = ReportValue(value);
     }
   }
   return rows;
+}
+
+json Signal(const SignalInfo& signal) {
+  const bool known = signal.present && signal.number != 0;
+  json row = {{"number", signal.number},
+              {"name", known ? SignalName(signal.number) : ""},
+              {"code", signal.code}};
+  if (HasFaultAddress(signal)) row["address"] = Hex(signal.address);
+  return row;
 }
 
 }  // namespace
@@ -127,7 +147,6 @@ json InfoJson(const CoreInfo& info) {
                        {"end", Hex(module.end)},
                        {"build_id", module.build_id}});
   }
-  const SignalInfo& signal = info.process.signal;
   json faults = json::array();
   for (const std::string& fault : info.faults)
     faults.push_back(JsonSafe(fault));
@@ -139,11 +158,7 @@ json InfoJson(const CoreInfo& info) {
           {"minicore", info.notes.any()},
           {"live", info.live},
           {"crash", JsonSafe(CrashSentence(info))},
-          {"signal",
-           {{"number", signal.number},
-            {"name", signal.present ? SignalName(signal.number) : ""},
-            {"code", signal.code},
-            {"address", Hex(signal.address)}}},
+          {"signal", Signal(info.process.signal)},
           {"pid", info.process.pid},
           {"program", JsonSafe(info.process.program)},
           {"arguments", JsonSafe(info.process.arguments)},

@@ -38,6 +38,9 @@ def documented(name, heading):
 def keys_of(value, path=""):
   if isinstance(value, dict):
     for key, item in value.items():
+      # "report.holes.canary.count" is that key and not one with dots in it. The names of
+      # tags are the program's.
+      assert "." not in key or path == "tags", f"{path} has the key {key}"
       yield from keys_of(item, f"{path}.{key}" if path else key)
   elif isinstance(value, list):
     for item in value:
@@ -92,7 +95,8 @@ class DocumentedKeysTest(unittest.TestCase):
     # Those of the report are another table's.
     self.compare({key: missing for key, missing in expected.items() if key != "report.KEY"},
                  {key for key in written if not key.startswith("report.") or
-                  key.startswith(("report.holes.", "report.elided."))})
+                  key.startswith(("report.holes.", "report.elided.", "report.option.",
+                                  "report.points_to"))})
     # A live dump may have nothing in its registers.
     self.compare({key: True for key in expected},
                  set(keys_of(self.answer("info", "--json", self.live))))
@@ -101,10 +105,14 @@ class DocumentedKeysTest(unittest.TestCase):
     expected = documented(_FORMAT, "### 0x4d430001 report")
     seen = set()
     for core in (self.crashed, self.live):
-      written = set(self.answer("info", "--json", core)["report"])
+      report = self.answer("info", "--json", core)["report"]
+      groups = {key for key, value in report.items() if isinstance(value, dict)}
+      self.assertLessEqual(groups, {"holes", "elided", "option"})
+      written = {f"{key}.{name}" for key in groups for name in report[key]} | (set(report) - groups)
       self.compare(expected, written)
       seen |= written
     self.assertIn("thawed_us", seen)
+    self.assertIn("points_to", seen)
     self.assertTrue(any(key.startswith("elided.") for key in seen))
 
   def test_verify(self):

@@ -146,10 +146,33 @@ TEST(InfoTest, CountsWhatIsLeftOutAsTheReportDoesAndNotByTheRowsThatHadRoom) {
   const nlohmann::json json = InfoJson(WithReport("holes.secret 7 12345"));
   EXPECT_EQ(json["holes_by_reason"]["secret"]["count"], 7);
   EXPECT_EQ(json["holes_by_reason"]["secret"]["bytes"], 12345);
-  EXPECT_EQ(json["report"]["holes.secret"]["count"], 7);
-  EXPECT_EQ(json["report"]["holes.secret"]["bytes"], 12345);
-  EXPECT_EQ(InfoJson(WithReport("elided.thread_data 3 32"))["report"]["elided.thread_data"],
+  EXPECT_EQ(json["report"]["holes"]["secret"]["count"], 7);
+  EXPECT_EQ(json["report"]["holes"]["secret"]["bytes"], 12345);
+  EXPECT_EQ(InfoJson(WithReport("elided.thread_data 3 32"))["report"]["elided"]["thread_data"],
             (nlohmann::json{{"count", 3}, {"bytes", 32}}));
+}
+
+TEST(InfoTest, TheReportAsJsonHasEveryLine) {
+  const nlohmann::json report = InfoJson(WithReport(
+      "option.max_bytes 64\npoints_to rdi points here\npoints_to rsi points there\n"
+      "odd 1\nodd.one 2\npoints_to.x 3"))["report"];
+  EXPECT_EQ(report["option"]["max_bytes"], 64);
+  EXPECT_EQ(report["odd"]["one"], 2);
+  EXPECT_EQ(report["points_to"]["x"], 3);  // damaged: no list any more
+  const nlohmann::json points_to = InfoJson(WithReport(
+      "points_to rdi points here\npoints_to rsi points there"))["report"]["points_to"];
+  EXPECT_EQ(points_to, (nlohmann::json{"rdi points here", "rsi points there"}));
+}
+
+TEST(InfoTest, OfASignalWithoutAnAddressTheJsonHasNone) {
+  CoreBuilder core = SmallCore();
+  core.OwnNote(kNoteReport).desc = "version 0.1.0\nsignal 0\n";
+  Put(&core.Note(NT_SIGINFO).desc, 0, 0);
+  Put(&core.Note(NT_SIGINFO).desc, 8, 0);
+  const nlohmann::json signal = InfoJson(Collect(core))["signal"];
+  EXPECT_EQ(signal["number"], 0);
+  EXPECT_EQ(signal["name"], "");
+  EXPECT_EQ(signal.count("address"), 0u);
 }
 
 TEST(InfoTest, SaysInASentenceWhyLessIsThereThanWasReached) {
