@@ -6,6 +6,7 @@
 #include "alloc/state.h"
 #include "alloc/tag_table.h"
 #include "alloc/tagged_extents.h"
+#include "alloc/wipe.h"
 #include "minicore/minicore.h"
 
 namespace minicore {
@@ -63,6 +64,12 @@ int minicore_untag_range(const void* begin, size_t size, const char* tag) {
     return -ENOENT;
   }
   return minicore::UntagRangeOf(minicore::g_tag_state, range, id);
+}
+
+int minicore_tag_elides(const char* tag) {
+  const auto [id, error] = minicore::Intern(tag);
+  if (error == -EINVAL) return error;
+  return minicore::MustWipe(id);
 }
 
 void* minicore_malloc(size_t size, const char* tag) {

@@ -132,6 +132,12 @@ MINICORE_API int minicore_tag_range(const void *begin, size_t size,
 MINICORE_API int minicore_untag_range(const void *begin, size_t size,
                                       const char *tag);
 
+// Whether memory with this tag is left out of cores as things stand: its rule is elide.
+//
+// Context: any. Lock-free, and never allocates.
+// Returns: 1 or 0; -EINVAL for a bad name.
+MINICORE_API int minicore_tag_elides(const char *tag);
+
 // Allocates from extents that hold memory of `tag` only: every allocation in them has
 // that tag without a call of its own. For "secret" (or a tag with the rule elide) they
 // are also left out of the kernel's core and of gcore (MADV_DONTDUMP), read as zeros in

@@ -189,8 +189,8 @@ class [[nodiscard]] scoped_tag {
   int error_;
 };
 
-// Tags a range of any memory until the end of the scope. The contents of a secret one are
-// wiped then: nothing of it stays behind on a stack.
+// Tags a range of any memory until the end of the scope. The contents of one whose tag has
+// the rule elide, as "secret" has, are wiped then: nothing of it stays behind on a stack.
 class [[nodiscard]] scoped_range_tag {
  public:
   explicit scoped_range_tag(void* begin, std::size_t size,
@@ -200,7 +200,7 @@ class [[nodiscard]] scoped_range_tag {
   scoped_range_tag(const scoped_range_tag&) = delete;
   scoped_range_tag& operator=(const scoped_range_tag&) = delete;
   ~scoped_range_tag() {
-    if (__builtin_strcmp(tag_, kSecret) == 0) internal::Wipe(begin_, size_);
+    if (minicore_tag_elides(tag_) == 1) internal::Wipe(begin_, size_);
     if (error_ == 0) minicore_untag_range(begin_, size_, tag_);
   }
   bool has_tag() const noexcept { return error_ == 0 || error_ == -28 /* -ENOSPC */; }

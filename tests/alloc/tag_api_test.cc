@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
-#include <minicore/minicore.h>
+#include <minicore/minicore.hpp>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "alloc/tag_table.h"
 #include "tests/alloc/heap_view.h"
 
 namespace minicore {
@@ -51,6 +52,26 @@ TEST(TagApi, TagsTheAllocationThatEnclosesThePointer) {
     EXPECT_EQ(TagOf(block), "");
     free(block);
   }
+}
+
+TEST(TagApi, AScopedRangeIsWipedAtItsEndIfItsTagElides) {
+  ASSERT_EQ(SetTagRule(g_tag_state, "elided_session", Disposition::kElide), 0);
+  char secret[16];
+  char session[16];
+  char label[16];
+  for (char* range : {secret, session, label}) memset(range, 'S', 16);
+  {
+    const scoped_range_tag a(secret, 16);
+    const scoped_range_tag b(session, 16, "elided_session");
+    const scoped_range_tag c(label, 16, "session");
+    EXPECT_TRUE(a.has_tag() && b.has_tag() && c.has_tag());
+  }
+  EXPECT_TRUE(IsZero(AddressOf(secret), 16));
+  EXPECT_TRUE(IsZero(AddressOf(session), 16));
+  EXPECT_EQ(std::string(label, 16), std::string(16, 'S'));
+  EXPECT_EQ(minicore_tag_elides("elided_session"), 1);
+  EXPECT_EQ(minicore_tag_elides("session"), 0);
+  EXPECT_EQ(minicore_tag_elides(""), -EINVAL);
 }
 
 TEST(TagApi, WhatIsNoLiveAllocationIsNotTagged) {
