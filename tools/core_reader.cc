@@ -53,12 +53,19 @@ uint64_t CoreSegment::file_end() const {
 
 std::unique_ptr<CoreReader> CoreReader::Open(const std::string& path,
                                              std::string* error) {
-  std::unique_ptr<CoreReader> reader(new CoreReader);
   // O_NONBLOCK: opening a FIFO that nobody writes must not hang.
-  reader->fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd >= 0) return FromDescriptor(fd, error);
+  *error = std::string("cannot be opened: ") + std::strerror(errno);
+  return nullptr;
+}
+
+std::unique_ptr<CoreReader> CoreReader::FromDescriptor(int fd, std::string* error) {
+  std::unique_ptr<CoreReader> reader(new CoreReader);
+  reader->fd_ = fd;
   struct stat status = {};
-  if (reader->fd_ < 0 || fstat(reader->fd_, &status) != 0) {
-    *error = std::string("cannot be opened: ") + std::strerror(errno);
+  if (fstat(fd, &status) != 0) {
+    *error = std::string("cannot be read: ") + std::strerror(errno);
     return nullptr;
   }
   if (!S_ISREG(status.st_mode)) {

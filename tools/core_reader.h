@@ -48,11 +48,13 @@ struct CoreNote {
 
 class CoreReader {
  public:
-  // Both return null and set `error` to the end of a sentence that begins with
+  // All return null and set `error` to the end of a sentence that begins with
   // the file's name ("is not an ELF file") if there is nothing to read. A
   // damaged core is opened as far as it goes; see faults().
   static std::unique_ptr<CoreReader> Open(const std::string& path,
                                           std::string* error);
+  // Takes the descriptor, also if there is nothing to read.
+  static std::unique_ptr<CoreReader> FromDescriptor(int fd, std::string* error);
   static std::unique_ptr<CoreReader> FromBytes(std::string_view bytes,
                                                std::string* error);
   ~CoreReader();

@@ -1,6 +1,7 @@
 #include "tools/options.h"
 
 #include <algorithm>
+#include <cctype>
 #include <memory>
 
 #include "dump/config.h"
@@ -23,10 +24,32 @@ constexpr Option kOptions[] = {
 // Of the check that runs: ParseOptions reports through a plain function.
 thread_local std::string* t_error;
 
+// The library's messages follow a colon.
+std::string Sentence(std::string text) {
+  if (text.empty()) return text;
+  text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  return text + ".";
+}
+
+// Splits at blanks: no line but one of a single word is longer than `width`.
+std::vector<std::string> Wrapped(std::string_view text, size_t width) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    size_t end = text.size();
+    if (end > width) {
+      end = text.rfind(' ', width);
+      if (end == std::string_view::npos) end = std::min(text.find(' '), text.size());
+    }
+    lines.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
 }  // namespace
 
 std::string CheckOption(std::string_view option) {
-  if (option.empty()) return "an empty option has no value";
+  if (option.empty()) return "An empty option has no value.";
   const auto storage = std::make_unique<char[]>(kMaxOptionText);
   const auto rules = std::make_unique<TagRules>();
   minicore_config config = minicore_default_config();
@@ -36,11 +59,11 @@ std::string CheckOption(std::string_view option) {
                                storage.get(), &config, rules.get(),
                                [](const OptionError& e) { *t_error = e.text; });
   t_error = nullptr;
-  if (bad != 0) return error;
+  if (bad != 0) return Sentence(error);
   const auto policy = std::make_unique<Policy>();
   OptionError wrong = {};
   return MakePolicy(config, policy.get(), rules.get(), &wrong) ? ""
-                                                               : wrong.text;
+                                                               : Sentence(wrong.text);
 }
 
 std::string JoinOptions(std::string_view existing,
@@ -78,18 +101,21 @@ std::string OptionsHelp() {
                                 std::string_view(option.value).size() + 1);
   }
   width = std::min<size_t>(width, 22);
+  constexpr size_t kColumns = 80;
   const auto line = [&](std::string head, const char* help) {
     if (head.size() > width) {
       text += "  " + head + "\n";
       head.clear();
     }
-    text +=
-        "  " + head + std::string(width - head.size() + 2, ' ') + help + "\n";
+    for (const std::string& part : Wrapped(help, kColumns - width - 4)) {
+      text += "  " + head + std::string(width - head.size() + 2, ' ') + part + "\n";
+      head.clear();
+    }
   };
   for (const Option& option : kOptions) {
     line(std::string(option.name) + "=" + option.value, option.help);
   }
-  line("tag.NAME=keep",
+  line("tag.NAME=RULE",
        "what becomes of memory with the tag NAME: keep, label, cut or elide");
   return text;
 }

@@ -165,9 +165,14 @@ std::string WhyNoLibrary(const std::string& path) {
   GElf_Ehdr header;
   const bool good = elf_kind(elf) == ELF_K_ELF && gelf_getehdr(elf, &header) != nullptr &&
                     header.e_type == ET_DYN && header.e_machine == EM_X86_64;
+  bool is_ours = false;
+  if (good) {
+    ForEachName(elf, [&](std::string_view name) { is_ours |= name == "minicore_install"; });
+  }
   elf_end(elf);
   close(fd);
-  return good ? "" : "is no shared library for x86-64";
+  if (!good) return "is no shared library for x86-64";
+  return is_ours ? "" : "is not minicore's";
 }
 
 }  // namespace minicore

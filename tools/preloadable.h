@@ -17,8 +17,8 @@ std::string FindProgram(const std::string& program);
 // can say.
 std::string WhyNotPreloaded(const std::string& path, uid_t user, gid_t group);
 
-// The end of a sentence that begins with the file's name if nothing can be
-// preloaded from it: "is no shared library for x86-64"; "" if it can.
+// The end of a sentence that begins with the file's name if it is not
+// libminicore.so: "is no shared library for x86-64"; "" if it is.
 std::string WhyNoLibrary(const std::string& path);
 
 }  // namespace minicore

@@ -5,11 +5,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 
 #include "tools/options.h"
 #include "tools/preloadable.h"
+#include "tools/text.h"
 
 namespace minicore {
 namespace {
@@ -17,7 +17,7 @@ namespace {
 constexpr char kLibraryName[] = "libminicore.so";
 
 int Fail(int code, const std::string& sentence) {
-  std::fprintf(stderr, "minicore run: %s\n", sentence.c_str());
+  Complain(sentence);
   return code;
 }
 
@@ -66,7 +66,7 @@ std::string JoinPreload(const std::string& library, const char* existing) {
 int Run(const RunRequest& request) {
   for (const std::string& option : request.options) {
     const std::string wrong = CheckOption(option);
-    if (!wrong.empty()) return Fail(kRunFailed, wrong);
+    if (!wrong.empty()) return Fail(kRunFailed, Printable(wrong));
   }
   std::string library = request.library;
   if (library.empty()) {
@@ -79,14 +79,14 @@ int Run(const RunRequest& request) {
   } else {
     const std::string why = WhyNoLibrary(library);
     if (!why.empty()) {
-      return Fail(kRunFailed, "The library " + library + " " + why + ".");
+      return Fail(kRunFailed, "The library " + Named(library) + " " + why + ".");
     }
     library = Absolute(library);
   }
   // Linux, ld.so(8): the names in LD_PRELOAD are separated by spaces or colons,
   // and there is no escape.
   if (library.find_first_of(" :") != std::string::npos) {
-    return Fail(kRunFailed, "The library's path, " + library +
+    return Fail(kRunFailed, "The library's path, " + Printable(library) +
                                 ", has a space or a colon, which LD_PRELOAD "
                                 "cannot express.");
   }
@@ -99,9 +99,11 @@ int Run(const RunRequest& request) {
   setenv("LD_PRELOAD", JoinPreload(library, getenv("LD_PRELOAD")).c_str(), 1);
 
   // A warning only: what it starts may be another program.
-  const std::string why = WhyNotPreloaded(FindProgram(request.command[0]),
-                                          geteuid(), getegid());
-  if (!why.empty()) (void)Fail(0, why);
+  const std::string program = FindProgram(request.command[0]);
+  if (access(program.c_str(), X_OK) == 0) {
+    const std::string why = WhyNotPreloaded(program, geteuid(), getegid());
+    if (!why.empty()) Complain(Printable(why));
+  }
 
   std::vector<char*> arguments;
   for (const std::string& argument : request.command) {
@@ -112,7 +114,7 @@ int Run(const RunRequest& request) {
   const int error = errno;
   return Fail(
       error == ENOENT ? kNotFound : kCannotExecute,
-      request.command[0] + " cannot be started: " + std::strerror(error) + ".");
+      Named(request.command[0]) + " cannot be started: " + std::strerror(error) + ".");
 }
 
 }  // namespace minicore

@@ -11,15 +11,13 @@
 
 #include "tools/debug_sections.h"
 #include "tools/minicore_notes.h"
+#include "tools/open_core.h"
 #include "tools/text.h"
 
 namespace minicore {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int kNothingWhole = 1;
-constexpr int kFailed = 2;
 
 // Where below `directory` a file of that name goes; empty if nowhere: names are
 // the crashed process's.
@@ -70,12 +68,9 @@ std::string WhyNothing(const CoreReader& core, const std::string& path) {
 }  // namespace
 
 int Unpack(const std::string& core_path, const std::string& directory) {
-  std::string why;
-  const auto core = CoreReader::Open(core_path, &why);
-  if (core == nullptr) {
-    Complain(Named(core_path) + " " + why + ".");
-    return why.rfind("cannot be opened", 0) == 0 ? kFailed : kNothingWhole;
-  }
+  int status = 0;
+  const auto core = OpenCore(core_path, &status);
+  if (core == nullptr) return status;
   struct stat core_file = {};
   (void)stat(core_path.c_str(), &core_file);
   std::error_code error;
@@ -128,7 +123,7 @@ int Unpack(const std::string& core_path, const std::string& directory) {
   if (failed) return kFailed;
   if (whole == 0) {
     Complain(WhyNothing(*core, core_path));
-    return kNothingWhole;
+    return kNotAsAsked;
   }
   for (const std::string& path : incomplete) {
     Complain(Printable(path) + " is not whole in the core, and is left out.");

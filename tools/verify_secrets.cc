@@ -13,21 +13,20 @@
 
 #include "tools/core_reader.h"
 #include "tools/minicore_notes.h"
+#include "tools/open_core.h"
 #include "tools/secret_search.h"
 #include "tools/text.h"
 
 namespace minicore {
 namespace {
 
-constexpr int kFound = 1;
-constexpr int kUsage = 2;
 constexpr size_t kMostSentences = 100;
 constexpr size_t kMostPatternBytes = size_t{64} << 20;
 constexpr size_t kPiece = size_t{1} << 20;
 
 int Refuse(const std::string& path, const std::string& why) {
   Complain(Named(path) + " " + why + ".");
-  return kUsage;
+  return kFailed;
 }
 
 // All of a file, or of standard input for "-". Returns: why not; "" if it is all.
@@ -89,17 +88,22 @@ std::string Sentence(const SecretFinding& finding, std::optional<uint64_t> addre
 
 int VerifySecrets(const std::string& path, const std::string& patterns_path,
                   bool as_json) {
+  if (path == "-" && patterns_path == "-") {
+    Complain("Standard input cannot have both the patterns and the core.");
+    return kFailed;
+  }
   std::string text;
   std::string error = ReadWhole(patterns_path, &text);
   if (!error.empty()) return Refuse(patterns_path, error);
   std::vector<SecretPattern> patterns;
   if (!ReadPatterns(text, &patterns, &error)) {
     Complain(error);
-    return kUsage;
+    return kFailed;
   }
   // What is no core has not been searched as one, and must not pass for clean.
-  const auto core = CoreReader::Open(path, &error);
-  if (core == nullptr) return Refuse(path, error);
+  int status = 0;
+  const auto core = OpenCore(path, &status);
+  if (core == nullptr) return kFailed;
   if (core->loads().empty()) return Refuse(path, "has no memory in it");
   const SecretSearch search(patterns);
   SecretScan scan(search);
@@ -129,7 +133,7 @@ int VerifySecrets(const std::string& path, const std::string& patterns_path,
                                  {"more_findings", scan.more()},
                                  {"remarks", remarks}};
     std::cout << json.dump(2) << "\n";
-    return clean ? 0 : kFound;
+    return clean ? 0 : kNotAsAsked;
   }
   const size_t shown = std::min(findings.size(), kMostSentences);
   for (size_t i = 0; i < shown; ++i) {
@@ -142,7 +146,7 @@ int VerifySecrets(const std::string& path, const std::string& patterns_path,
     std::cout << Named(path) << " holds none of "
               << Count(patterns.size(), "pattern") << ".\n";
   }
-  return clean ? 0 : kFound;
+  return clean ? 0 : kNotAsAsked;
 }
 
 }  // namespace minicore

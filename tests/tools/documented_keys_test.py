@@ -115,6 +115,16 @@ class DocumentedKeysTest(unittest.TestCase):
     self.assertIn("points_to", seen)
     self.assertTrue(any(key.startswith("elided.") for key in seen))
 
+  def test_standard_input_is_a_core_like_another(self):
+    expected = {**self.answer("info", "--json", self.crashed), "core": "-"}
+    with open(self.crashed, "rb") as core:
+      done = subprocess.run([_MINICORE, "info", "--json", "-"], stdin=core, stdout=subprocess.PIPE)
+      self.assertEqual(json.loads(done.stdout), expected)
+    with open(self.crashed, "rb") as core:  # by a pipe
+      done = subprocess.run(
+          [_MINICORE, "info", "--json", "-"], input=core.read(), stdout=subprocess.PIPE)
+      self.assertEqual(json.loads(done.stdout), expected)
+
   def test_verify(self):
     self.compare(documented(_CLI, "### verify --json"),
                  set(keys_of(self.answer("verify", "--json", self.crashed))))

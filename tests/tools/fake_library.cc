@@ -16,3 +16,6 @@ __attribute__((constructor)) void Say() {
 }
 
 }  // namespace
+
+// By which the real one is known.
+extern "C" __attribute__((visibility("default"))) void minicore_install() {}
