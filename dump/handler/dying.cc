@@ -13,6 +13,60 @@ bool g_removed_file = false;
 // Bits of signals. Written by the dumping thread only, in and out of its handler.
 volatile uint64_t g_kept = 0;
 
+// A fault, wherever it comes from.
+extern "C" const char minicore_halt[];
+asm(R"(
+  .text
+  .local minicore_halt
+minicore_halt:
+  hlt
+  jmp minicore_halt
+)");
+
+// Whether an instruction that met `signal` meets it again when it is tried once more: a
+// breakpoint and a call that a filter answers are behind then.
+bool Repeats(int signal) {
+  constexpr uint64_t kRepeated = SignalBit(SIGSEGV) | SignalBit(SIGBUS) |
+                                 SignalBit(SIGILL) | SignalBit(SIGFPE);
+  return signal > 0 && (kRepeated & SignalBit(signal)) != 0;
+}
+
+// Makes the kernel end the process when the handler with the frame `context` returns. It
+// must: the other threads may stand still for ever.
+//
+// `signal` is sent again with its own siginfo; it is blocked until the return, and then
+// finds the default action and the frame's registers. The frame's mask has to let it
+// through: in a call that sets a mask for its own time (ppoll, sigsuspend), it is the mask
+// from before the call (kernel/signal.c, sigmask_to_save()).
+//
+// A filter may forbid to send it, or to change the action. Then the fault `fault` happens
+// again, with its signal blocked, for which the kernel kills whatever the action is
+// (kernel/signal.c, force_sig_info_to_task()); without one that repeats, another fault is
+// made.
+void DieFrom(ucontext_t* context, int signal, const siginfo_t& info, int fault) {
+  const safe::KernelSigaction none = {nullptr, 0, nullptr, 0};
+  long error = safe::SigAction(signal, &none, nullptr);
+  // kFatalMask lets the signals of faults through: here they must wait, too.
+  const uint64_t all = ~uint64_t{0};
+  safe::SigProcMask(SIG_SETMASK, &all, nullptr);
+  const int pid = OwnPid();
+  const int tid = OwnTid();
+  if (error == 0) {
+    error = safe::Syscall(SYS_rt_tgsigqueueinfo, pid, tid, signal, safe::Word(&info));
+    if (error != 0) error = safe::TgKill(pid, tid, signal);
+  }
+  auto& mask = context->uc_sigmask.__val[0];
+  if (error == 0) {
+    mask &= ~SignalBit(signal);
+    return;
+  }
+  if (!Repeats(fault)) {
+    fault = SIGSEGV;
+    context->uc_mcontext.gregs[REG_RIP] = reinterpret_cast<greg_t>(minicore_halt);
+  }
+  mask |= SignalBit(fault);
+}
+
 }  // namespace
 
 void RememberFirstSignal(const CrashContext& crash) {
@@ -27,46 +81,17 @@ void ForgetFirstSignal() {
 
 bool MustDie() { return g_first_signal != 0; }
 
-// The signal is sent again with its own siginfo; it is blocked until the handler returns,
-// and then finds the default action and the registers of the fault. (For a fault,
-// returning would be enough; but SIGTRAP is reported behind its instruction, and a
-// fault's cause may be gone.)
 void DieAsBefore(const CrashContext& crash) {
-  const safe::KernelSigaction none = {nullptr, 0, nullptr, 0};
-  safe::SigAction(crash.signal, &none, nullptr);
-  // kFatalMask lets SIGSEGV and SIGBUS through: here they must wait, too.
-  const uint64_t all = ~uint64_t{0};
-  safe::SigProcMask(SIG_SETMASK, &all, nullptr);
-  long error = safe::Syscall(SYS_rt_tgsigqueueinfo, crash.pid, crash.tid, crash.signal,
-                             safe::Word(crash.info));
-  if (error != 0) error = safe::TgKill(crash.pid, crash.tid, crash.signal);
-  // A filter forbids both, and perhaps the change of the action: the fault happens again
-  // with its signal blocked, and for that the kernel kills (kernel/signal.c,
-  // force_sig_info_to_task()).
-  if (error != 0 && IsFault(crash.info)) {
-    auto* context = const_cast<ucontext_t*>(crash.context);
-    sigset_t* mask = &context->uc_sigmask;
-    mask->__val[0] |= 1ul << (crash.signal - 1);
-  }
+  DieFrom(const_cast<ucontext_t*>(crash.context), crash.signal, *crash.info,
+          IsFault(crash.info) ? crash.signal : 0);
 }
 
-// The first signal is pending when the handler returns, and taken before the faulting
-// instruction is tried again. Should that fail, the fault repeats, blocked, and kills.
 void DieOfFirst(int signal, ucontext_t* context) {
-  const int first = g_first_signal != 0 ? g_first_signal : signal;
   if (!g_removed_file) {
     g_removed_file = true;  // a fault in this comes by here again
     RemoveUnfinishedFile();
   }
-  const safe::KernelSigaction none = {nullptr, 0, nullptr, 0};
-  safe::SigAction(signal, &none, nullptr);
-  safe::SigAction(first, &none, nullptr);
-  const uint64_t all = ~uint64_t{0};
-  safe::SigProcMask(SIG_SETMASK, &all, nullptr);
-  const long error = safe::Syscall(SYS_rt_tgsigqueueinfo, OwnPid(), OwnTid(), first,
-                                   safe::Word(&g_first_info));
-  context->uc_sigmask.__val[0] |= SignalBit(signal);
-  if (error == 0) context->uc_sigmask.__val[0] &= ~SignalBit(first);
+  DieFrom(context, g_first_signal != 0 ? g_first_signal : signal, g_first_info, signal);
 }
 
 void Postpone(const CrashContext& crash, ucontext_t* context) {

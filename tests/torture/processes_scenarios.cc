@@ -2,13 +2,17 @@
 // terminal.
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/select.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <string>
 
 #include "tests/e2e/facts.h"
 #include "tests/e2e/threads.h"
@@ -130,6 +134,29 @@ void Wait(const Arguments&) {
   victim::Park();
 }
 
+// SIGQUIT is blocked, but for the time of a call that waits for it: the kernel
+// gives the handler's frame the mask from before the call. wait_in CALL
+void WaitInCall(const Arguments& arguments) {
+  const std::string& name = arguments.at(0);
+  NameTheCrasher();
+  sigset_t quit;
+  sigset_t none;
+  sigemptyset(&none);
+  sigemptyset(&quit);
+  sigaddset(&quit, SIGQUIT);
+  pthread_sigmask(SIG_BLOCK, &quit, nullptr);
+  StartBystanders(2);
+  victim::AnnounceReady();
+  epoll_event event;
+  if (name == "ppoll") ppoll(nullptr, 0, nullptr, &none);
+  if (name == "pselect") pselect(0, nullptr, nullptr, nullptr, nullptr, &none);
+  if (name == "sigsuspend") sigsuspend(&none);
+  if (name == "epoll_pwait") {
+    epoll_pwait(epoll_create1(EPOLL_CLOEXEC), &event, 1, -1, &none);
+  }
+  _exit(7);
+}
+
 // Goes on, and so do its threads, if the signal is ignored.
 void SurviveQuit(const Arguments&) {
   static std::atomic<int> asked{0};
@@ -150,6 +177,7 @@ constexpr Scenario kScenarios[] = {
     {"plain", Plain},
     {"abort", CallAbort},
     {"wait", Wait},
+    {"wait_in", WaitInCall},
     {"survive_quit", SurviveQuit},
     {"fork_both", ForkBoth},
     {"vfork_child", VforkChild},

@@ -22,6 +22,14 @@ def may_unshare():
 
 
 class Processes(torture.Torture):
+    def test_a_signal_that_a_call_lets_through_for_its_own_time_ends_the_process(self):
+        for call in ("ppoll", "pselect", "sigsuspend", "epoll_pwait"):
+            with self.subTest(call=call):
+                self.survive(
+                    "wait_in", call, number=signal.SIGQUIT, function=None, unwound=_STANDING,
+                    when_ready=lambda child: os.kill(child.pid, signal.SIGQUIT),
+                )  # fmt: skip
+
     def test_parent_and_forked_child_crash_at_the_same_time(self):
         for build in torture.BUILDS:
             with self.subTest(build=build.name):

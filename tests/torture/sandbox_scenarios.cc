@@ -73,6 +73,17 @@ void ContainerFilter(const Arguments&) {
   CrashHere();
 }
 
+// No signal can be sent, and no action changed; one comes from outside.
+void NoSignalsFilter(const Arguments&) {
+  StartBystanders(2);
+  NameTheCrasher();
+  InstallFilter({SYS_rt_sigaction, SYS_rt_tgsigqueueinfo, SYS_rt_sigqueueinfo,
+                 SYS_tgkill, SYS_tkill, SYS_kill},
+                SECCOMP_RET_ERRNO | EPERM, false);
+  victim::AnnounceReady();
+  victim::Park();
+}
+
 void Chroot(const Arguments& arguments) {
   const int threads = arguments.empty() ? 2 : atoi(arguments[0].c_str());
   StartBystanders(threads);
@@ -105,6 +116,7 @@ void NotDumpable(const Arguments&) {
 constexpr Scenario kScenarios[] = {
     {"strict_filter", StrictFilter},
     {"container_filter", ContainerFilter},
+    {"no_signals_filter", NoSignalsFilter},
     {"chroot", Chroot},
     {"change_user", ChangeUser},
     {"not_dumpable", NotDumpable},

@@ -31,6 +31,17 @@ class Sandbox(torture.Torture):
             with self.subTest(action=action):
                 self.survive("strict_filter", action, options="preopen=1")
 
+    def test_a_process_that_may_send_no_signal_dies_all_the_same(self):
+        for build in torture.BUILDS:
+            with self.subTest(build=build.name):
+                child = self.run_child(
+                    build, "no_signals_filter",
+                    when_ready=lambda child: os.kill(child.pid, signal.SIGQUIT),
+                )  # fmt: skip
+                # It can't die of the one that it can't send: of another one then.
+                self.assertIsNotNone(child.signal)
+                self.check_core(child, child.core, signal.SIGQUIT, crashers=())
+
     def test_strict_filter_without_a_file_opened_in_advance(self):
         for action in ("errno", "trap"):
             for build in torture.BUILDS:
