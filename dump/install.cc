@@ -253,7 +253,7 @@ int Install(const Policy& policy, const TagRules& rules) {
     LearnRestorer(policy.dump_signal);
   }
   ProtectRuntime(PROT_READ);
-  AdoptMask(CurrentBelief());
+  AdoptMask();
   return 0;
 }
 

@@ -77,14 +77,13 @@ sighandler_t SetHandler(int signal, sighandler_t handler, int flags) {
 struct ThreadStart {
   void* (*routine)(void*);
   void* argument;
-  MaskBelief belief;
 };
 
 void* StartThread(void* pointer) {
   const ThreadStart start = *static_cast<ThreadStart*>(pointer);
   free(pointer);
   EnsureAltStack();
-  AdoptMask(start.belief);
+  AdoptMask();
   return start.routine(start.argument);
 }
 
@@ -164,7 +163,8 @@ MINICORE_API int pthread_create(pthread_t* thread, const pthread_attr_t* attribu
   auto* start =
       static_cast<minicore::ThreadStart*>(malloc(sizeof(minicore::ThreadStart)));
   if (start == nullptr) return EAGAIN;
-  *start = {routine, argument, minicore::CurrentBelief()};
+  *start = {routine, argument};
+  const minicore::InheritableMask mask;
   const int error = real(thread, attributes, &minicore::StartThread, start);
   if (error != 0) free(start);
   return error;

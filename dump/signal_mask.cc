@@ -16,6 +16,15 @@ constexpr uint64_t kFaults = SignalBit(SIGSEGV) | SignalBit(SIGBUS) |
 // internal-signals.h, clear_internal_signals).
 constexpr uint64_t kInternal = SignalBit(32) | SignalBit(33);
 
+// What a thread believes. `faults`: signals of faults that it has blocked.
+// `kernel`: the rest of its mask as the kernel had it then; if that has changed
+// by other ways (siglongjmp, swapcontext, the return from a handler), the
+// belief is void.
+struct MaskBelief {
+  uint64_t faults;
+  uint64_t kernel;
+};
+
 thread_local MaskBelief t_belief = {0, 0};
 
 // Those that minicore stands for.
@@ -77,15 +86,27 @@ int ChangeOne(int how, int signal) {
 
 }  // namespace
 
-MaskBelief CurrentBelief() { return t_belief; }
-
-void AdoptMask(MaskBelief inherited) {
+void AdoptMask() {
   uint64_t mask = 0;
   if (safe::SigProcMask(SIG_BLOCK, nullptr, &mask) != 0) return;
   const uint64_t blocked = mask & OurFaults();
-  t_belief = {BelievedWith(inherited, mask) | blocked, mask & ~kFaults};
+  t_belief = {BelievedWith(t_belief, mask) | blocked, mask & ~kFaults};
   // The belief first: what is pending now comes at once.
   if (blocked != 0) safe::SigProcMask(SIG_UNBLOCK, &blocked, nullptr);
+}
+
+InheritableMask::InheritableMask() {
+  uint64_t mask = 0;
+  if (t_belief.faults == 0 ||
+      safe::SigProcMask(SIG_BLOCK, nullptr, &mask) != 0) {
+    return;
+  }
+  blocked_ = BelievedWith(t_belief, mask) & ~mask;
+  if (blocked_ != 0) safe::SigProcMask(SIG_BLOCK, &blocked_, nullptr);
+}
+
+InheritableMask::~InheritableMask() {
+  if (blocked_ != 0) safe::SigProcMask(SIG_UNBLOCK, &blocked_, nullptr);
 }
 
 void StripFaults(sigset_t* mask) { mask->__val[0] &= ~OurFaults(); }

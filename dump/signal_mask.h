@@ -24,25 +24,27 @@
 
 namespace minicore {
 
-// What a thread believes. `faults`: signals of faults that it has blocked.
-// `kernel`: the rest of its mask as the kernel had it then; if that has changed
-// by other ways (siglongjmp, swapcontext, the return from a handler), the
-// belief is void.
-struct MaskBelief {
-  uint64_t faults;
-  uint64_t kernel;
-};
-
-// The calling thread's.
-//
-// Context: any.
-MaskBelief CurrentBelief();
-
-// Unblocks the signals of faults that the calling thread started with, and
-// believes `inherited`, its creator's, or what it found blocked.
+// Unblocks the signals of faults that the kernel has blocked for the calling
+// thread, and believes them blocked: what it started with, if it is a new one.
 //
 // Context: ordinary.
-void AdoptMask(MaskBelief inherited);
+void AdoptMask();
+
+// While it lives, the kernel blocks what the calling thread believes blocked: a
+// thread that it makes starts with that, from its first instruction, and
+// adopts it.
+//
+// Context: ordinary.
+class InheritableMask {
+ public:
+  InheritableMask();
+  ~InheritableMask();
+  InheritableMask(const InheritableMask&) = delete;
+  InheritableMask& operator=(const InheritableMask&) = delete;
+
+ private:
+  uint64_t blocked_ = 0;
+};
 
 // Takes the signals of faults out of a handler's mask.
 void StripFaults(sigset_t* mask);

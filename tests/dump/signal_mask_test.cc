@@ -7,10 +7,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <string>
 
 #include "minicore/minicore.h"
@@ -162,6 +164,43 @@ TEST(SignalMask, IsInheritedByThreads) {
         },
         nullptr);
     pthread_join(thread, nullptr);
+  }));
+}
+
+// Another process sends a signal at about the time when a thread starts, three hundred
+// times, a little later each time.
+TEST(SignalMask, IsInheritedFromAThreadsFirstInstruction) {
+  ExpectNoDump(RunChild([] {
+    constexpr int kRounds = 300;
+    auto* round = static_cast<std::atomic<int>*>(
+        mmap(nullptr, sizeof(std::atomic<int>), PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    const pid_t receiver = getpid();
+    BlockAll();
+    const pid_t sender = fork();
+    if (sender == 0) {
+      for (int i = 1; i <= kRounds; ++i) {
+        while (*round < i && getppid() == receiver) {
+        }
+        for (volatile int wait = i * 100; wait > 0; wait = wait - 1) {
+        }
+        kill(receiver, SIGBUS);
+      }
+      _exit(0);
+    }
+    const sigset_t bus = Only(SIGBUS);
+    for (int i = 1; i <= kRounds; ++i) {
+      BlockAll();  // as on the first day: nothing of it is blocked for the kernel
+      *round = i;
+      pthread_t thread;
+      pthread_create(
+          &thread, nullptr, [](void*) -> void* { return nullptr; }, nullptr);
+      pthread_join(thread, nullptr);
+      int number = 0;
+      Require(sigwait(&bus, &number) == 0 && number == SIGBUS);
+    }
+    int status = 0;
+    Require(waitpid(sender, &status, 0) == sender && status == 0);
   }));
 }
 
