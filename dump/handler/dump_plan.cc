@@ -68,9 +68,27 @@ void MakeDisjoint(Pieces& sorted) {
   sorted.Truncate(kept);
 }
 
+// Appends `piece` to `out`, in parts: what may hold frames, and what may not.
+void PushParts(Piece piece, const RangeSet& stacks, Pieces& out) {
+  const Address end = piece.range.end;
+  while (piece.range.begin < end) {
+    const AddressRange* stack = stacks.FirstAbove(piece.range.begin);
+    piece.range.end = end;
+    piece.stack = false;
+    if (stack != stacks.end()) {
+      piece.stack = stack->begin <= piece.range.begin;
+      piece.range.end = std::min(end, piece.stack ? stack->end : stack->begin);
+    }
+    piece.stack |= !stacks.complete() || piece.kind == SegmentKind::kStack;
+    (void)out.Push(piece);
+    piece.range.begin = piece.range.end;
+  }
+}
+
 // Appends to `out`, in order, all of `solid` and of `absent` what that does not cover.
 // Both are sorted and disjoint.
-void Merge(const Pieces& solid, const Pieces& absent, Pieces& out) {
+void Merge(const Pieces& solid, const Pieces& absent, const RangeSet& stacks,
+           Pieces& out) {
   const Piece* next = solid.begin();
   Address covered = 0;  // end of the last of `solid` that was appended
   for (Piece rest : absent) {
@@ -81,13 +99,13 @@ void Merge(const Pieces& solid, const Pieces& absent, Pieces& out) {
         before.range.end = next->range.begin;
         (void)out.Push(before);
       }
-      (void)out.Push(*next);
+      PushParts(*next, stacks, out);
       covered = next->range.end;
       rest.range.begin = std::max(rest.range.begin, covered);
     }
     if (!rest.range.empty()) (void)out.Push(rest);
   }
-  for (; next != solid.end(); ++next) (void)out.Push(*next);
+  for (; next != solid.end(); ++next) PushParts(*next, stacks, out);
 }
 
 uint32_t FlagsOf(const MemoryMap& map, Address address) {
@@ -244,7 +262,8 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
   }
   std::sort(absent.begin(), absent.end(), Before());
   MakeDisjoint(absent);
-  plan.pieces.Reserve(arena, 2 * (solid.capacity() + absent.size()) + 16);
+  plan.pieces.Reserve(arena, 2 * (solid.capacity() + absent.size() +
+                                  roots.stack_memory.size()) + 16);
   // With more pieces far from each other than there are program headers, mere looks are
   // dropped, and then allocations that were reached last. Each turn drops a sixteenth of
   // them at least; past the deadline, all that surely find none.
@@ -269,7 +288,7 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
     }
     std::sort(solid.begin(), solid.end(), Before());
     MakeDisjoint(solid);
-    Merge(solid, absent, plan.pieces);
+    Merge(solid, absent, roots.stack_memory, plan.pieces);
     gaps = GapsFor(plan.pieces, most, runtime.policy.max_bytes);
     if (gaps.segments <= most || reached == 0) break;
     if (looks) {

@@ -55,8 +55,9 @@ void FillHeaders(const DumpPlan& plan, uint8_t* to) {
   put(notes);
 }
 
-Place PlaceOf(SegmentKind kind) {
-  switch (kind) {
+Place PlaceOf(const Piece& piece) {
+  if (piece.stack) return Place::kStack;
+  switch (piece.kind) {
     case SegmentKind::kHeaders:
     case SegmentKind::kText:
     case SegmentKind::kVdso:
@@ -128,17 +129,18 @@ int ElfCoreWriter::WriteMarkers(AddressRange range) {
 }
 
 // Memory, or its copy at `offset` of the file.
-void ElfCoreWriter::ReadBlock(Address begin, size_t size, uint8_t* to, uint64_t offset) {
+void ElfCoreWriter::ReadBlock(AddressRange range, AddressRange report, uint8_t* to,
+                              uint64_t offset) {
   if (copy_ != nullptr) {
-    __builtin_memcpy(to, copy_->At(offset), size);
+    __builtin_memcpy(to, copy_->At(offset), range.size());
     return;
   }
-  ReadOrMark({begin, begin + size}, to, outcome_);
+  ReadOrMark(range, report, to, outcome_);
 }
 
 // Block by block: read, redact, write. Past the deadline only markers are written, so
-// that the file ends where the headers say.
-int ElfCoreWriter::WritePiece(AddressRange range, Place place) {
+// that the file ends where the headers say. `run`: all that touches `range` and is read.
+int ElfCoreWriter::WritePart(AddressRange range, AddressRange run, Place place) {
   for (Address at = range.begin; at < range.end;) {
     const size_t size = std::min<ByteCount>(range.end - at, kBlockBytes);
     if (outcome_.Late()) {
@@ -146,14 +148,16 @@ int ElfCoreWriter::WritePiece(AddressRange range, Place place) {
       return WriteMarkers({at, range.end});
     }
     const size_t before = kOverlap;
-    const size_t behind = std::min<ByteCount>(range.end - at - size, kOverlap);
+    const size_t behind = std::min<ByteCount>(run.end - at - size, kOverlap);
     const Address begin = at - before;
     const size_t total = before + size + behind;
-    // Of the bytes before the piece only those matter that stand before it in the file.
-    const size_t known = at == range.begin ? before : 0;
+    // Of the bytes before the run only those matter that stand before it in the file.
+    const size_t known = std::max(begin, run.begin) - begin;
     __builtin_memcpy(block_, tail_, known);
-    ReadBlock(begin + known, total - known, block_ + known, offset_ - before + known);
-    redactor_.Redact(begin, block_, total, {at, at + size}, place, outcome_);
+    const AddressRange report = {at, at + size};
+    ReadBlock({begin + known, begin + total}, report, block_ + known,
+              offset_ - before + known);
+    redactor_.Redact(begin, block_, total, report, place, outcome_);
     const int error = Put(block_ + before, size);
     if (error != 0) return error;
     at += size;
@@ -161,27 +165,35 @@ int ElfCoreWriter::WritePiece(AddressRange range, Place place) {
   return 0;
 }
 
-int ElfCoreWriter::WriteSegment(const Segment& segment) {
-  int error = PadTo(segment.file_offset);
-  if (error != 0) return error;
-  const Address end = segment.range.begin + segment.file_bytes;
-  Address at = segment.range.begin;
-  for (uint32_t i = 0; i < segment.piece_count && at < end; ++i) {
-    // Neighbours are read as one.
-    const Piece& piece = plan_.pieces[segment.first_piece + i];
-    if (piece.content == Content::kAbsent) continue;
-    AddressRange run = piece.range;
-    while (i + 1 < segment.piece_count) {
-      const Piece& next = plan_.pieces[segment.first_piece + i + 1];
-      if (next.content != Content::kMemory || next.range.begin != run.end) break;
-      run.end = next.range.end;
-      ++i;
-    }
-    if (run.begin > at && (error = WriteMarkers({at, run.begin})) != 0) return error;
-    if ((error = WritePiece(run, PlaceOf(piece.kind))) != 0) return error;
-    at = run.end;
+// Pieces that touch: written by their places, but searched for copies as one.
+int ElfCoreWriter::WriteRun(const Piece* first, const Piece* end) {
+  const AddressRange run = {first->range.begin, (end - 1)->range.end};
+  while (first != end) {
+    const Place place = PlaceOf(*first);
+    AddressRange part = first->range;
+    while (++first != end && PlaceOf(*first) == place) part.end = first->range.end;
+    const int error = WritePart(part, run, place);
+    if (error != 0) return error;
   }
   return 0;
+}
+
+int ElfCoreWriter::WriteSegment(const Segment& segment) {
+  int error = PadTo(segment.file_offset);
+  Address at = segment.range.begin;
+  const Piece* piece = plan_.pieces.begin() + segment.first_piece;
+  const Piece* const end = piece + segment.piece_count;
+  while (error == 0 && piece != end && piece->content != Content::kAbsent) {
+    const Piece* const first = piece;
+    do {
+      ++piece;
+    } while (piece != end && piece->content != Content::kAbsent &&
+             piece->range.begin == (piece - 1)->range.end);
+    if (first->range.begin > at) error = WriteMarkers({at, first->range.begin});
+    if (error == 0) error = WriteRun(first, piece);
+    at = (piece - 1)->range.end;
+  }
+  return error;
 }
 
 int ElfCoreWriter::WriteContents(const NoteBuffer& notes, safe::Arena& arena) {

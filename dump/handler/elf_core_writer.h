@@ -44,8 +44,9 @@ class ElfCoreWriter {
  private:
   int WriteHeaders();
   int WriteSegment(const Segment& segment);
-  int WritePiece(AddressRange range, Place place);
-  void ReadBlock(Address begin, size_t size, uint8_t* to, uint64_t offset);
+  int WriteRun(const Piece* first, const Piece* end);
+  int WritePart(AddressRange range, AddressRange run, Place place);
+  void ReadBlock(AddressRange range, AddressRange report, uint8_t* to, uint64_t offset);
   int WriteMarkers(AddressRange range);
   int PadTo(uint64_t offset);
   // Buffered: pieces are small, and a write() each would cost more than they do.

@@ -11,13 +11,14 @@
 
 namespace minicore {
 
-void ReadOrMark(AddressRange range, uint8_t* to, Outcome& outcome) {
+void ReadOrMark(AddressRange range, AddressRange report, uint8_t* to, Outcome& outcome) {
   for (Address at = range.begin; at < range.end;) {
     at += safe::GuardedCopy(to + (at - range.begin), at, range.end - at);
     if (at >= range.end) break;
     const Address next = std::min(AlignDown(at, kPageSize) + kPageSize, range.end);
     FillMarkers(at, to + (at - range.begin), next - at);
-    outcome.AddHole(at, next, HoleReason::kUnreadable);
+    const AddressRange hole = AddressRange{at, next}.Clip(report);
+    outcome.AddHole(hole.begin, hole.end, HoleReason::kUnreadable);
     at = next;
   }
 }
@@ -68,7 +69,7 @@ void MemoryCopy::Fill(const DumpPlan& plan, Outcome& outcome) {
         outcome.AddHole(range.begin, range.end, HoleReason::kDeadline);
         FillMarkers(range.begin, to, range.size());
       } else {
-        ReadOrMark(range, to, outcome);
+        ReadOrMark(range, range, to, outcome);
       }
     }
   }

@@ -15,9 +15,9 @@
 
 namespace minicore {
 
-// Reads memory to `to`. Pages that can't be read become markers, and holes; reading goes on
-// behind each.
-void ReadOrMark(AddressRange range, uint8_t* to, Outcome& outcome);
+// Reads memory to `to`. Pages that can't be read become markers, and holes as far as they
+// lie in `report`; reading goes on behind each.
+void ReadOrMark(AddressRange range, AddressRange report, uint8_t* to, Outcome& outcome);
 
 class MemoryCopy {
  public:

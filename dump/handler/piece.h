@@ -34,6 +34,8 @@ struct Piece {
   SegmentKind kind = SegmentKind::kNothing;
   FileGroup group = FileGroup::kHeap;
   Content content = Content::kMemory;
+  // May hold frames, whatever it was kept for: single words of it may be of secrets.
+  bool stack = false;
   uint32_t tid = 0;
 };
 

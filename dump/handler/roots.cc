@@ -37,6 +37,7 @@ class Collector {
 
   void FindModules(safe::Arena& arena);
   void AddStacks(ThreadTable& threads);
+  void AddStackMemory(const ThreadTable& threads);
   void AddThreadData(const ThreadTable& threads);
   void AddThreadList(Address at, uint32_t next_offset, unsigned most);
   void AddModules();
@@ -64,7 +65,8 @@ class Collector {
 void Collector::Add(AddressRange range, SegmentKind kind, FileGroup group,
                     Content content, int tid) {
   if (range.empty()) return;
-  const Piece piece = {range, kind, group, content, static_cast<uint32_t>(tid)};
+  const Piece piece = {range,   kind,  group,
+                       content, false, static_cast<uint32_t>(tid)};
   if (!roots_.pieces.Push(piece)) {
     outcome_.AddHole(range.begin, range.end, HoleReason::kOutOfRoom);
   }
@@ -123,9 +125,22 @@ void Collector::AddStacks(ThreadTable& threads) {
     if (count != 0) thread.stack = stacks[0];
     if (!thread.alternate_stack.empty() &&
         !thread.alternate_stack.Contains(thread.stack_pointer())) {
-      (void)roots_.unused_stacks.Push(thread.alternate_stack);
+      roots_.unused_stacks.Add(thread.alternate_stack);
     }
   }
+  roots_.unused_stacks.Sort();
+}
+
+void Collector::AddStackMemory(const ThreadTable& threads) {
+  const StackFinder find = {&map_, runtime_.index,
+                            runtime_.facts.threads.pthread_bytes};
+  for (const Thread& thread : threads) {
+    AddressRange memory[kMaxStackMemory];
+    const unsigned count =
+        FindStackMemory(find, thread, thread.tid == crash_.pid, memory);
+    for (unsigned i = 0; i < count; ++i) roots_.stack_memory.Add(memory[i]);
+  }
+  roots_.stack_memory.Sort();
 }
 
 void Collector::KeepIfSmall(Address address) {
@@ -334,6 +349,7 @@ void CollectRoots(const CrashContext& crash, const Runtime& runtime,
                   ThreadTable& threads, safe::Arena& arena, Roots& roots,
                   Outcome& outcome) {
   roots.pieces.Reserve(arena, 6 * kMaxThreads + 2 * kMaxMappings);
+  roots.stack_memory.Reserve(arena, kMaxStackMemory * threads.size());
   roots.stacks.Reserve(arena, 4 * kMaxThreads);
   roots.thread_data.Reserve(arena, kMaxThreads);
   roots.static_data.Reserve(arena, kMaxMappings);
@@ -342,6 +358,7 @@ void CollectRoots(const CrashContext& crash, const Runtime& runtime,
   Collector collector(crash, runtime, map, images, roots, outcome);
   collector.FindModules(arena);
   collector.AddStacks(threads);
+  collector.AddStackMemory(threads);
   collector.AddThreadData(threads);
   collector.AddLinkMaps();
   collector.AddModules();

@@ -11,19 +11,22 @@
 #include "dump/handler/memory_map.h"
 #include "dump/handler/outcome.h"
 #include "dump/handler/piece.h"
+#include "dump/handler/range_set.h"
 #include "dump/handler/thread_table.h"
 
 namespace minicore {
 
 struct Roots {
   Pieces pieces;
+  // What may hold frames, of any thread. Not complete: all memory may.
+  RangeSet stack_memory;
   // Scanned word by word, in this order of importance. `stacks` of the crashed thread
   // first.
   safe::FixedVector<AddressRange> stacks;
   safe::FixedVector<AddressRange> thread_data;
   safe::FixedVector<AddressRange> static_data;
   // Alternate signal stacks that their threads are not on.
-  safe::FixedVector<AddressRange> unused_stacks;
+  RangeSet unused_stacks;
   // Addresses whose allocations (or small mappings) debuggers need: link maps, their
   // names, each thread's DTV. Kept outside the budget.
   safe::FixedVector<Address> metadata;

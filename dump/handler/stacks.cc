@@ -51,6 +51,19 @@ Address BeginOfParts(const MemoryMap& map, const Mapping* mapping) {
   return mapping->range.begin;
 }
 
+// The mapping of the stack that `stack_pointer` is on; null if there is none.
+const Mapping* StackMapping(const MemoryMap& map, Address stack_pointer) {
+  const Mapping* mapping = map.FindAtOrAbove(stack_pointer);
+  while (mapping != nullptr && !Usable(mapping) && mapping + 1 < map.mappings().end()) {
+    ++mapping;  // the PROT_NONE guard itself
+    if (mapping->range.begin - stack_pointer > kOverflowReach) return nullptr;
+  }
+  if (!Usable(mapping)) return nullptr;
+  const bool near = mapping->range.Contains(stack_pointer) ||
+                    mapping->range.begin - stack_pointer <= kOverflowReach;
+  return near ? mapping : nullptr;
+}
+
 // The live part of the stack that `stack_pointer` is on. `home`: where the thread lives.
 AddressRange LiveStack(const StackFinder& find, Address stack_pointer,
                        Address thread_pointer, AddressRange home) {
@@ -64,18 +77,8 @@ AddressRange LiveStack(const StackFinder& find, Address stack_pointer,
     }
     return {};
   }
-  const Mapping* mapping = find.map->Find(stack_pointer);
-  if (!Usable(mapping)) {
-    mapping = find.map->FindAtOrAbove(stack_pointer);
-    while (mapping != nullptr && !Usable(mapping) &&
-           mapping + 1 < find.map->mappings().end()) {
-      ++mapping;  // the PROT_NONE guard itself
-      if (mapping->range.begin - stack_pointer > kOverflowReach) return {};
-    }
-    if (!Usable(mapping) || mapping->range.begin - stack_pointer > kOverflowReach) {
-      return {};
-    }
-  }
+  const Mapping* mapping = StackMapping(*find.map, stack_pointer);
+  if (mapping == nullptr) return {};
   // From the page of the stack pointer: Breakpad's core2md starts reading there.
   const Address oldest = home.empty() ? 0 : home.end - 1;
   const AddressRange parts = {mapping->range.begin,
@@ -90,6 +93,19 @@ AddressRange LiveStack(const StackFinder& find, Address stack_pointer,
     stack.end = control_block_end;
   }
   return stack;
+}
+
+// All that may be a stack around `stack_pointer`: its allocation, even a freed one, or its
+// mapping. Of heap that nobody has allocated, as much as anybody keeps for one pointer.
+AddressRange MemoryAround(const StackFinder& find, Address stack_pointer) {
+  if (InHeap(*find.index, stack_pointer)) {
+    const Allocation allocation = Resolve(*find.index, stack_pointer);
+    if (allocation.size != 0) return allocation.range();
+    return {AlignDown(stack_pointer - kRedZone, 16),
+            AlignDown(stack_pointer, 16) + kPageSize};
+  }
+  const Mapping* mapping = StackMapping(*find.map, stack_pointer);
+  return mapping == nullptr ? AddressRange{} : mapping->range;
 }
 
 // Where a thread lives when it isn't on an alternate or a coroutine's stack.
@@ -151,6 +167,18 @@ unsigned FindStacks(const StackFinder& find, const Thread& thread, bool main,
       if (!rest.empty()) stacks[count++] = rest;
     }
   }
+  return count;
+}
+
+unsigned FindStackMemory(const StackFinder& find, const Thread& thread, bool main,
+                         AddressRange memory[kMaxStackMemory]) {
+  unsigned count = 0;
+  const auto add = [&](AddressRange range) {
+    if (!range.empty()) memory[count++] = range;
+  };
+  add(MemoryAround(find, thread.stack_pointer()));
+  add(HomeStack(find, thread, main));
+  add(thread.alternate_stack);
   return count;
 }
 

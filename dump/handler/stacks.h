@@ -28,6 +28,14 @@ inline constexpr unsigned kMaxStacks = 2;
 unsigned FindStacks(const StackFinder& find, const Thread& thread, bool main,
                     AddressRange stacks[kMaxStacks]);
 
+// What a thread's frames may lie in, living and dead ones: the memory around its stack
+// pointer, where it lives when that is elsewhere, and its signal stack.
+inline constexpr unsigned kMaxStackMemory = 3;
+
+// Returns: how many.
+unsigned FindStackMemory(const StackFinder& find, const Thread& thread, bool main,
+                         AddressRange memory[kMaxStackMemory]);
+
 // Cuts the middle out of a stack above `limit` bytes.
 // Returns: how many parts are left, 1 or 2.
 unsigned SplitStack(AddressRange stack, ByteCount limit, AddressRange parts[2]);

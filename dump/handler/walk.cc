@@ -54,21 +54,6 @@ AddressRange Around(Address address, ByteCount size, AddressRange whole) {
   return {begin, begin + size};
 }
 
-void Sort(safe::FixedVector<AddressRange>& ranges) {
-  std::sort(ranges.begin(), ranges.end(),
-            [](AddressRange a, AddressRange b) { return a.begin < b.begin; });
-}
-
-// Whether one of `sorted`, which are disjoint, holds `address`.
-bool OneHolds(const safe::FixedVector<AddressRange>& sorted, Address address) {
-  const AddressRange* above =
-      std::upper_bound(sorted.begin(), sorted.end(), address,
-                       [](Address value, const AddressRange& range) {
-                         return value < range.begin;
-                       });
-  return above != sorted.begin() && (above - 1)->Contains(address);
-}
-
 }  // namespace
 
 Walk::Walk(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
@@ -82,6 +67,7 @@ Walk::Walk(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
                 runtime.index->committed.load(std::memory_order_acquire)},
       result_(result),
       outcome_(outcome),
+      roots_(roots),
       untagged_(runtime.policy.tagged_pointers ? kUntagged : ~uint64_t{0}),
       budget_(runtime.policy.max_bytes) {
   seen_.Reserve(arena, kSeenLog2);
@@ -91,24 +77,8 @@ Walk::Walk(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
   }
   direct_.Reserve(arena, kMaxReached);
   covered_.Reserve(arena, roots.pieces.size());
-  for (const Piece& piece : roots.pieces) {
-    (void)covered_.Push(piece.range);
-  }
-  Sort(covered_);
-  size_t merged = 0;
-  for (size_t i = 0; i < covered_.size(); ++i) {
-    if (merged != 0 && covered_[i].begin <= covered_[merged - 1].end) {
-      covered_[merged - 1].end =
-          std::max(covered_[merged - 1].end, covered_[i].end);
-    } else {
-      covered_[merged++] = covered_[i];
-    }
-  }
-  covered_.Truncate(merged);
-  unused_stacks_.Reserve(arena, roots.unused_stacks.size());
-  for (AddressRange range : roots.unused_stacks)
-    (void)unused_stacks_.Push(range);
-  Sort(unused_stacks_);
+  for (const Piece& piece : roots.pieces) covered_.Add(piece.range);
+  covered_.Sort();
 }
 
 void Walk::AskFor(const Reached& reached) {
@@ -312,7 +282,7 @@ void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
 }
 
 void Walk::FollowForeign(uint64_t word, uint16_t hops) {
-  if (runtime_.policy.window_bytes == 0 || IsOurs(word) || OneHolds(covered_, word)) {
+  if (runtime_.policy.window_bytes == 0 || IsOurs(word) || covered_.Contains(word)) {
     return;
   }
   const Mapping* mapping = map_.Find(word);
@@ -323,7 +293,7 @@ void Walk::FollowForeign(uint64_t word, uint16_t hops) {
       !safe::StartsWith(name, "/dev/zero")) {
     return;
   }
-  if (OneHolds(unused_stacks_, word)) {
+  if (roots_.unused_stacks.Contains(word)) {
     if (directly_) KeepLook(word, mapping->range);  // nothing on it is alive
     return;
   }

@@ -103,8 +103,8 @@ class Walk {
   ScanResult& result_;
   Outcome& outcome_;
   AddressSet seen_;
-  safe::FixedVector<AddressRange> covered_;  // by the roots' pieces, sorted
-  safe::FixedVector<AddressRange> unused_stacks_;
+  const Roots& roots_;
+  RangeSet covered_;  // by the roots' pieces
   safe::FixedVector<size_t> direct_;         // indices of what KeepDirect() kept
   Disposition dispositions_[256];
   const uint64_t untagged_;  // the bits of an address

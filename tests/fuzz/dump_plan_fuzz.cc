@@ -75,10 +75,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (what % 4 == 0) {
       room =
           process.roots.pieces.Push({range, SegmentKind::kText,
-                                     FileGroup::kForeign, Content::kAbsent, 0});
+                                     FileGroup::kForeign, Content::kAbsent, false, 0});
     } else if (what % 4 == 1) {
       room = process.roots.pieces.Push(
-          {range, SegmentKind::kStack, group, Content::kMemory, what});
+          {range, SegmentKind::kStack, group, Content::kMemory, false, what});
     } else {
       Reached reached;
       reached.range = range;

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -236,6 +237,32 @@ INSTANTIATE_TEST_SUITE_P(
       }
       return name;
     });
+
+// Whatever else keeps the memory that a frame lies in: windows below it, its allocation,
+// its module's data.
+class Frames : public testing::TestWithParam<const char*> {};
+
+TEST_P(Frames, HaveNoWordOfASecret) {
+  for (const char* options : {"", ":stack_bytes=4K"}) {
+    const Death death = Play(std::string("spilled on ") + GetParam(), options);
+    ASSERT_NE(death.core, nullptr);
+    const std::vector<uint8_t>& secret = death.facts.front().bytes;
+    for (size_t at = 0; at + 8 <= secret.size(); ++at) {
+      const std::string word(secret.begin() + at, secret.begin() + at + 8);
+      EXPECT_EQ(death.core->Occurrences(word), 0u) << at << options;
+    }
+    EXPECT_EQ(death.core->Faults(), std::vector<std::string>());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Stacks, Frames,
+                         testing::Values("the stack", "a heap stack", "a freed stack",
+                                         "a static stack", "a large heap stack"),
+                         [](const testing::TestParamInfo<const char*>& param) {
+                           std::string name = param.param;
+                           std::replace(name.begin(), name.end(), ' ', '_');
+                           return name;
+                         });
 
 TEST(Extents, OfSecretsAreInNoCoreOfGcoreEither) {
   const Death death = Play("gcore", "", "cd \"${2%/*}\"");

@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -267,6 +268,69 @@ void DontDump() {
   Innocent(plain, 300);
 }
 
+// A word of a secret in a frame, as a register that was saved there leaves it; and words
+// that lead to the dead memory below the frame and to the stack itself.
+__attribute__((noinline)) void HoldAWord(const char* secret) {
+  volatile uint64_t frame[512] = {};
+  const auto page = reinterpret_cast<uint64_t>(&frame[0]) & ~uint64_t{4095};
+  uint64_t word;
+  memcpy(&word, secret + 8, sizeof(word));
+  frame[400] = word;
+  frame[300] = page - 700;
+  frame[301] = page - 4096 - 700;
+  frame[302] = reinterpret_cast<uint64_t>(&frame[400]);
+  word = 0;
+  *reinterpret_cast<volatile int*>(0x10) = 1;
+}
+const char* g_secret;
+const char* TaggedSecret() {
+  auto* secret = static_cast<char*>(malloc(48));
+  Secret(secret, 48);
+  if (minicore_tag(secret, "secret") != 0) abort();
+  return secret;
+}
+void SpilledOnTheStack() { HoldAWord(TaggedSecret()); }
+
+ucontext_t g_coroutine;
+char* g_coroutine_stack;
+void RunOn(char* stack, size_t size, void (*run)()) {
+  g_secret = TaggedSecret();
+  g_coroutine_stack = stack;
+  getcontext(&g_coroutine);
+  g_coroutine.uc_stack.ss_sp = stack;
+  g_coroutine.uc_stack.ss_size = size;
+  makecontext(&g_coroutine, run, 0);
+  setcontext(&g_coroutine);
+}
+constexpr size_t kCoroutine = 64 * 1024;
+void SpilledOnAHeapStack() {
+  RunOn(static_cast<char*>(malloc(kCoroutine)), kCoroutine, [] { HoldAWord(g_secret); });
+}
+void SpilledOnAFreedStack() {
+  RunOn(static_cast<char*>(malloc(kCoroutine)), kCoroutine, [] {
+    free(g_coroutine_stack);
+    HoldAWord(g_secret);
+  });
+}
+void SpilledOnAStaticStack() {
+  alignas(16) static char stack[kCoroutine];
+  RunOn(stack, kCoroutine, [] { HoldAWord(g_secret); });
+}
+// In a frame that stack_bytes leaves out of a stack from the heap, and that the heap's
+// budget has in.
+__attribute__((noinline)) void HoldAWordAbove(const char* secret) {
+  volatile uint64_t frame[32 * 1024] = {};
+  uint64_t word;
+  memcpy(&word, secret + 16, sizeof(word));
+  frame[32 * 1024 - 2] = word;
+  word = 0;
+  Reach(const_cast<const uint64_t*>(&frame[32 * 1024 - 2]));
+  HoldAWord(secret);
+}
+void SpilledOnALargeHeapStack() {
+  RunOn(static_cast<char*>(malloc(1 << 20)), 1 << 20, [] { HoldAWordAbove(g_secret); });
+}
+
 // What another dumper makes of extents of secrets; leaves it as gcore in the working
 // directory.
 void Gcore() {
@@ -293,6 +357,11 @@ void (*ScenarioOf(const std::string& name))() {
   if (name == "forgotten marks") return ForgottenMarks;
   if (name == "unmapped index") return UnmappedIndex;
   if (name == "little memory") return LittleMemory;
+  if (name == "spilled on the stack") return SpilledOnTheStack;
+  if (name == "spilled on a heap stack") return SpilledOnAHeapStack;
+  if (name == "spilled on a freed stack") return SpilledOnAFreedStack;
+  if (name == "spilled on a static stack") return SpilledOnAStaticStack;
+  if (name == "spilled on a large heap stack") return SpilledOnALargeHeapStack;
   if (name == "gcore") return Gcore;
   if (name == "dont dump") return DontDump;
   return nullptr;

@@ -570,7 +570,7 @@ TEST_F(AnchorScanTest, WhatTheRootsKeepAnywayIsNotKeptTwice) {
   const AddressRange data = Foreign(8 * kPageSize);
   ASSERT_TRUE(process().roots.pieces.Push({data, SegmentKind::kModuleData,
                                            FileGroup::kModuleData,
-                                           Content::kMemory, 0}));
+                                           Content::kMemory, false, 0}));
   ScanFrom({data.begin, data.begin + 5000, data.end - 8});
   EXPECT_TRUE(process().scan.reached.empty());
 }
@@ -581,7 +581,7 @@ TEST_F(AnchorScanTest, StaticDataPastTheCapIsKeptAroundPointers) {
   const AddressRange kept = {data.begin, data.begin + 8 * kPageSize};
   ASSERT_TRUE(process().roots.pieces.Push({kept, SegmentKind::kModuleData,
                                            FileGroup::kModuleData,
-                                           Content::kMemory, 0}));
+                                           Content::kMemory, false, 0}));
   const Address pointer = data.begin + 40 * kPageSize;
   const Address block = heap().Allocate(64);
   heap().Word(pointer) = block;

@@ -27,7 +27,7 @@ class DumpPlanTest : public testing::Test {
   void AddRoot(AddressRange range, SegmentKind kind = SegmentKind::kModuleData,
                FileGroup group = FileGroup::kModuleData,
                Content content = Content::kMemory, uint32_t tid = 0) {
-    ASSERT_TRUE(process_.roots.pieces.Push({range, kind, group, content, tid}));
+    ASSERT_TRUE(process_.roots.pieces.Push({range, kind, group, content, false, tid}));
   }
   void AddAbsent(AddressRange range) {
     AddRoot(range, SegmentKind::kText, FileGroup::kForeign, Content::kAbsent);
@@ -243,6 +243,40 @@ TEST_F(DumpPlanTest, AnOverlapHasTheBetterPlaceInTheFile) {
   Build();
   EXPECT_LT(InFile(kStack)->file_offset, InFile(kHeap)->file_offset);
   EXPECT_LT(InFile(kStack - 0x400)->file_offset, InFile(kHeap)->file_offset);
+}
+
+// Single words of frames may be of secrets: whatever kept them, they are searched so.
+TEST_F(DumpPlanTest, MemoryThatMayHoldFramesIsAStackWhateverItIsKeptFor) {
+  process_.roots.stack_memory.Reserve(process_.arena, 2);
+  process_.roots.stack_memory.Add({kHeap + 0x1000, kHeap + 0x3000});
+  process_.roots.stack_memory.Add({kStack, kStack + 0x4000});
+  process_.roots.stack_memory.Sort();
+  AddReached({kHeap, kHeap + 0x8000});  // a coroutine's stack in it
+  AddReached({kStack + 0x400, kStack + 0x1000}, SegmentKind::kForeign);
+  AddStack({kStack + 0x1000, kStack + 0x2000}, true);
+  AddRoot({kStack + 0x3000, kStack + 0x5000}, SegmentKind::kThreadData,
+          FileGroup::kMetadata);
+  Build();
+  const auto stack = [&](Address address) { return PieceAt(address)->stack; };
+  EXPECT_FALSE(stack(kHeap));
+  EXPECT_FALSE(stack(kHeap + 0xff0));
+  EXPECT_TRUE(stack(kHeap + 0x1000));
+  EXPECT_TRUE(stack(kHeap + 0x2ff0));
+  EXPECT_FALSE(stack(kHeap + 0x3000));
+  EXPECT_TRUE(stack(kStack + 0x400));
+  EXPECT_TRUE(stack(kStack + 0x1000));
+  EXPECT_TRUE(stack(kStack + 0x3ff0));
+  EXPECT_FALSE(stack(kStack + 0x4000));
+}
+
+TEST_F(DumpPlanTest, WithoutRoomForAllStacksEverythingIsOne) {
+  process_.roots.stack_memory.Reserve(process_.arena, 1);
+  process_.roots.stack_memory.Add({kStack, kStack + 0x1000});
+  process_.roots.stack_memory.Add({kStack + 0x2000, kStack + 0x3000});
+  process_.roots.stack_memory.Sort();
+  AddReached({kHeap, kHeap + 0x40});
+  Build();
+  EXPECT_TRUE(PieceAt(kHeap)->stack);
 }
 
 TEST_F(DumpPlanTest,

@@ -163,6 +163,60 @@ TEST_F(StacksTest, BehindAnAlternateStackIsTheOneItCameFrom) {
   EXPECT_EQ(stacks_[1].end, AlignUp(thread_pointer + kPthread, kPageSize));
 }
 
+class StackMemoryTest : public StacksTest {
+ protected:
+  std::vector<AddressRange> FindMemory(Address stack_pointer, Address thread_pointer,
+                                       AddressRange alternate = {}) {
+    const StackFinder find = {&process_.map, &process_.heap.index(), kPthread};
+    Thread thread;
+    thread.registers.rsp = stack_pointer;
+    thread.registers.fs_base = thread_pointer;
+    thread.alternate_stack = alternate;
+    AddressRange memory[kMaxStackMemory];
+    const unsigned count = FindStackMemory(find, thread, false, memory);
+    return {memory, memory + count};
+  }
+};
+
+// Dead frames lie below the stack pointer, in the same mapping or allocation.
+TEST_F(StackMemoryTest, IsAllThatTheStackPointerLiesIn) {
+  const AddressRange mapping = {0x7f0000001000, 0x7f0000801000};
+  process_.Map(mapping);
+  EXPECT_EQ(FindMemory(0x7f0000300000, 0),
+            std::vector<AddressRange>{mapping});
+  const Address block = process_.heap.Allocate(64 * 1024);
+  const AddressRange whole = {block, block + 64 * 1024};
+  EXPECT_EQ(FindMemory(block + 1000, 0), std::vector<AddressRange>{whole});
+  process_.heap.Free(block);
+  EXPECT_EQ(FindMemory(block + 1000, 0), std::vector<AddressRange>{whole});
+}
+
+TEST_F(StackMemoryTest, OfHeapThatNobodyHasIsWhatAPointerKeeps) {
+  const Address nobodys = process_.heap.Allocate(16) + 4096;
+  const auto memory = FindMemory(nobodys, 0);
+  ASSERT_EQ(memory.size(), 1u);
+  EXPECT_TRUE(memory[0].Contains({nobodys - 128, nobodys + 64}));
+}
+
+TEST_F(StackMemoryTest, IsTheHomeAndTheSignalStackToo) {
+  const AddressRange other = {0x7e0000001000, 0x7e0000101000};
+  const AddressRange home = {0x7f0000001000, 0x7f0000801000};
+  const AddressRange alternate = {0x7f1000000000, 0x7f1000004000};
+  process_.Map(other);
+  process_.Map(home);
+  const Address thread_pointer = 0x7f00008006c0;
+  EXPECT_EQ(FindMemory(other.begin + 4096, thread_pointer, alternate),
+            (std::vector<AddressRange>{other, {home.begin, thread_pointer}, alternate}));
+}
+
+TEST_F(StackMemoryTest, OfAStackThatOverflowedIsTheOneAboveTheGuard) {
+  const AddressRange stack = {0x7f0000001000, 0x7f0000801000};
+  process_.Map({0x7f0000000000, 0x7f0000001000}, "---p");
+  process_.Map(stack);
+  EXPECT_EQ(FindMemory(0x7f0000000ff8, 0), std::vector<AddressRange>{stack});
+  EXPECT_TRUE(FindMemory(0x1234, 0).empty());
+}
+
 TEST_F(StacksTest, ASmallStackIsNotSplit) {
   AddressRange parts[2];
   const AddressRange stack = {0x7f0000000000, 0x7f0000000000 + (1 << 20)};
