@@ -119,6 +119,7 @@ void Collector::AddStacks(ThreadTable& threads) {
         if (!live.empty()) (void)roots_.stacks.Push(live);
       }
       if (part_count == 2) {
+        roots_.left_out_stacks.Add({parts[0].end, parts[1].begin});
         outcome_.AddHole(parts[0].end, parts[1].begin, HoleReason::kStackLimit);
       }
     }
@@ -128,6 +129,7 @@ void Collector::AddStacks(ThreadTable& threads) {
       roots_.unused_stacks.Add(thread.alternate_stack);
     }
   }
+  roots_.left_out_stacks.Sort();
   roots_.unused_stacks.Sort();
 }
 
@@ -353,6 +355,7 @@ void CollectRoots(const CrashContext& crash, const Runtime& runtime,
   roots.stacks.Reserve(arena, 4 * kMaxThreads);
   roots.thread_data.Reserve(arena, kMaxThreads);
   roots.static_data.Reserve(arena, kMaxMappings);
+  roots.left_out_stacks.Reserve(arena, kMaxStacks * threads.size());
   roots.unused_stacks.Reserve(arena, threads.size());
   roots.metadata.Reserve(arena, kMaxThreads + kMaxSlotLists + 2 * kMaxLinkMaps);
   Collector collector(crash, runtime, map, images, roots, outcome);

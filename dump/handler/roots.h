@@ -25,6 +25,8 @@ struct Roots {
   safe::FixedVector<AddressRange> stacks;
   safe::FixedVector<AddressRange> thread_data;
   safe::FixedVector<AddressRange> static_data;
+  // What stack_bytes leaves out of stacks.
+  RangeSet left_out_stacks;
   // Alternate signal stacks that their threads are not on.
   RangeSet unused_stacks;
   // Addresses whose allocations (or small mappings) debuggers need: link maps, their

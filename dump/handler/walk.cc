@@ -282,7 +282,8 @@ void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
 }
 
 void Walk::FollowForeign(uint64_t word, uint16_t hops) {
-  if (runtime_.policy.window_bytes == 0 || IsOurs(word) || covered_.Contains(word)) {
+  if (runtime_.policy.window_bytes == 0 || IsOurs(word) || covered_.Contains(word) ||
+      roots_.left_out_stacks.Contains(word)) {
     return;
   }
   const Mapping* mapping = map_.Find(word);

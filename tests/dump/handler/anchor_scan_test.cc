@@ -575,6 +575,21 @@ TEST_F(AnchorScanTest, WhatTheRootsKeepAnywayIsNotKeptTwice) {
   EXPECT_TRUE(process().scan.reached.empty());
 }
 
+// Each saved frame pointer leads into it.
+TEST_F(AnchorScanTest, PointersDoNotBringBackWhatStackBytesLeavesOut) {
+  const AddressRange stack = Foreign(8 * kPageSize);
+  RangeSet& left_out = process().roots.left_out_stacks;
+  left_out.Reserve(process().arena, 1);
+  left_out.Add({stack.begin + 2 * kPageSize, stack.begin + 6 * kPageSize});
+  left_out.Sort();
+  ScanFrom({stack.begin + 2 * kPageSize, stack.begin + 4 * kPageSize,
+            stack.begin + 6 * kPageSize - 8});
+  EXPECT_TRUE(process().scan.reached.empty());
+  process().scan.reached.Clear();
+  ScanFrom({stack.begin + 6 * kPageSize + 64});
+  EXPECT_TRUE(process().Kept(stack.begin + 6 * kPageSize + 64));
+}
+
 // Static data is kept up to a cap; past it, where somebody points to it.
 TEST_F(AnchorScanTest, StaticDataPastTheCapIsKeptAroundPointers) {
   const AddressRange data = Foreign(64 * kPageSize, "rw-p", "/lib/a.so");

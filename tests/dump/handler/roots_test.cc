@@ -142,6 +142,23 @@ TEST_F(RootsTest, ThreadLocalsAtTheEndOfAStackAreNoFrames) {
   EXPECT_TRUE(Kept(thread.registers.fs_base - 8));
 }
 
+TEST_F(RootsTest, TheMiddleOfALongStackIsKnownAndAHole) {
+  const AddressRange mapping = Map(128 * kPageSize);
+  Thread thread;
+  thread.tid = 4712;
+  thread.registers.fs_base = mapping.end - kPageSize;
+  thread.registers.rsp = mapping.begin + 8 * kPageSize;
+  ASSERT_TRUE(process().threads.Push(thread));
+  process().runtime.policy.stack_bytes = 4 * kPageSize;
+  Collect();
+  const Address middle = mapping.begin + 60 * kPageSize;
+  EXPECT_FALSE(Kept(middle));
+  EXPECT_TRUE(roots_.left_out_stacks.Contains(middle));
+  EXPECT_TRUE(process().Hole(middle, HoleReason::kStackLimit));
+  EXPECT_FALSE(roots_.left_out_stacks.Contains(thread.registers.rsp));
+  EXPECT_FALSE(roots_.left_out_stacks.Contains(mapping.begin)) << "nothing is alive there";
+}
+
 TEST_F(RootsTest, EveryListOfModulesWithThreadLocalsIsFoundAndACircleEnds) {
   const AddressRange data = Map(kPageSize);
   const Address lists[] = {process().heap.Allocate(1024),
