@@ -133,6 +133,11 @@ void VerifyFileOrder(const CoreReader& core, Verdict* verdict) {
     verdict->faults.push_back("In the file, " + parts[i].name + " overlaps " +
                               parts[i - 1].name + ".");
   }
+  if (core.file_bytes() > core.PromisedBytes()) {
+    verdict->faults.push_back("The file goes on for " +
+                              Count(core.file_bytes() - core.PromisedBytes(), "byte") +
+                              " behind its last part.");
+  }
 }
 
 }  // namespace

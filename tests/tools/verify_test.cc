@@ -131,6 +131,10 @@ const Mutation kLayout[] = {
        file.resize(file.size() - 100);
      },
      "The file is truncated: program header 7 ends at file offset"},
+    {"MoreBehind",
+     {},
+     [](const CoreBuilder&, std::string& file) { file.append(1000, 'x'); },
+     "The file goes on for 1000 bytes behind its last part."},
     {"OddType",
      {},
      Segment("heap", offsetof(Elf64_Phdr, p_type), uint32_t{PT_TLS}),
