@@ -12,26 +12,35 @@ namespace {
 
 using Handler = void (*)(int, siginfo_t*, void*);
 
-// Writers: sigaction() of the program, before the action is installed, and the handler
-// below. Readers: the same. Relaxed: nothing else is published with it.
+// Writers: sigaction() of the program, before the action is installed. Readers: the same,
+// and the handler below. Whether a handler has had its one time is the action's to say,
+// which is the process's own: a child of vfork() shares this table with its parent.
+// Relaxed: nothing else is published with it.
 std::atomic<void*> g_handlers[65];
 
 bool IsRunOnce(const struct sigaction& action);
 
+// Puts our default action where a handler for one time stands.
+// Returns: whether one stood there: of two threads that get the signal, one takes it.
+bool TakeOneTime(int signal) {
+  struct sigaction found;
+  if (__sigaction(signal, nullptr, &found) != 0 || !IsRunOnce(found)) return false;
+  const struct sigaction ours = DefaultAction();
+  if (__sigaction(signal, &ours, &found) != 0) return false;
+  if (IsRunOnce(found)) return true;
+  // Another thread was first, and its handler may have put another in its own place.
+  __sigaction(signal, &found, nullptr);
+  return false;
+}
+
 void RunOnce(int signal, siginfo_t* info, void* context) {
-  void* const handler =
-      g_handlers[signal].exchange(nullptr, std::memory_order_relaxed);
-  if (handler == nullptr) {
-    // Another thread was first; for this one it is as if the kernel had reset it.
+  void* const handler = g_handlers[signal].load(std::memory_order_relaxed);
+  if (TakeOneTime(signal)) {
+    reinterpret_cast<Handler>(handler)(signal, info, context);
+  } else {
+    // For this thread it is as if the kernel had reset it.
     OnFatalSignal(signal, info, context);
-    return;
   }
-  struct sigaction current;
-  if (__sigaction(signal, nullptr, &current) == 0 && IsRunOnce(current)) {
-    const struct sigaction ours = DefaultAction();
-    __sigaction(signal, &ours, nullptr);
-  }
-  reinterpret_cast<Handler>(handler)(signal, info, context);
 }
 
 // Two of them, so that the kernel's state says whether the program had asked for

@@ -56,6 +56,7 @@ constexpr Scenario kScenarios[] = {
     {"handler_raises_inside", victim::HandlerRaisesInside},
     {"handler_returns", victim::HandlerReturnsToTheFault},
     {"handler_once", victim::HandlerIsForOneTime},
+    {"handler_once_vfork", victim::HandlerIsForOneTimeInVforkChild},
     {"handler_stack", victim::HandlerOnAlternateStack},
     {"dispositions", victim::Dispositions},
     {"inside_malloc", victim::InsideMalloc},

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <string>
@@ -105,6 +106,26 @@ void HandlerReturnsToTheFault(bool in_worker) {
 void HandlerIsForOneTime(bool in_worker) {
   Install(JustReturn, static_cast<int>(SA_RESETHAND));
   Fault(in_worker);
+}
+
+// The child that shares the parent's memory takes its own handler, not the parent's.
+void HandlerIsForOneTimeInVforkChild(bool) {
+  static volatile int runs = 0;
+  struct sigaction action {};
+  action.sa_handler = [](int) { runs = runs + 1; };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGQUIT, &action, nullptr);
+  const pid_t child = vfork();
+  if (child == 0) {
+    raise(SIGQUIT);
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  Fact("runs_in_child", static_cast<int>(runs));
+  raise(SIGQUIT);
+  Fact("runs_in_both", static_cast<int>(runs));
+  exit(0);
 }
 
 // The program's own alternate stack is the one its handler runs on.

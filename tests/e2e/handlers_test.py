@@ -84,6 +84,12 @@ class Handlers(unittest.TestCase):
             self.assertEqual(answers.functions(answers.current)[0], "victim::WriteToNull")
 
     @cores.each_build
+    def test_a_handler_for_one_time_is_the_parents_after_a_vfork_child_has_run_it(self, build):
+        child = self.expect_exit(build, "handler_once_vfork", 0)
+        self.assertEqual(child.fact("runs_in_child"), 1)
+        self.assertEqual(child.fact("runs_in_both"), 2)
+
+    @cores.each_build
     def test_sigaction_never_shows_our_handler(self, build):
         child = self.run_child(build, "dispositions")
         self.assertEqual(victim.describe(child.status), "exit 0", child.stderr)

@@ -46,6 +46,7 @@ void HandlerRaises(bool in_worker);
 void HandlerRaisesInside(bool in_worker);
 void HandlerReturnsToTheFault(bool in_worker);
 void HandlerIsForOneTime(bool in_worker);
+void HandlerIsForOneTimeInVforkChild(bool in_worker);
 void HandlerOnAlternateStack(bool in_worker);
 void Dispositions(bool in_worker);
 
