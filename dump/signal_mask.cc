@@ -1,10 +1,18 @@
 #include "dump/signal_mask.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "dump/handler/entry.h"
 #include "dump/safe/syscalls.h"
 #include "minicore/minicore.h"
+
+extern "C" [[noreturn]] void __chk_fail();
 
 namespace minicore {
 namespace {
@@ -84,6 +92,61 @@ int ChangeOne(int how, int signal) {
   return ChangeMaskOrErrno(how, &set, nullptr);
 }
 
+// The mask that a call sets for its own time, without the signals of faults, and
+// what the thread believes in that time.
+class MaskOfCall {
+ public:
+  // `mask` may be null: the call sets none.
+  explicit MaskOfCall(const sigset_t* mask);
+  ~MaskOfCall();
+  MaskOfCall(const MaskOfCall&) = delete;
+  MaskOfCall& operator=(const MaskOfCall&) = delete;
+
+  // For the kernel.
+  const uint64_t* get() const { return has_mask_ ? &kernel_mask_ : nullptr; }
+
+ private:
+  const bool has_mask_;
+  const MaskBelief before_;
+  uint64_t kernel_mask_ = 0;
+  uint64_t new_ = 0;  // blocked in the call, and not around it
+};
+
+// What is delivered in the call finds the thread's own mask in its signal frame
+// (Linux 6.1, include/linux/sched/signal.h, sigmask_to_save()): that is what
+// the belief is about.
+MaskOfCall::MaskOfCall(const sigset_t* mask)
+    : has_mask_(mask != nullptr), before_(t_belief) {
+  if (!has_mask_) return;
+  const uint64_t faults = BitsOf(*mask) & OurFaults();
+  kernel_mask_ = BitsOf(*mask) & ~faults;
+  if (faults == before_.faults) return;
+  uint64_t own = 0;
+  if (safe::SigProcMask(SIG_BLOCK, nullptr, &own) != 0) return;
+  new_ = faults & ~own & ~BelievedWith(before_, own);
+  t_belief = {faults, own & ~kFaults};
+}
+
+// One that was sent in the call has been postponed, and is due now.
+MaskOfCall::~MaskOfCall() {
+  if (!has_mask_) return;
+  t_belief = before_;
+  if (new_ != 0) safe::SigProcMask(SIG_UNBLOCK, &new_, nullptr);
+}
+
+// A system call that waits, and is a cancellation point as libc's functions are
+// (glibc 2.36, nptl/cancellation.c).
+template <class... Arguments>
+int WaitingCall(long number, Arguments... arguments) {
+  int type = 0;
+  pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+  const long result = syscall(number, arguments...);
+  pthread_setcanceltype(type, nullptr);
+  return static_cast<int>(result);
+}
+
+constexpr size_t kMaskBytes = 8;  // the kernel's sigset_t
+
 }  // namespace
 
 void AdoptMask() {
@@ -143,6 +206,60 @@ MINICORE_API int sighold(int signal) noexcept {
 
 MINICORE_API int sigrelse(int signal) noexcept {
   return minicore::ChangeOne(SIG_UNBLOCK, signal);
+}
+
+// A postponed signal ends these calls by EINTR, though no handler of the
+// program has run.
+MINICORE_API int sigsuspend(const sigset_t* mask) {
+  const minicore::MaskOfCall in_call(mask);
+  return minicore::WaitingCall(SYS_rt_sigsuspend, in_call.get(),
+                               minicore::kMaskBytes);
+}
+
+// The kernel writes into the timeouts of the next two; libc's functions do not
+// let that be seen.
+MINICORE_API int pselect(int count, fd_set* read, fd_set* write, fd_set* except,
+                         const timespec* timeout, const sigset_t* mask) {
+  timespec rest = {};
+  if (timeout != nullptr) rest = *timeout;
+  const minicore::MaskOfCall in_call(mask);
+  const struct {
+    const uint64_t* mask;
+    size_t bytes;
+  } both = {in_call.get(), minicore::kMaskBytes};
+  return minicore::WaitingCall(SYS_pselect6, count, read, write, except,
+                               timeout != nullptr ? &rest : nullptr, &both);
+}
+
+MINICORE_API int ppoll(pollfd* fds, nfds_t count, const timespec* timeout,
+                       const sigset_t* mask) {
+  timespec rest = {};
+  if (timeout != nullptr) rest = *timeout;
+  const minicore::MaskOfCall in_call(mask);
+  return minicore::WaitingCall(SYS_ppoll, fds, count,
+                               timeout != nullptr ? &rest : nullptr,
+                               in_call.get(), minicore::kMaskBytes);
+}
+
+// ppoll() with _FORTIFY_SOURCE (glibc 2.36, debug/ppoll_chk.c).
+MINICORE_API int __ppoll_chk(pollfd* fds, nfds_t count, const timespec* timeout,
+                             const sigset_t* mask, size_t bytes) {
+  if (bytes / sizeof(*fds) < count) __chk_fail();
+  return ppoll(fds, count, timeout, mask);
+}
+
+MINICORE_API int epoll_pwait(int epoll, epoll_event* events, int count,
+                             int timeout, const sigset_t* mask) {
+  const minicore::MaskOfCall in_call(mask);
+  return minicore::WaitingCall(SYS_epoll_pwait, epoll, events, count, timeout,
+                               in_call.get(), minicore::kMaskBytes);
+}
+
+MINICORE_API int epoll_pwait2(int epoll, epoll_event* events, int count,
+                              const timespec* timeout, const sigset_t* mask) {
+  const minicore::MaskOfCall in_call(mask);
+  return minicore::WaitingCall(SYS_epoll_pwait2, epoll, events, count, timeout,
+                               in_call.get(), minicore::kMaskBytes);
 }
 
 }  // extern "C"

@@ -13,8 +13,9 @@
 //     blocked for real when it comes, and sent again: it is then pending, as it
 //     should be.
 //
-// What is not seen: rt_sigprocmask behind libc's back; the masks that ppoll(),
-// pselect() and epoll_pwait() set for their own time.
+// The same holds for the masks that sigsuspend(), pselect(), ppoll(),
+// epoll_pwait() and epoll_pwait2() set for their own time. What is not seen:
+// rt_sigprocmask behind libc's back.
 
 #ifndef MINICORE_DUMP_SIGNAL_MASK_H_
 #define MINICORE_DUMP_SIGNAL_MASK_H_

@@ -1,18 +1,24 @@
 // Blocking the signals of faults means to a program what it always meant, and
 // yet a fault is dumped.
 
+#include <errno.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/select.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <fstream>
 #include <string>
 
 #include "minicore/minicore.h"
@@ -78,6 +84,18 @@ Ended RunChild(void (*body)()) {
   unlink(core.c_str());
   rmdir(directory.c_str());
   return ended;
+}
+
+// Returns once the main thread sleeps in the kernel.
+void AwaitSleepOfMain() {
+  const std::string path =
+      "/proc/self/task/" + std::to_string(getpid()) + "/stat";
+  for (char state = '?'; state != 'S';) {
+    std::ifstream stat(path);
+    std::string text;
+    getline(stat, text);
+    state = text[text.rfind(')') + 2];
+  }
 }
 
 void Require(bool truth) {
@@ -244,6 +262,82 @@ TEST(SignalMask, LeavesAQueuedSignalWithItsValueToSignalfd) {
     Require(read(fd, &info, sizeof(info)) == sizeof(info));
     Require(info.ssi_signo == SIGTRAP && info.ssi_int == 4711);
   }));
+}
+
+// Each with a mask that has SIGTRAP.
+using Wait = int (*)(const sigset_t*);
+constexpr Wait kWaits[] = {
+    [](const sigset_t* mask) { return sigsuspend(mask); },
+    [](const sigset_t* mask) {
+      return pselect(0, nullptr, nullptr, nullptr, nullptr, mask);
+    },
+    [](const sigset_t* mask) { return ppoll(nullptr, 0, nullptr, mask); },
+    [](const sigset_t* mask) {
+      epoll_event event;
+      return epoll_pwait(epoll_create1(0), &event, 1, -1, mask);
+    },
+    [](const sigset_t* mask) {
+      epoll_event event;
+      return epoll_pwait2(epoll_create1(0), &event, 1, nullptr, mask);
+    },
+};
+Wait g_wait;
+
+TEST(SignalMask, OfAWaitKeepsASentSignalPending) {
+  for (const Wait wait : kWaits) {
+    g_wait = wait;
+    ExpectNoDump(RunChild([] {
+      // Pending before the wait, which is only possible behind libc's back.
+      const uint64_t trap = uint64_t{1} << (SIGTRAP - 1);
+      syscall(SYS_rt_sigprocmask, SIG_BLOCK, &trap, nullptr, sizeof(trap));
+      raise(SIGTRAP);
+      const sigset_t all = Full();
+      Require(g_wait(&all) == -1 && errno == EINTR);
+      Require(Pending(SIGTRAP));
+    }));
+  }
+}
+
+TEST(SignalMask, OfAWaitIsOverWhenTheWaitIs) {
+  for (const Wait wait : kWaits) {
+    g_wait = wait;
+    ExpectDump(RunChild([] {
+                 static const pthread_t waiter = pthread_self();
+                 pthread_t sender;
+                 pthread_create(
+                     &sender, nullptr,
+                     [](void*) -> void* {
+                       AwaitSleepOfMain();
+                       pthread_kill(waiter, SIGTRAP);
+                       return nullptr;
+                     },
+                     nullptr);
+                 const sigset_t all = Full();
+                 g_wait(&all);
+               }),
+               SIGTRAP);
+  }
+}
+
+TEST(SignalMask, OfAWaitLeavesTheWaitACancellationPoint) {
+  for (const Wait wait : kWaits) {
+    g_wait = wait;
+    ExpectNoDump(RunChild([] {
+      pthread_t waiter;
+      pthread_create(
+          &waiter, nullptr,
+          [](void*) -> void* {
+            const sigset_t all = Full();
+            g_wait(&all);
+            _exit(1);
+          },
+          nullptr);
+      pthread_cancel(waiter);
+      void* result = nullptr;
+      pthread_join(waiter, &result);
+      Require(result == PTHREAD_CANCELED);
+    }));
+  }
 }
 
 TEST(SignalMask, IsRestoredBySiglongjmp) {

@@ -2,11 +2,14 @@
 // constructors, destructors, the dynamic linker, other people's stacks.
 
 #include <dlfcn.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/select.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -85,6 +88,33 @@ void InHandlerWithAllBlocked(const Arguments& arguments) {
   CrashIn(arguments, [] {
     Handle(SIGUSR1, CrashInHandler, 0, true);
     raise(SIGUSR1);
+  });
+}
+
+// A call that sets a mask for its own time, in which the signal of the crashing
+// handler is the only one that is not blocked: it is pending.
+void InHandlerOfWait(const Arguments& arguments) {
+  static std::string call;
+  call = arguments.at(1);
+  CrashIn(arguments, [] {
+    Handle(SIGUSR1, CrashInHandler);
+    sigset_t mask;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &mask, nullptr);
+    raise(SIGUSR1);
+    sigfillset(&mask);
+    sigdelset(&mask, SIGUSR1);
+    epoll_event event;
+    if (call == "sigsuspend") sigsuspend(&mask);
+    if (call == "pselect") {
+      pselect(0, nullptr, nullptr, nullptr, nullptr, &mask);
+    }
+    if (call == "ppoll") ppoll(nullptr, 0, nullptr, &mask);
+    if (call == "epoll_pwait") epoll_pwait(epoll_create1(0), &event, 1, -1, &mask);
+    if (call == "epoll_pwait2") {
+      epoll_pwait2(epoll_create1(0), &event, 1, nullptr, &mask);
+    }
   });
 }
 
@@ -332,6 +362,7 @@ constexpr Scenario kScenarios[] = {
     {"handler_nested", InNestedHandler},
     {"handler_nested_alternate", InNestedHandlerOnAlternateStack},
     {"handler_all_blocked", InHandlerWithAllBlocked},
+    {"handler_of_wait", InHandlerOfWait},
     {"atexit", InAtexit},
     {"static_destructor", InStaticDestructor},
     {"thread_local_destructor", InThreadLocalDestructor},

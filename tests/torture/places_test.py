@@ -39,6 +39,15 @@ class Places(torture.Torture):
     def test_in_a_handler_whose_mask_is_full(self):
         self.each_place("handler_all_blocked", "torture::CrashInHandler", _RESTORER)
 
+    def test_in_a_handler_that_runs_in_a_wait_with_a_full_mask(self):
+        for call in ("sigsuspend", "pselect", "ppoll", "epoll_pwait", "epoll_pwait2"):
+            with self.subTest(call=call):
+                self.survive(
+                    "handler_of_wait", "worker", call,
+                    callers=["torture::CrashInHandler", _RESTORER, call, "victim::Run"],
+                    unwound=_STANDING,
+                )  # fmt: skip
+
     def test_in_an_exit_handler(self):
         self.survive("atexit", callers=["torture::CrashInAtexit", "exit", "main"])
 
