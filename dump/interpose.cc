@@ -1,6 +1,6 @@
-// sigaction() and its kin, pthread_create(): the calls by which a program would notice,
-// or undo, that minicore stands where the kernel's default action stood; and madvise(), by
-// which it says what must be in no core.
+// sigaction() and its kin, abort(), pthread_create(): the calls by which a program would
+// notice, or undo, that minicore stands where the kernel's default action stood; and
+// madvise(), by which it says what must be in no core.
 //
 // Asking for SIG_DFL installs ours; asking what is installed answers SIG_DFL. The kernel
 // holds the only state, so that this is as atomic as the system call; one_shot.h has the
@@ -21,6 +21,7 @@
 #include "dump/handler/undumpable.h"
 #include "dump/install.h"
 #include "dump/one_shot.h"
+#include "dump/safe/syscalls.h"
 #include "dump/signal_mask.h"
 #include "minicore/minicore.h"
 
@@ -152,6 +153,22 @@ MINICORE_API sighandler_t sigset(int number, sighandler_t disposition) noexcept 
 }
 MINICORE_API int sigignore(int number) noexcept {
   return minicore::SetHandler(number, SIG_IGN, 0) == SIG_ERR ? -1 : 0;
+}
+
+// As libc's (glibc 2.36, stdlib/abort.c), whose SIG_DFL goes behind our back: if SIGABRT
+// is ignored, or its handler returns, it is sent again, to the default action, which may be
+// ours.
+MINICORE_API void abort() noexcept {
+  const uint64_t bit = minicore::SignalBit(SIGABRT);
+  minicore::safe::SigProcMask(SIG_UNBLOCK, &bit, nullptr);
+  raise(SIGABRT);
+  struct sigaction action;
+  memset(&action, 0, sizeof(action));
+  action.sa_handler = SIG_DFL;
+  minicore::SetAction(SIGABRT, &action, nullptr);
+  raise(SIGABRT);
+  // It does not reach the init of a PID namespace.
+  for (;;) asm volatile("hlt");
 }
 
 MINICORE_API int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,

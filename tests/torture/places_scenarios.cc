@@ -120,6 +120,28 @@ void InHandlerOfWait(const Arguments& arguments) {
 
 }  // namespace
 
+// --- abort() ---
+
+NOINLINE void AbortHere() { abort(); }
+
+namespace {
+
+void AbortWhenIgnored(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    signal(SIGABRT, SIG_IGN);
+    AbortHere();
+  });
+}
+
+void AbortWhenHandled(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    Handle(SIGABRT, [](int) {});
+    AbortHere();
+  });
+}
+
+}  // namespace
+
 // --- before and after main, around threads ---
 
 NOINLINE void CrashInAtexit() { CrashHere(); }
@@ -363,6 +385,8 @@ constexpr Scenario kScenarios[] = {
     {"handler_nested_alternate", InNestedHandlerOnAlternateStack},
     {"handler_all_blocked", InHandlerWithAllBlocked},
     {"handler_of_wait", InHandlerOfWait},
+    {"abort_ignored", AbortWhenIgnored},
+    {"abort_handled", AbortWhenHandled},
     {"atexit", InAtexit},
     {"static_destructor", InStaticDestructor},
     {"thread_local_destructor", InThreadLocalDestructor},

@@ -48,6 +48,17 @@ class Places(torture.Torture):
                     unwound=_STANDING,
                 )  # fmt: skip
 
+    def test_in_abort_with_its_signal_ignored(self):
+        self.each_abort("abort_ignored")
+
+    def test_in_abort_behind_a_handler_that_returns(self):
+        self.each_abort("abort_handled")
+
+    def each_abort(self, scenario):
+        self.each_place(
+            scenario, "abort", "torture::AbortHere", number=signal.SIGABRT, function=None
+        )
+
     def test_in_an_exit_handler(self):
         self.survive("atexit", callers=["torture::CrashInAtexit", "exit", "main"])
 
