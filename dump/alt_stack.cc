@@ -1,10 +1,12 @@
 #include "dump/alt_stack.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -83,19 +85,50 @@ void* TakeStack() {
   return static_cast<char*>(memory) + kPageSize;
 }
 
+// The calling thread's own of these; null before it has one and after it gave it back.
+thread_local void* t_stack = nullptr;
+thread_local int t_rounds = 0;  // of destructors, while the thread ends
+
 pthread_key_t g_key;
 pthread_once_t g_key_once = PTHREAD_ONCE_INIT;
 bool g_has_key = false;
 
-// Runs when a thread with a stack of ours ends. Only if that is still the one in use:
-// the program may have put its own in its place.
+// libc's is ChangeAltStack(), see interpose.cc. Returns: 0, or -1 and errno.
+int SetAltStack(const stack_t* stack, stack_t* old) {
+  return static_cast<int>(syscall(SYS_sigaltstack, stack, old));
+}
+
+// Runs when a thread with a stack of ours ends, in each round of its keys' destructors
+// (glibc 2.36, nptl/nptl_deallocate_tsd.c): any of them may overflow, so the stack goes in
+// the last. Only if it is still the one in use: the program may have put its own in its
+// place.
 void ReleaseStack(void* stack) {
+  if (++t_rounds < PTHREAD_DESTRUCTOR_ITERATIONS) {
+    pthread_setspecific(g_key, stack);
+    return;
+  }
+  t_stack = nullptr;
   stack_t current;
-  if (sigaltstack(nullptr, &current) == 0 && current.ss_sp == stack) {
+  if (SetAltStack(nullptr, &current) == 0 && current.ss_sp == stack) {
     const stack_t none = {nullptr, SS_DISABLE, 0};
-    if (sigaltstack(&none, nullptr) != 0) return;  // ends on it: leaked, not reused
+    if (SetAltStack(&none, nullptr) != 0) return;  // ends on it: leaked, not reused
   }
   GiveBackStack(stack);
+}
+
+// Makes sure that the thread has one, if not in use. A thread that has come to its last
+// destructors gets none: nobody would take it back.
+bool HasStack() {
+  if (t_stack == nullptr && t_rounds == 0) {
+    t_stack = TakeStack();
+    if (t_stack != nullptr && g_has_key) pthread_setspecific(g_key, t_stack);
+  }
+  return t_stack != nullptr;
+}
+
+bool IsOff(const stack_t& stack) {
+  constexpr unsigned kAutoDisarm = 1u << 31;  // SS_AUTODISARM, linux/signal.h
+  return (static_cast<unsigned>(stack.ss_flags) & ~kAutoDisarm) == SS_DISABLE;
 }
 
 }  // namespace
@@ -104,14 +137,22 @@ void EnsureAltStack() {
   pthread_once(&g_key_once,
                [] { g_has_key = pthread_key_create(&g_key, &ReleaseStack) == 0; });
   stack_t current;
-  if (sigaltstack(nullptr, &current) != 0 || (current.ss_flags & SS_DISABLE) == 0) {
-    return;
+  if (SetAltStack(nullptr, &current) != 0 || !IsOff(current) || !HasStack()) return;
+  const stack_t ours = {t_stack, 0, StackBytes()};
+  SetAltStack(&ours, nullptr);
+}
+
+int ChangeAltStack(const stack_t* stack, stack_t* old) {
+  stack_t ours;
+  if (stack != nullptr && IsOff(*stack) && HasStack()) {
+    ours = {t_stack, 0, StackBytes()};
+    stack = &ours;
   }
-  void* stack = TakeStack();
-  if (stack == nullptr) return;
-  const stack_t ours = {stack, 0, StackBytes()};
-  if (sigaltstack(&ours, nullptr) != 0) return;
-  if (g_has_key) pthread_setspecific(g_key, stack);
+  if (SetAltStack(stack, old) != 0) return -1;
+  if (old != nullptr && t_stack != nullptr && old->ss_sp == t_stack) {
+    *old = {nullptr, SS_DISABLE, 0};
+  }
+  return 0;
 }
 
 }  // namespace minicore

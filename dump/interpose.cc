@@ -1,6 +1,6 @@
-// sigaction() and its kin, abort(), pthread_create(): the calls by which a program would
-// notice, or undo, that minicore stands where the kernel's default action stood; and
-// madvise(), by which it says what must be in no core.
+// sigaction() and its kin, sigaltstack(), abort(), pthread_create(): the calls by which a
+// program would notice, or undo, that minicore stands where the kernel's default action
+// stood; and madvise(), by which it says what must be in no core.
 //
 // Asking for SIG_DFL installs ours; asking what is installed answers SIG_DFL. The kernel
 // holds the only state, so that this is as atomic as the system call; one_shot.h has the
@@ -197,3 +197,10 @@ MINICORE_API int madvise(void* begin, size_t size, int advice) noexcept {
 }
 
 }  // extern "C"
+MINICORE_API int sigaltstack(const stack_t* stack, stack_t* old) noexcept {
+  if (minicore::g_runtime.policy.signals == 0) {
+    return static_cast<int>(syscall(SYS_sigaltstack, stack, old));
+  }
+  return minicore::ChangeAltStack(stack, old);
+}
+

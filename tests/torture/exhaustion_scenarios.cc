@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -122,6 +123,37 @@ void Overflow(const Arguments& arguments) {
   CrashIn(arguments, [] { OverflowTheStack(0); });
 }
 
+// The program had an alternate stack of its own, and is done with it.
+void OverflowWithoutAlternateStack(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    static char stack[64 * 1024];
+    const stack_t own = {stack, 0, sizeof(stack)};
+    const stack_t off = {nullptr, SS_DISABLE, 0};
+    if (sigaltstack(&own, nullptr) != 0) Fail("sigaltstack");
+    if (sigaltstack(&off, nullptr) != 0) Fail("sigaltstack");
+    OverflowTheStack(0);
+  });
+}
+
+pthread_key_t g_key;
+int g_rounds = 0;
+
+// In the last round but one of the destructors of a thread's keys.
+void OverflowInLateKeyDestructor(const Arguments&) {
+  StartBystanders(2);
+  g_rounds = PTHREAD_DESTRUCTOR_ITERATIONS - 1;
+  pthread_key_create(&g_key, [](void* value) {
+    if (--g_rounds > 0) {
+      pthread_setspecific(g_key, value);
+    } else {
+      OverflowTheStack(0);
+    }
+  });
+  pthread_join(victim::StartThread("crasher",
+                                   [] { pthread_setspecific(g_key, &g_key); }),
+               nullptr);
+}
+
 void NoDescriptors(const Arguments& arguments) {
   CrashIn(arguments, [] {
     while (open("/dev/null", O_RDONLY) >= 0) {
@@ -155,6 +187,8 @@ constexpr Scenario kScenarios[] = {
     {"touch", Touch},
     {"smallest_stacks", SmallestStacks},
     {"overflow", Overflow},
+    {"overflow_stack_off", OverflowWithoutAlternateStack},
+    {"overflow_late", OverflowInLateKeyDestructor},
     {"no_descriptors", NoDescriptors},
     {"no_descriptors_at_all", NoDescriptorsAtAll},
     {"directory_removed", DirectoryRemoved},

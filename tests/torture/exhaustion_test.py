@@ -86,11 +86,21 @@ class Exhaustion(torture.Torture):
 
     def test_stack_overflow(self):
         for place in ("main", "worker"):
-            self.survive(
-                "overflow", place, function="torture::OverflowTheStack",
-                callers=["torture::OverflowTheStack", "torture::OverflowTheStack"],
-                unwound=_STANDING,
-            )  # fmt: skip
+            self.survive_overflow("overflow", place)
+
+    def test_stack_overflow_when_the_program_has_switched_its_alternate_stack_off(self):
+        for place in ("main", "worker"):
+            self.survive_overflow("overflow_stack_off", place)
+
+    def test_stack_overflow_in_a_late_round_of_key_destructors(self):
+        self.survive_overflow("overflow_late")
+
+    def survive_overflow(self, *arguments):
+        self.survive(
+            *arguments, function="torture::OverflowTheStack",
+            callers=["torture::OverflowTheStack", "torture::OverflowTheStack"],
+            unwound=_STANDING,
+        )  # fmt: skip
 
     def test_descriptors_are_used_up(self):
         self.each_place("no_descriptors", limits=[(resource.RLIMIT_NOFILE, 40)])
