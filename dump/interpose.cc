@@ -3,8 +3,8 @@
 // stood; and madvise(), by which it says what must be in no core.
 //
 // Asking for SIG_DFL installs ours; asking what is installed answers SIG_DFL. The kernel
-// holds the only state, so that this is as atomic as the system call; one_shot.h has the
-// exception.
+// holds the state, so that this is as atomic as the system call, but for what it is not
+// told: the handlers of one_shot.h, and the signals of faults in handlers' masks.
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -15,6 +15,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <atomic>
 
 #include "dump/alt_stack.h"
 #include "dump/handler/entry.h"
@@ -39,14 +41,16 @@ bool IsOurHandler(const struct sigaction& action) {
   return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == &OnFatalSignal;
 }
 
-int SetAction(int signal, const struct sigaction* wanted, struct sigaction* old) {
+bool IsHandler(const struct sigaction& action) {
+  return action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN;
+}
+
+// The signals of faults that the mask of a signal's handler had. Relaxed: nothing else is
+// published with it.
+std::atomic<uint64_t> g_stripped[65];
+
+int SetActionStripped(int signal, const struct sigaction* wanted, struct sigaction* old) {
   struct sigaction ours;
-  if (wanted != nullptr && wanted->sa_handler != SIG_DFL &&
-      wanted->sa_handler != SIG_IGN) {
-    ours = *wanted;
-    StripFaults(&ours.sa_mask);
-    wanted = &ours;
-  }
   if (!IsOurs(signal)) return __sigaction(signal, wanted, old);
   void* one_shot = OneShotHandler(signal);
   const bool is_one_shot = wanted != nullptr && IsOneShot(*wanted);
@@ -65,13 +69,34 @@ int SetAction(int signal, const struct sigaction* wanted, struct sigaction* old)
   return 0;
 }
 
-sighandler_t SetHandler(int signal, sighandler_t handler, int flags) {
+int SetAction(int signal, const struct sigaction* wanted, struct sigaction* old) {
+  if (signal < 1 || signal > 64) return __sigaction(signal, wanted, old);
+  const uint64_t before = g_stripped[signal].load(std::memory_order_relaxed);
+  struct sigaction ours;
+  if (wanted != nullptr && IsHandler(*wanted)) {
+    ours = *wanted;
+    g_stripped[signal].store(StripFaults(&ours.sa_mask), std::memory_order_relaxed);
+    wanted = &ours;
+  }
+  if (SetActionStripped(signal, wanted, old) != 0) {
+    g_stripped[signal].store(before, std::memory_order_relaxed);
+    return -1;
+  }
+  if (old != nullptr && IsHandler(*old)) AddFaults(before, &old->sa_mask);
+  return 0;
+}
+
+// The signals that siginterrupt() has named, for signal().
+std::atomic<uint64_t> g_interrupting{0};
+
+sighandler_t SetHandler(int signal, sighandler_t handler, int flags,
+                        bool blocks_itself = false) {
   struct sigaction action;
   struct sigaction old;
   memset(&action, 0, sizeof(action));
   action.sa_handler = handler;
   action.sa_flags = flags;
-  if ((flags & SA_RESTART) != 0) sigaddset(&action.sa_mask, signal);
+  if (blocks_itself) sigaddset(&action.sa_mask, signal);
   return SetAction(signal, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
 }
 
@@ -113,12 +138,32 @@ MINICORE_API sighandler_t signal(int number, sighandler_t handler) noexcept {
     errno = EINVAL;
     return SIG_ERR;
   }
-  return minicore::SetHandler(number, handler, SA_RESTART);
+  const bool interrupts =
+      number >= 1 && number <= 64 &&
+      (minicore::g_interrupting.load(std::memory_order_relaxed) &
+       minicore::SignalBit(number)) != 0;
+  return minicore::SetHandler(number, handler, interrupts ? 0 : SA_RESTART, true);
 }
 MINICORE_API sighandler_t bsd_signal(int number, sighandler_t handler) noexcept
     __attribute__((alias("signal")));
 MINICORE_API sighandler_t ssignal(int number, sighandler_t handler) noexcept
     __attribute__((alias("signal")));
+
+// As libc's (glibc 2.36, sysdeps/posix/sigintr.c), whose list of signals only its own
+// signal() reads.
+MINICORE_API int siginterrupt(int number, int interrupt) noexcept {
+  struct sigaction action;
+  if (minicore::SetAction(number, nullptr, &action) != 0) return -1;
+  const uint64_t bit = minicore::SignalBit(number);
+  if (interrupt != 0) {
+    minicore::g_interrupting.fetch_or(bit, std::memory_order_relaxed);
+    action.sa_flags &= ~SA_RESTART;
+  } else {
+    minicore::g_interrupting.fetch_and(~bit, std::memory_order_relaxed);
+    action.sa_flags |= SA_RESTART;
+  }
+  return minicore::SetAction(number, &action, nullptr);
+}
 
 // System V semantics (glibc 2.36, sysdeps/posix/sysv_signal.c).
 MINICORE_API sighandler_t sysv_signal(int number, sighandler_t handler) noexcept {
@@ -171,6 +216,13 @@ MINICORE_API void abort() noexcept {
   for (;;) asm volatile("hlt");
 }
 
+MINICORE_API int sigaltstack(const stack_t* stack, stack_t* old) noexcept {
+  if (minicore::g_runtime.policy.signals == 0) {
+    return static_cast<int>(syscall(SYS_sigaltstack, stack, old));
+  }
+  return minicore::ChangeAltStack(stack, old);
+}
+
 MINICORE_API int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
                                 void* (*routine)(void*), void* argument) noexcept {
   const auto real = minicore::RealPthreadCreate();
@@ -197,10 +249,3 @@ MINICORE_API int madvise(void* begin, size_t size, int advice) noexcept {
 }
 
 }  // extern "C"
-MINICORE_API int sigaltstack(const stack_t* stack, stack_t* old) noexcept {
-  if (minicore::g_runtime.policy.signals == 0) {
-    return static_cast<int>(syscall(SYS_sigaltstack, stack, old));
-  }
-  return minicore::ChangeAltStack(stack, old);
-}
-

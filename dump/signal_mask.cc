@@ -172,7 +172,13 @@ InheritableMask::~InheritableMask() {
   if (blocked_ != 0) safe::SigProcMask(SIG_UNBLOCK, &blocked_, nullptr);
 }
 
-void StripFaults(sigset_t* mask) { mask->__val[0] &= ~OurFaults(); }
+uint64_t StripFaults(sigset_t* mask) {
+  const uint64_t stripped = BitsOf(*mask) & OurFaults();
+  mask->__val[0] &= ~stripped;
+  return stripped;
+}
+
+void AddFaults(uint64_t stripped, sigset_t* mask) { mask->__val[0] |= stripped; }
 
 bool BelievesBlocked(int signal, uint64_t kernel_mask) {
   return (BelievedWith(t_belief, kernel_mask) & SignalBit(signal)) != 0;

@@ -48,7 +48,9 @@ class InheritableMask {
 };
 
 // Takes the signals of faults out of a handler's mask.
-void StripFaults(sigset_t* mask);
+// Returns: which there were.
+uint64_t StripFaults(sigset_t* mask);
+void AddFaults(uint64_t stripped, sigset_t* mask);
 
 // Whether the calling thread believes `signal` blocked, `kernel_mask` being its
 // mask.

@@ -34,7 +34,14 @@ def victim(name, optimisation, minicore):
         name = name,
         testonly = True,
         srcs = _SOURCES,
-        copts = COPTS + ["-g", optimisation, "-UNDEBUG", "-U_FORTIFY_SOURCE"],
+        # siginterrupt() is deprecated.
+        copts = COPTS + [
+            "-g",
+            optimisation,
+            "-UNDEBUG",
+            "-U_FORTIFY_SOURCE",
+            "-Wno-deprecated-declarations",
+        ],
         linkopts = ["-ldl", "-lpthread"],
         linkstatic = True,
         local_defines = [] if minicore else ["VICTIM_WITHOUT_MINICORE"],

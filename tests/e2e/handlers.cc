@@ -149,6 +149,22 @@ void HandlerOnAlternateStack(bool) {
   WriteToNull();
 }
 
+uint64_t KernelMask(const sigset_t& set) {
+  uint64_t mask;
+  memcpy(&mask, &set, sizeof(mask));
+  return mask;
+}
+
+// States what sigaltstack() answers when it sets `wanted`.
+void AlternateStackFact(const std::string& name, const stack_t* wanted) {
+  stack_t old;
+  memset(&old, 0xff, sizeof(old));
+  Fact(name + "_is_set", sigaltstack(wanted, &old));
+  Fact(name + "_is_somewhere", old.ss_sp != nullptr);
+  Fact(name + "_flags", old.ss_flags);
+  Fact(name + "_bytes", old.ss_size);
+}
+
 // What a program is told about the handlers that are installed.
 void Dispositions(bool) {
   constexpr int kSignals[] = {SIGQUIT, SIGILL, SIGABRT, SIGFPE,  SIGSEGV,
@@ -203,6 +219,50 @@ void Dispositions(bool) {
        old.sa_handler == plain.sa_handler && (old.sa_flags & SA_SIGINFO) == 0);
   sigaction(SIGBUS, nullptr, &old);
   Fact("once_can_be_replaced", old.sa_sigaction == Exit);
+
+  struct sigaction full {};
+  full.sa_handler = plain.sa_handler;
+  sigfillset(&full.sa_mask);
+  sigaction(SIGUSR1, &full, nullptr);
+  sigaction(SIGUSR1, nullptr, &old);
+  Fact("full_mask", KernelMask(old.sa_mask));
+  sigaction(SIGFPE, &full, nullptr);
+  full.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGFPE, &full, &old);
+  Fact("full_mask_of_fault", KernelMask(old.sa_mask));
+  sigaction(SIGFPE, nullptr, &old);
+  Fact("full_mask_of_once", KernelMask(old.sa_mask));
+
+  // What signal() asks for, and what siginterrupt() makes of it.
+  for (const int number : {SIGSEGV, SIGUSR2}) {
+    const std::string name = std::to_string(number);
+    signal(number, plain.sa_handler);
+    sigaction(number, nullptr, &old);
+    Fact("restarts_" + name, (old.sa_flags & SA_RESTART) != 0);
+    siginterrupt(number, 1);
+    sigaction(number, nullptr, &old);
+    Fact("interrupted_restarts_" + name, (old.sa_flags & SA_RESTART) != 0);
+    signal(number, SIG_DFL);
+    signal(number, plain.sa_handler);
+    sigaction(number, nullptr, &old);
+    Fact("still_interrupted_restarts_" + name, (old.sa_flags & SA_RESTART) != 0);
+    Fact("interrupted_mask_" + name, KernelMask(old.sa_mask));
+    siginterrupt(number, 0);
+    signal(number, plain.sa_handler);
+    sigaction(number, nullptr, &old);
+    Fact("again_restarts_" + name, (old.sa_flags & SA_RESTART) != 0);
+  }
+  Fact("siginterrupt_of_none", siginterrupt(4711, 1));
+
+  const stack_t off = {nullptr, SS_DISABLE, 0};
+  static char own_stack[64 * 1024];
+  const stack_t own = {own_stack, 0, sizeof(own_stack)};
+  AlternateStackFact("first_stack", nullptr);
+  AlternateStackFact("stack_before_own", &own);
+  AlternateStackFact("own_stack", nullptr);
+  AlternateStackFact("stack_before_off", &off);
+  AlternateStackFact("stack_off", nullptr);
+  AlternateStackFact("stack_before_own_again", &own);
 
   signal(SIGQUIT, SIG_IGN);
   raise(SIGQUIT);

@@ -99,6 +99,16 @@ class Handlers(unittest.TestCase):
         self.assertTrue(child.fact("replaced_default"))
 
     @cores.each_build
+    def test_a_program_is_told_what_it_is_told_without_minicore(self, build):
+        def told(child):
+            facts = {fact["name"]: fact["value"] for fact in child.facts}
+            return {name: facts[name] for name in facts if not name.startswith("thread.")}
+
+        child = self.expect_exit(build, "dispositions", 0)
+        control = self.run_child(victim.PLAIN, "dispositions")
+        self.assertEqual(told(child), told(control))
+
+    @cores.each_build
     def test_sigaction_and_signal_show_the_programs_own_handlers(self, build):
         child = self.run_child(build, "dispositions")
         self.assertTrue(child.fact("mine_is_shown"))
