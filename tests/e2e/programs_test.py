@@ -66,6 +66,11 @@ class Programs(unittest.TestCase):
         child = self.expect_unchanged("ls", "missing")
         self.assertEqual(child.status, 2 << 8)
 
+    def test_jemalloc_hears_its_own_variable(self):
+        true = victim.Victim("true", shutil.which("true", path="/usr/bin:/bin"), preload=True)
+        child = victim.run(true, environment={"MALLOC_CONF": "no_such_option:1"})
+        self.assertIn("no_such_option", child.stderr)
+
     def test_bash(self):
         script = """
             declare -A seen

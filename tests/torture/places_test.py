@@ -73,6 +73,18 @@ class Places(torture.Torture):
             environment={"TORTURE_BEFORE_MAIN": "1"},
         )  # fmt: skip
 
+    def test_in_the_constructor_of_a_library_that_the_program_is_linked_with(self):
+        self.survive_early("crash", function="CrashEarly")
+
+    def test_overflow_of_a_thread_that_such_a_constructor_has_started(self):
+        self.survive_early("thread", function="OverflowLate", callers=["OverflowLate"] * 2)
+
+    def survive_early(self, what, **how):
+        self.survive(
+            builds=[torture.EARLY_PRELOADED], control=torture.EARLY, crashers=(),
+            environment={"TORTURE_EARLY": what}, **how,
+        )  # fmt: skip
+
     def test_in_the_destructor_of_a_thread_local(self):
         self.survive("thread_local_destructor", callers=["__call_tls_dtors"])
 

@@ -78,7 +78,9 @@ def torture_test(name, size = "medium"):
 HARNESS = [
     "core_check.py",
     "torture.py",
+    ":early_child",
     ":libtorture_crashing.so",
+    ":libtorture_early.so",
     ":libtorture_idle.so",
     ":storm_check",
     ":torture_child",

@@ -18,6 +18,9 @@ LINKED = victim.Victim("linked", str(_BUILT / "torture_child"))
 PLAIN = victim.Victim("without minicore", str(_BUILT / "torture_child_plain"))
 PRELOADED = victim.Victim("preloaded", PLAIN.program, preload=True)
 BUILDS = (LINKED, PRELOADED)
+# early_child.cc.
+EARLY = victim.Victim("before main, without minicore", str(_BUILT / "early_child"))
+EARLY_PRELOADED = victim.Victim("before main", EARLY.program, preload=True)
 
 # The option's default, and as much again for a machine that is busy with other tests.
 DEADLINE_S = 5
@@ -90,7 +93,7 @@ class Torture(unittest.TestCase):
         unwound=(),
         in_gdb=False,
         verified=True,
-        control=True,
+        control=PLAIN,
         **how,
     ):
         """The whole promise. Returns the child, its core, and the functions by thread.
@@ -105,7 +108,8 @@ class Torture(unittest.TestCase):
         in_gdb     asks gdb, too, for the same
         verified   False: `minicore verify` is not asked; or expressions for the sentences
                    that it may say, because what they complain of is the program's doing
-        control    runs the scenario without minicore, too, and compares wait statuses
+        control    runs the scenario in this build without minicore, too, and compares wait
+                   statuses; False: does not
         """
         child = self.run_child(build, *arguments, **how)
         if control:
@@ -113,7 +117,7 @@ class Torture(unittest.TestCase):
             without.pop("options", None)
             self.assertEqual(
                 victim.describe(child.status),
-                victim.describe(self.run_child(PLAIN, *arguments, **without).status),
+                victim.describe(self.run_child(control, *arguments, **without).status),
             )
         core = self.check_core(child, child.core, number, crashers, threads, verified)
         self.check_report(child.core, silent)
