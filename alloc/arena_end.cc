@@ -48,9 +48,15 @@ bool RetireIfOfArena(void* context, const Allocation& allocation) {
       arena != *static_cast<const size_t*>(context)) {
     return true;
   }
+  const uint64_t offset = allocation.begin - g_index_state.region;
   // In this order, see ReleaseSlow() in malloc_wrapper.cc.
-  if (MustWipe(allocation.tag)) Wipe(pointer, allocation.size);
-  RetireAndTell(g_index_state, allocation.begin - g_index_state.region);
+  const uint8_t byte = RetireAndTell(g_index_state, offset);
+  if (MustWipe(allocation.own_tag) || MustWipe(allocation.extent_tag)) {
+    Wipe(pointer, allocation.size);
+  }
+  if (allocation.own_tag != kNoTag) {
+    SetTagBytes(g_index_state, offset, byte, kNoTag);
+  }
   return true;
 }
 

@@ -19,9 +19,9 @@ void ForEachHiddenChunk(Visit visit) {
   const IndexState& index = g_index_state;
   const ByteCount committed = index.committed.load(std::memory_order_acquire);
   for (ByteCount at = 0; at < committed; at += kChunkSize) {
-    const uint8_t tag =
-        index.chunks[at >> kChunkShift].extent_tag.load();  // see LockIfWanted()
-    if (!MustWipe(tag)) continue;
+    // Sequentially consistent: see LockIfWanted().
+    const uint64_t tags = index.chunks[at >> kChunkShift].tags.load();
+    if (!MustWipe(ExtentTag(tags))) continue;
     if (!visit({index.region + at, index.region + at + kChunkSize})) return;
   }
 }

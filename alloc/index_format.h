@@ -6,7 +6,7 @@
 //
 //   granule   16 bytes    one byte of `shadow`, one byte of `tags`
 //   page      4 KiB       one word of `large`
-//   group     64 KiB      the word of its first page
+//   group     64 KiB      its first page's word, a bit of the chunk's tags
 //   chunk     2 MiB       one ChunkEntry
 //
 // The shadow byte of a granule:
@@ -17,7 +17,8 @@
 //   0x00          nothing starts here
 //   0x01..0x23    a live small allocation of that size class starts here
 //   0x3f          a live large allocation starts here; `large` has its size
-//   0x80 | live   the same, tagged: `tags` has the tag id of the allocation
+//   0x80 | live   the same, tagged: `tags` has the tag id of the allocation,
+//                 and at the second granule, if there is one, its complement
 //   0x40          a freed allocation started here
 //   0x40 | class  second granule of an allocation of that class, live or freed
 //
@@ -100,24 +101,48 @@ inline constexpr ByteCount kLargeErased = 256 * 1024;
 // One chunk. `large_before` is the address of the large allocation that started
 // in an earlier chunk and covers the first byte of this one (or did: the shadow
 // byte at that address says whether it lives), so that an interior pointer of a
-// 10 GiB allocation is resolved without looking back through it. `extent_tag`:
-// the tag that owns the extents of this chunk, 0 for ordinary arenas.
-// `has_tags`: some allocation that starts in this chunk was tagged once; free()
-// looks at the old shadow byte only then (and at `has_tags` only once something
-// was tagged at all).
+// 10 GiB allocation is resolved without looking back through it. `tags`: what
+// was ever tagged here, see ChunkTags().
 struct ChunkEntry {
   std::atomic<uint64_t> large_before;
-  std::atomic<uint8_t> extent_tag;
-  std::atomic<uint8_t> has_tags;
-  uint8_t reserved[6];
+  std::atomic<uint64_t> tags;
 };
 static_assert(sizeof(ChunkEntry) == 16,
               "the chunk plane is reserved by this size");
 
-inline constexpr uint64_t kIndexMagic = 0x31584449434d0a7f;  // "\x7f\nMCIDX1"
-inline constexpr uint32_t kIndexVersion = 2;
+// ChunkEntry::tags, one word, so that it is whole at every instant:
+//
+//   bits 0..31   a bit for each group: some allocation that starts there was
+//                tagged once. Only there free() looks at the old shadow byte
+//                (and at this word only once something was tagged at all), and
+//                only there does a crash look for tagged starts
+//   bits 32..39  the tag that owns the extents of the chunk, and then all
+//                groups have their bit; 0 for ordinary arenas
+//   bits 40..63  a sum of the others: no other byte can change without it
+constexpr uint64_t ChunkTags(uint32_t groups, uint8_t extent_tag) {
+  const uint64_t low = groups | uint64_t{extent_tag} << 32;
+  return low | (low ^ low >> 24) << 40;
+}
+constexpr uint32_t TaggedGroups(uint64_t tags) {
+  return static_cast<uint32_t>(tags);
+}
+constexpr uint8_t ExtentTag(uint64_t tags) {
+  return static_cast<uint8_t>(tags >> 32);
+}
+constexpr bool AreChunkTags(uint64_t tags) {
+  return tags == ChunkTags(TaggedGroups(tags), ExtentTag(tags));
+}
+// The bit of the group of an offset in the region.
+constexpr uint32_t GroupBit(uint64_t offset) {
+  return uint32_t{1} << (offset >> kGroupShift) % 32;
+}
+inline constexpr uint32_t kAllGroups = UINT32_MAX;
+static_assert(kChunkSize / kGroupSize == 32);
 
-// `flags`: some heap is outside the region; some chunk has `has_tags`.
+inline constexpr uint64_t kIndexMagic = 0x31584449434d0a7f;  // "\x7f\nMCIDX1"
+inline constexpr uint32_t kIndexVersion = 3;
+
+// `flags`: some heap is outside the region; some chunk has tags.
 inline constexpr uint32_t kIndexUnindexedHeap = 1;
 inline constexpr uint32_t kIndexHasTags = 2;
 
@@ -157,6 +182,31 @@ inline constexpr uint8_t kTagSecret = 1;
 inline constexpr uint8_t kTagCache = 2;
 inline constexpr uint8_t kTagKeep = 3;
 inline constexpr uint8_t kFirstUserTag = 4;
+// What is not in the table is elided; this never is.
+inline constexpr uint8_t kUnknownTag = 0xff;
+
+// What stands in `tags` behind a tag's id, at the second granule.
+constexpr uint8_t TagCheck(uint8_t tag) {
+  return tag == kNoTag ? 0 : static_cast<uint8_t>(~tag);
+}
+
+// The tag of the live allocation that starts at `granule`, by its start byte
+// `byte`. It is written three times over: as the mark in the start byte, in
+// `tags`, and again behind that (class 1 has no room for the third). Where they
+// disagree, somebody is just writing them, or has overwritten one: the tag is
+// unknown, and the memory elided.
+//
+// Requires: all of the allocation has planes.
+inline uint8_t OwnTag(const IndexState& index, uint64_t granule, uint8_t byte) {
+  const uint8_t tag = index.tags[granule].load();
+  const bool marked = (byte & kShadowTagged) != 0;
+  const bool has_check = (byte & kShadowClassMask) > 1;
+  if (marked != (tag != kNoTag) ||
+      (has_check && index.tags[granule + 1].load() != TagCheck(tag))) {
+    return kUnknownTag;
+  }
+  return tag;
+}
 
 // What the policy says of a byte, the least protective first: where several
 // apply, the greatest wins. kKeepAlways counts as kKeep there and makes its

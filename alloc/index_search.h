@@ -42,13 +42,12 @@ inline bool IsLarge(uint8_t byte) {
   return (byte & ~kShadowTagged) == kShadowLarge;
 }
 
-// Sixteen shadow bytes at once are a hint only: a vector load is not an atomic
+// Sixteen bytes of a plane at once are a hint only: a vector load is not an atomic
 // one, and each byte that it points to is read again, atomically, before
 // anything is believed.
 __attribute__((no_sanitize("thread"))) inline __m128i LoadHint(
-    const IndexState& index, uint64_t granule) {
-  return _mm_loadu_si128(
-      reinterpret_cast<const __m128i*>(index.shadow + granule));
+    const std::atomic<uint8_t>* plane, uint64_t granule) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(plane + granule));
 }
 
 // Starts that may be live: the bytes 1 to 0x3f without the tagged bit. Twice
@@ -61,6 +60,27 @@ inline unsigned LiveMask(__m128i bytes) {
 
 inline unsigned TaggedMask(__m128i bytes) {
   return static_cast<unsigned>(_mm_movemask_epi8(bytes));
+}
+
+inline unsigned NonzeroMask(__m128i bytes) {
+  return ~static_cast<unsigned>(
+             _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_setzero_si128()))) &
+         0xffff;
+}
+
+// Live starts whose next byte is not the second granule of their class; class 1
+// has none. `next`: the byte behind the sixteen.
+inline unsigned OtherSecondMask(__m128i bytes, unsigned next) {
+  const __m128i behind = _mm_or_si128(
+      _mm_srli_si128(bytes, 1),
+      _mm_slli_si128(_mm_cvtsi32_si128(static_cast<int>(next)), 15));
+  const __m128i second =
+      _mm_or_si128(_mm_and_si128(bytes, _mm_set1_epi8(kShadowClassMask)),
+                   _mm_set1_epi8(kShadowNotLive));
+  const __m128i agrees =
+      _mm_or_si128(_mm_cmpeq_epi8(behind, second),
+                   _mm_cmpeq_epi8(second, _mm_set1_epi8(kShadowNotLive | 1)));
+  return LiveMask(bytes) & ~static_cast<unsigned>(_mm_movemask_epi8(agrees));
 }
 
 // Bytes that no writer ever stores: a class that does not exist, or a tag on
@@ -86,11 +106,11 @@ inline constexpr uint64_t kLine = 64;
 
 // The bytes of a line that `mask_of` selects, the lowest in bit 0.
 template <unsigned (*mask_of)(__m128i)>
-inline uint64_t LineMask(const IndexState& index, uint64_t line) {
-  return uint64_t{mask_of(LoadHint(index, line))} |
-         uint64_t{mask_of(LoadHint(index, line + 16))} << 16 |
-         uint64_t{mask_of(LoadHint(index, line + 32))} << 32 |
-         uint64_t{mask_of(LoadHint(index, line + 48))} << 48;
+inline uint64_t LineMask(const std::atomic<uint8_t>* plane, uint64_t line) {
+  return uint64_t{mask_of(LoadHint(plane, line))} |
+         uint64_t{mask_of(LoadHint(plane, line + 16))} << 16 |
+         uint64_t{mask_of(LoadHint(plane, line + 32))} << 32 |
+         uint64_t{mask_of(LoadHint(plane, line + 48))} << 48;
 }
 
 // The part of a line's mask up to `granule`, which lies in that line.
@@ -104,9 +124,11 @@ inline unsigned Highest(uint64_t mask) {
 
 // No mask selects a zero, and most lines within an allocation are zeros.
 inline bool IsZeros(const IndexState& index, uint64_t line) {
-  const __m128i any = _mm_or_si128(
-      _mm_or_si128(LoadHint(index, line), LoadHint(index, line + 16)),
-      _mm_or_si128(LoadHint(index, line + 32), LoadHint(index, line + 48)));
+  const __m128i any =
+      _mm_or_si128(_mm_or_si128(LoadHint(index.shadow, line),
+                                LoadHint(index.shadow, line + 16)),
+                   _mm_or_si128(LoadHint(index.shadow, line + 32),
+                                LoadHint(index.shadow, line + 48)));
   return _mm_movemask_epi8(_mm_cmpeq_epi8(any, _mm_setzero_si128())) == 0xffff;
 }
 
@@ -119,7 +141,8 @@ inline uint64_t SearchDown(const IndexState& index, uint64_t granule,
        line -= kLine, granule = line + kLine - 1) {
     if (!IsZeros(index, line)) {
       *any = true;
-      const uint64_t found = UpTo(granule, LineMask<mask_of>(index, line));
+      const uint64_t found =
+          UpTo(granule, LineMask<mask_of>(index.shadow, line));
       if (found != 0) {
         const uint64_t result = line + Highest(found);
         return result >= lowest ? result : kNone;
@@ -136,7 +159,7 @@ inline uint64_t SearchUp(const IndexState& index, uint64_t granule,
   uint64_t from = ~uint64_t{0} << granule % kLine;
   for (uint64_t line = AlignDown(granule, kLine); line < end; line += kLine) {
     if (!IsZeros(index, line)) {
-      const uint64_t found = LineMask<mask_of>(index, line) & from;
+      const uint64_t found = LineMask<mask_of>(index.shadow, line) & from;
       if (found != 0) {
         const uint64_t result =
             line + static_cast<unsigned>(__builtin_ctzll(found));

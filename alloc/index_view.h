@@ -32,7 +32,8 @@ enum class AllocationState : uint8_t {
 
 struct Allocation {
   AllocationState state = AllocationState::kUnknown;
-  uint8_t tag = kNoTag;  // of the allocation, else of its extent
+  uint8_t own_tag = kNoTag;
+  uint8_t extent_tag = kNoTag;  // of whatever is there, see TagOf()
   Address begin = 0;
   ByteCount size = 0;  // usable size; 0 for a freed one whose size is not known
 
@@ -67,16 +68,36 @@ void ForEachLive(const IndexState& index, AddressRange range,
                  bool (*visit)(void* context, const Allocation& allocation),
                  void* context);
 
-// True if the index of the chunk at `offset`, in which something was tagged
-// once, holds what no writer leaves at any instant: it was overwritten, and a
-// tag may be lost. Costs one look at each shadow byte of the chunk.
+// Calls `visit` as ForEachLive() does for every allocation that starts in the
+// chunk at `offset` and whose disposition is `wanted`, also for one that was
+// retired this instant and has not lost its tag yet. Costs one look at each
+// shadow byte and tag of the groups in which something was tagged, whatever else
+// lives there; of a chunk whose extents have that disposition, as ForEachLive().
 //
 // Requires: `offset` is a multiple of kChunkSize and below `committed`.
+void ForEachOf(const IndexState& index, const TagState& tags, ByteCount offset,
+               Disposition wanted,
+               bool (*visit)(void* context, const Allocation& allocation),
+               void* context);
+
+// True if the index of the chunk at `offset`, as far as it concerns tags, holds
+// what no writer leaves at any instant: it was overwritten, and a tag may be
+// lost. Whichever byte of a tagged allocation's entries is overwritten, of its
+// start, its second granule, its tag or the check of that, this sees it, or the
+// tag is unknown, or still what it was; but for the tag of 16 bytes, which has no
+// check. Costs one look at each shadow byte and tag of the groups in which
+// something was tagged.
+//
+// Requires: as ForEachOf().
 bool Contradicts(const IndexState& index, ByteCount offset);
 
 // Disposition of a tag id: the table's rule, else the built-in one. An id that
 // is not in the table (a scribbled index) is elided. kNoTag is kept.
 Disposition DispositionOf(const TagState& tags, uint8_t tag);
+
+// The tag that decides about an allocation: its own or that of its extents, as
+// one of them is more protective; its own if neither is.
+uint8_t TagOf(const TagState& tags, const Allocation& allocation);
 
 // A tagged range as a crash finds it. False if `slot` (below kMaxTagRanges)
 // holds none. A range that is being merged, or just being written, counts from

@@ -40,7 +40,7 @@ MINICORE_EXPORT size_t sallocx(const void* pointer, int flags) noexcept {
 MINICORE_EXPORT void dallocx(void* pointer, int flags) noexcept {
   const uint64_t offset = minicore::OffsetOf(minicore::g_index_state, pointer);
   if (!minicore::IsIndexed(offset) ||
-      minicore::ChunkHasTags(minicore::g_index_state, offset)) {
+      minicore::MayHaveTag(minicore::g_index_state, offset)) {
     minicore::ReleaseSlow(pointer, flags);
     return;
   }

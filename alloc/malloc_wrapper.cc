@@ -25,13 +25,17 @@ void* RecordUsable(void* pointer, size_t usable, uint8_t tag) noexcept {
     // Born tagged: there is no instant at which a copy of a secret is an
     // ordinary allocation.
     ExpectTags(g_index_state, offset);
-    SetTagByte(g_index_state, offset, tag);
     mark = kShadowTagged;
   }
+  unsigned size_class = kShadowLarge;
   if (usable <= kSmallMax) {
-    RecordSmall(g_index_state, offset, SizeClassOf(usable), mark);
+    size_class = SizeClassOf(usable);
+    RecordSmall(g_index_state, offset, size_class, mark);
   } else {
     RecordLarge(g_index_state, offset, usable, mark);
+  }
+  if (tag != kNoTag) {
+    SetTagBytes(g_index_state, offset, static_cast<uint8_t>(size_class), tag);
   }
   return pointer;
 }
@@ -75,7 +79,7 @@ void* AllocateAligned(size_t alignment, size_t size) noexcept {
 // Null, a pointer outside the region, or any once something was tagged.
 __attribute__((noinline)) void ReleaseOther(void* pointer) noexcept {
   const uint64_t offset = OffsetOf(g_index_state, pointer);
-  if (!IsIndexed(offset) || ChunkHasTags(g_index_state, offset)) {
+  if (!IsIndexed(offset) || MayHaveTag(g_index_state, offset)) {
     ReleaseSlow(pointer, 0);
     return;
   }
@@ -83,7 +87,7 @@ __attribute__((noinline)) void ReleaseOther(void* pointer) noexcept {
   GiveBack(pointer);
 }
 
-// Null, a pointer outside the region, or one in a chunk in which something was
+// Null, a pointer outside the region, or one in a group in which something was
 // tagged.
 __attribute__((noinline)) void ReleaseSlow(void* pointer, int flags) noexcept {
   if (pointer == nullptr) return;
@@ -93,18 +97,14 @@ __attribute__((noinline)) void ReleaseSlow(void* pointer, int flags) noexcept {
     je_dallocx(pointer, flags);
     return;
   }
-  const uint8_t extent_tag =
-      ChunkOf(g_index_state, offset).extent_tag.load(std::memory_order_relaxed);
-  const auto wipe_if_secret = [&](uint8_t byte) {
-    const bool tagged = (byte & kShadowTagged) != 0;
-    const uint8_t tag = tagged ? TagByte(g_index_state, offset) : kNoTag;
-    if (MustWipe(tag) || MustWipe(extent_tag)) Wipe(pointer, je_sallocx(pointer, 0));
-  };
-  // Wiped while it is known as a secret: of what is freed nobody elides anything.
-  const uint8_t seen = StartByte(g_index_state, offset);
-  wipe_if_secret(seen);
-  const uint8_t last = RetireAndTell(g_index_state, offset);
-  if (last != seen) wipe_if_secret(last);  // a tag came meanwhile
+  const uint8_t extent_tag = ExtentTagAt(g_index_state, offset);
+  const uint8_t byte = RetireAndTell(g_index_state, offset);
+  const uint8_t tag = OwnTag(g_index_state, offset >> kGranuleShift, byte);
+  if (MustWipe(tag) || MustWipe(extent_tag)) {
+    Wipe(pointer, je_sallocx(pointer, 0));
+  }
+  // Now only: as long as it has its tag, a freed secret is elided.
+  if (tag != kNoTag) SetTagBytes(g_index_state, offset, byte, kNoTag);
   // Tagged extents never meet a thread cache, or their memory would come out of
   // an ordinary malloc.
   if (extent_tag != kNoTag) flags = MALLOCX_TCACHE_NONE;

@@ -25,7 +25,13 @@ struct Old {
   bool wipe = false;
 };
 
-Old Inspect(const void* pointer, const char* function) {
+__attribute__((noinline)) void InspectTags(uint8_t byte, Old* old) {
+  old->extent_tag = ExtentTagAt(g_index_state, old->offset);
+  old->tag = OwnTag(g_index_state, old->offset >> kGranuleShift, byte);
+  old->wipe = MustWipe(old->tag) || MustWipe(old->extent_tag);
+}
+
+MINICORE_INLINE Old Inspect(const void* pointer, const char* function) {
   Old old;
   old.offset = OffsetOf(g_index_state, pointer);
   old.indexed = IsIndexed(old.offset);
@@ -33,13 +39,8 @@ Old Inspect(const void* pointer, const char* function) {
   uint8_t byte = 0;
   if (MINICORE_LIKELY(old.indexed)) {
     byte = StartByte(g_index_state, old.offset);
-    if (MINICORE_UNLIKELY(ChunkHasTags(g_index_state, old.offset))) {
-      old.extent_tag = ChunkOf(g_index_state, old.offset)
-                           .extent_tag.load(std::memory_order_relaxed);
-      if ((byte & kShadowTagged) != 0) {
-        old.tag = TagByte(g_index_state, old.offset);
-      }
-      old.wipe = MustWipe(old.tag) || MustWipe(old.extent_tag);
+    if (MINICORE_UNLIKELY(MayHaveTag(g_index_state, old.offset))) {
+      InspectTags(byte, &old);
     }
   }
   const unsigned size_class = byte & kShadowClassMask;
@@ -54,29 +55,42 @@ Old Inspect(const void* pointer, const char* function) {
   return old;
 }
 
+// Retires what has a tag, or had when it was looked at last: `byte`.
+__attribute__((noinline)) void RetireTagged(void* pointer, void* moved,
+                                            const Old& old, uint8_t byte) {
+  uint8_t tag = old.tag;
+  const auto follow = [&] {
+    // One that is still being put on finds the place retired, and tells so.
+    if ((byte & kShadowTagged) == 0) return;
+    const uint8_t now =
+        OwnTag(g_index_state, old.offset >> kGranuleShift, byte);
+    const uint64_t offset = OffsetOf(g_index_state, moved);
+    if (now != tag && now != kUnknownTag && IsIndexed(offset)) {
+      ExpectTags(g_index_state, offset);
+      PutTag(g_index_state, offset, now);
+    }
+    tag = now;
+  };
+  // A tag that came meanwhile goes to the new place before it leaves the old
+  // one: whoever is frozen in between still has it on one of them.
+  do {
+    follow();
+  } while (!RetireIfStill(g_index_state, old.offset, &byte));
+  follow();  // one that replaced another leaves the start byte as it was
+  if (old.wipe || MustWipe(tag)) Wipe(pointer, old.usable);
+  // Now only, see ReleaseSlow().
+  if (tag != kNoTag) SetTagBytes(g_index_state, old.offset, byte, kNoTag);
+}
+
 // After a move: retire the old place, and see whether a tag came meanwhile.
 void RetireMoved(void* pointer, void* moved, const Old& old, int flags) {
-  bool wipe = old.wipe;
   if (old.indexed) {
-    // A tag that came meanwhile goes to the new place before it leaves the old
-    // one: whoever is frozen in between still has it on one of them.
-    const auto follow = [&](uint8_t byte) {
-      if ((byte & kShadowTagged) == 0) return;
-      const uint8_t tag = TagByte(g_index_state, old.offset);
-      const uint64_t offset = OffsetOf(g_index_state, moved);
-      if (tag != old.tag && IsIndexed(offset)) {
-        RecordUsable(moved, je_sallocx(moved, 0), tag);
-      }
-      wipe = wipe || MustWipe(tag);
-    };
-    const uint8_t seen = StartByte(g_index_state, old.offset);
-    follow(seen);
-    // Wiped while it is known as a secret, see ReleaseSlow().
-    if (wipe) Wipe(pointer, old.usable);
-    const uint8_t last = RetireAndTell(g_index_state, old.offset);
-    if (last != seen) {
-      follow(last);
-      if (wipe) Wipe(pointer, old.usable);
+    uint8_t byte = StartByte(g_index_state, old.offset);
+    const bool has_tag =
+        ((byte & kShadowTagged) | old.tag | old.extent_tag) != 0;
+    if (MINICORE_UNLIKELY(has_tag ||
+                          !RetireIfStill(g_index_state, old.offset, &byte))) {
+      RetireTagged(pointer, moved, old, byte);
     }
   }
   if (old.extent_tag != kNoTag) flags = MALLOCX_TCACHE_NONE;

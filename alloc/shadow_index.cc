@@ -80,6 +80,25 @@ bool TellsOfLarge(const IndexState& index, ByteCount group) {
   return false;
 }
 
+void StopBlindFrees(IndexState& index) {
+  if ((index.flags.load() & kIndexHasTags) == 0) {
+    index.flags.fetch_or(kIndexHasTags);
+  }
+  if (index.blind_bytes.load() != 0) index.blind_bytes.store(0);
+}
+
+// Of an allocation that was freed while it was tagged. What others have put
+// there since stays.
+void TakeTagBack(const IndexState& index, uint64_t offset, uint8_t byte,
+                 uint8_t tag) {
+  std::atomic<uint8_t>* tags = index.tags + (offset >> kGranuleShift);
+  uint8_t check = TagCheck(tag);
+  if ((byte & kShadowClassMask) > 1) {
+    tags[1].compare_exchange_strong(check, TagCheck(kNoTag));
+  }
+  tags[0].compare_exchange_strong(tag, kNoTag);
+}
+
 void StoreSize(const IndexState& index, uint64_t offset, ByteCount size) {
   index.large[offset >> kPageShift].store(SizeWord(offset, size),
                                           std::memory_order_release);
@@ -107,6 +126,48 @@ void ResizeLarge(const IndexState& index, uint64_t offset, ByteCount size) {
   // finds the new size may come by any.
   LeaveWaysBack(index, offset, size);
   StoreSize(index, offset, size);
+}
+
+void ExpectTags(IndexState& index, uint64_t offset) {
+  std::atomic<uint64_t>& tags = ChunkOf(index, offset).tags;
+  uint64_t seen = tags.load();
+  while ((seen & GroupBit(offset)) == 0 &&
+         !tags.compare_exchange_weak(
+             seen, ChunkTags(TaggedGroups(seen) | GroupBit(offset),
+                             ExtentTag(seen)))) {
+  }
+  StopBlindFrees(index);
+}
+
+void ExpectTagsOfExtent(IndexState& index, uint64_t offset, uint8_t tag) {
+  ChunkOf(index, offset).tags.store(ChunkTags(kAllGroups, tag));
+  StopBlindFrees(index);
+}
+
+bool PutTag(const IndexState& index, uint64_t offset, uint8_t tag) {
+  // Two would have to meet at every turn to get this far. What they leave then
+  // is elided.
+  constexpr int kPatience = 1000;
+  const uint64_t granule = offset >> kGranuleShift;
+  std::atomic<uint8_t>& start = index.shadow[granule];
+  const uint8_t mark = tag != kNoTag ? kShadowTagged : 0;
+  uint8_t byte = start.load();
+  if (!IsLiveStart(byte)) return false;
+  const uint8_t plain = byte & ~kShadowTagged;
+  for (int turn = 0; turn < kPatience; ++turn) {
+    SetTagBytes(index, offset, plain, tag);
+    while (!start.compare_exchange_weak(byte, plain | mark)) {
+      if ((byte & ~kShadowTagged) != plain) {
+        TakeTagBack(index, offset, plain, tag);
+        return turn != 0;  // freed since, and free() has seen the first
+      }
+    }
+    byte = start.load();
+    // Freed by now, with its tag; or everything agrees.
+    if ((byte & ~kShadowTagged) != plain) break;
+    if (OwnTag(index, granule, byte) != kUnknownTag) break;
+  }
+  return true;
 }
 
 AddressRange NextForgettable(const IndexState& index, ByteCount begin,

@@ -36,9 +36,8 @@ extern "C" {
 int minicore_tag(const void* ptr, const char* tag) {
   const auto [id, error] = minicore::Intern(tag);
   if (error == -EINVAL) return error;
-  const int result =
-      minicore::TagAllocation(minicore::g_index_state, minicore::g_tag_state,
-                              reinterpret_cast<minicore::Address>(ptr), id);
+  const int result = minicore::TagAllocation(
+      minicore::g_index_state, reinterpret_cast<minicore::Address>(ptr), id);
   return result != 0 ? result : error;
 }
 

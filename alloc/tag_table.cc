@@ -127,43 +127,20 @@ int SetTagRule(TagState& tags, const char* name, Disposition disposition) {
   return 0;
 }
 
-int TagAllocation(IndexState& index, const TagState& tags, Address address,
-                  uint8_t tag) {
+int TagAllocation(IndexState& index, Address address, uint8_t tag) {
   const Allocation allocation = Resolve(index, address);
   if (allocation.state != AllocationState::kLive) return -ENOENT;
   const uint64_t offset = allocation.begin - index.region;
-  const uint8_t extent_tag =
-      ChunkOf(index, offset).extent_tag.load(std::memory_order_relaxed);
-  // The most protective wins, and the reader believes the allocation's own tag
-  // first.
-  if (extent_tag != kNoTag &&
-      DispositionOf(tags, extent_tag) >= DispositionOf(tags, tag)) {
-    return 0;
-  }
   ExpectTags(index, offset);
-  SetTagByte(index, offset, tag);
-  std::atomic<uint8_t>& start = index.shadow[offset >> kGranuleShift];
-  uint8_t byte = start.load(std::memory_order_relaxed);
-  // Release: whoever sees the mark sees the tag. Fails when the allocation was
-  // freed meanwhile; then the tag byte says nothing.
-  do {
-    if (!IsLiveStart(byte)) return -ENOENT;
-  } while (!start.compare_exchange_weak(
-      byte, static_cast<uint8_t>(byte | kShadowTagged)));
-  return 0;
+  return PutTag(index, offset, tag) ? 0 : -ENOENT;
 }
 
 int UntagAllocation(const IndexState& index, Address address) {
   const Allocation allocation = Resolve(index, address);
   if (allocation.state != AllocationState::kLive) return -ENOENT;
+  if (allocation.own_tag == kNoTag) return 0;
   const uint64_t offset = allocation.begin - index.region;
-  std::atomic<uint8_t>& start = index.shadow[offset >> kGranuleShift];
-  uint8_t byte = start.load(std::memory_order_relaxed);
-  do {
-    if (!IsLiveStart(byte)) return -ENOENT;
-  } while (!start.compare_exchange_weak(
-      byte, static_cast<uint8_t>(byte & ~kShadowTagged)));
-  return 0;
+  return PutTag(index, offset, kNoTag) ? 0 : -ENOENT;
 }
 
 }  // namespace minicore

@@ -36,8 +36,7 @@ int SetTagRule(TagState& tags, const char* name, Disposition disposition);
 // Tags the live allocation that encloses `address`.
 //
 // Returns: 0; -ENOENT if there is none, or none any more.
-int TagAllocation(IndexState& index, const TagState& tags, Address address,
-                  uint8_t tag);
+int TagAllocation(IndexState& index, Address address, uint8_t tag);
 
 // Takes the tag off. The tag of an extent stays.
 //

@@ -51,11 +51,9 @@ void* AllocateHook(extent_hooks_t* hooks, void* new_addr, size_t size,
   const AddressRange extent{begin, begin + AlignUp(size, kChunkSize)};
   if (!arena->hidden) kernel::Advise(extent, MADV_DODUMP);
   for (Address chunk = begin; chunk < extent.end; chunk += kChunkSize) {
-    const uint64_t offset = chunk - g_index_state.region;
-    ExpectTags(g_index_state, offset);
     // Before the address is out: whatever starts in here is tagged from the
-    // first instant. Sequentially consistent for LockIfWanted().
-    ChunkOf(g_index_state, offset).extent_tag.store(arena->tag);
+    // first instant.
+    ExpectTagsOfExtent(g_index_state, chunk - g_index_state.region, arena->tag);
   }
   // Memory that was to be locked and is not is no memory; its address space is
   // lost.

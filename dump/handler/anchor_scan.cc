@@ -72,22 +72,20 @@ void KeepDirects(const Roots& roots, const ThreadTable& threads,
 
 bool KeepTagged(void* context, const Allocation& allocation) {
   Walk& walk = *static_cast<Walk*>(context);
-  if (walk.DispositionOfTag(allocation.tag) == Disposition::kKeepAlways) {
-    walk.AddRoot(allocation.begin);
-  }
+  walk.AddRoot(allocation.begin);
   return !walk.Exhausted();
 }
 
-// Allocations tagged "keep": found by walking the chunks that ever had such a
-// tag.
-void ScanKept(const IndexState& index, Walk& walk) {
+// Allocations tagged "keep": found by their tags.
+void ScanKept(const IndexState& index, const TagState& tags, Walk& walk) {
   const ByteCount committed = index.committed.load(std::memory_order_acquire);
   for (ByteCount at = 0; at < committed && index.chunks != nullptr;
        at += kChunkSize) {
-    const ChunkEntry& chunk = index.chunks[at >> kChunkShift];
-    if (chunk.has_tags.load(std::memory_order_relaxed) == 0) continue;
-    ForEachLive(index, {index.region + at, index.region + at + kChunkSize},
-                &KeepTagged, &walk);
+    if (index.chunks[at >> kChunkShift].tags.load(std::memory_order_relaxed) ==
+        0) {
+      continue;
+    }
+    ForEachOf(index, tags, at, Disposition::kKeepAlways, &KeepTagged, &walk);
     if (walk.Exhausted()) return;
   }
 }
@@ -103,16 +101,16 @@ void ScanKeptRanges(const TagState& tags, Walk& walk) {
   }
 }
 
-void DescribeAnchor(const IndexState& index, AnchorSource source,
+void DescribeAnchor(const Runtime& runtime, AnchorSource source,
                     unsigned number, uint64_t value, ScanResult& result) {
-  if (!InHeap(index, value)) return;
-  const Allocation allocation = Resolve(index, value);
+  if (!InHeap(*runtime.index, value)) return;
+  const Allocation allocation = Resolve(*runtime.index, value);
   if (allocation.state == AllocationState::kUnknown) return;
   AnchorRow row{};
   row.source = source;
   row.number = static_cast<uint8_t>(number);
   row.state = static_cast<uint8_t>(allocation.state);
-  row.tag = allocation.tag;
+  row.tag = TagOf(*runtime.tags, allocation);
   row.value = value;
   row.begin = allocation.begin;
   row.size = allocation.size;
@@ -123,12 +121,12 @@ void DescribeAnchors(const CrashContext& crash, const Runtime& runtime,
                      const Thread& crashed, ScanResult& result) {
   if (crash.info->si_code > 0 &&
       (crash.signal == SIGSEGV || crash.signal == SIGBUS)) {
-    DescribeAnchor(*runtime.index, AnchorSource::kFaultAddress, 0,
+    DescribeAnchor(runtime, AnchorSource::kFaultAddress, 0,
                    reinterpret_cast<uint64_t>(crash.info->si_addr), result);
   }
   const auto* words = reinterpret_cast<const uint64_t*>(&crashed.registers);
   for (unsigned i = 0; i < sizeof(crashed.registers) / 8; ++i) {
-    DescribeAnchor(*runtime.index, AnchorSource::kRegister, i, words[i],
+    DescribeAnchor(runtime, AnchorSource::kRegister, i, words[i],
                    result);
   }
 }
@@ -148,7 +146,7 @@ void ScanAnchors(const CrashContext& crash, const Runtime& runtime,
     walk.KeepMetadata(roots.metadata[i]);
   }
   KeepDirects(roots, threads, redactor, walk);
-  ScanKept(*runtime.index, walk);
+  ScanKept(*runtime.index, *runtime.tags, walk);
   ScanKeptRanges(*runtime.tags, walk);
   walk.WidenDirect();
   if (before != nullptr) {

@@ -220,7 +220,8 @@ bool Elided(const Runtime& runtime, const Redactor& redactor, const Piece& piece
   if (piece.kind == SegmentKind::kText && redactor.uncertain()) return true;
   if (!InHeap(*runtime.index, piece.range.begin)) return false;
   const Allocation allocation = Resolve(*runtime.index, piece.range.begin);
-  return DispositionOf(*runtime.tags, allocation.tag) == Disposition::kElide;
+  return DispositionOf(*runtime.tags, TagOf(*runtime.tags, allocation)) ==
+         Disposition::kElide;
 }
 
 // With secrets that are not all known, only what debuggers need is written of the memory

@@ -12,37 +12,36 @@ namespace minicore {
 namespace {
 
 struct Search {
-  const Runtime* runtime;
+  const TagState* tags;
   Redactor* redactor;
   Outcome* outcome;
 };
 
 bool AddAllocation(void* context, const Allocation& allocation) {
   Search& search = *static_cast<Search*>(context);
-  if (DispositionOf(*search.runtime->tags, allocation.tag) == Disposition::kElide) {
-    search.redactor->AddSecret(allocation.range(), HoleReason::kSecret, allocation.tag,
-                               true, Redactor::Length::kAllocation);
-  }
+  search.redactor->AddSecret(allocation.range(), HoleReason::kSecret,
+                             TagOf(*search.tags, allocation), true,
+                             Redactor::Length::kAllocation);
   return !search.outcome->Late() && !search.redactor->uncertain();
 }
 
-// Allocations: by walking the chunks in which one was tagged once.
+// Allocations: by looking for tags in the chunks that have any.
 void AddAllocations(const Runtime& runtime, Redactor& redactor, Outcome& outcome) {
   const IndexState& index = *runtime.index;
-  Search search = {&runtime, &redactor, &outcome};
+  Search search = {runtime.tags, &redactor, &outcome};
   const ByteCount committed = index.committed.load(std::memory_order_acquire);
   bool has_tags = (index.flags.load(std::memory_order_relaxed) & kIndexHasTags) == 0;
   for (ByteCount at = 0; at < committed && index.chunks != nullptr; at += kChunkSize) {
-    const ChunkEntry& chunk = index.chunks[at >> kChunkShift];
-    if (chunk.has_tags.load(std::memory_order_relaxed) == 0) continue;
+    if (index.chunks[at >> kChunkShift].tags.load(std::memory_order_relaxed) == 0) {
+      continue;
+    }
     has_tags = true;
     // Of an index that was overwritten nobody knows what it has lost.
     if (Contradicts(index, at)) return redactor.GiveUp();
-    ForEachLive(index, {index.region + at, index.region + at + kChunkSize},
-                &AddAllocation, &search);
+    ForEachOf(index, *runtime.tags, at, Disposition::kElide, &AddAllocation, &search);
     if (redactor.uncertain()) return;
     // What was not looked at may be secret.
-    if (outcome.past_deadline) return redactor.GiveUp();
+    if (outcome.Late()) return redactor.GiveUp();
   }
   // Something was tagged once, and no chunk knows of it.
   if (!has_tags) redactor.GiveUp();

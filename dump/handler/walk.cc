@@ -90,6 +90,13 @@ Disposition Walk::DispositionOfTag(uint8_t tag) const {
   return dispositions_[tag];
 }
 
+inline uint8_t Walk::TagOf(const Allocation& allocation) const {
+  return allocation.own_tag == kNoTag || dispositions_[allocation.own_tag] <
+                                             dispositions_[allocation.extent_tag]
+             ? allocation.extent_tag
+             : allocation.own_tag;
+}
+
 // The dumper's memory and the index's planes: pointed to from our static data,
 // of no use to anybody, and full of addresses of allocations that the program
 // has no pointer to.
@@ -167,7 +174,9 @@ void Walk::FollowPointer(uint64_t word, const Allocation& allocation, uint16_t h
       KeepTail(word, allocation);
       break;
     case AllocationState::kUnknown:
-      if (directly_) KeepLook(word, heap_);
+      if (directly_ && DispositionOfTag(TagOf(allocation)) != Disposition::kElide) {
+        KeepLook(word, heap_);
+      }
       break;
   }
 }
@@ -182,7 +191,8 @@ bool Walk::IsNew(Address key, AddressRange range, uint8_t tag) {
 }
 
 void Walk::KeepFreed(uint64_t word, const Allocation& allocation) {
-  const Disposition disposition = DispositionOfTag(allocation.tag);
+  const uint8_t tag = TagOf(allocation);
+  const Disposition disposition = DispositionOfTag(tag);
   if (disposition == Disposition::kElide || disposition == Disposition::kCut)
     return;
   Reached reached;
@@ -193,12 +203,12 @@ void Walk::KeepFreed(uint64_t word, const Allocation& allocation) {
   } else if (allocation.size > kFreedShare) {
     reached.range = Around(word, kFreedShare, reached.range);
   }
-  if (!IsNew(reached.range.begin, reached.range, allocation.tag)) return;
+  if (!IsNew(reached.range.begin, reached.range, tag)) return;
   reached.pointer = word;
-  reached.tag = allocation.tag;
+  reached.tag = tag;
   reached.directly = true;
   reached.scanned = true;  // what it pointed to may long be something else
-  Keep(reached, allocation.tag, 0);
+  Keep(reached, tag, 0);
 }
 
 // What kLook bytes from `word` on show of [begin, end), and of which nothing is
@@ -223,7 +233,7 @@ void Walk::KeepLook(uint64_t word, AddressRange where) {
 // What a look at a small allocation shows behind its end, as far as nothing
 // lives there.
 void Walk::KeepTail(uint64_t word, const Allocation& allocation) {
-  if (DispositionOfTag(allocation.tag) == Disposition::kElide) return;
+  if (DispositionOfTag(TagOf(allocation)) == Disposition::kElide) return;
   const Address begin = allocation.range().end;
   const Address end = AlignUp(word + kLook, kGranuleSize);
   Address dead = begin;
@@ -231,7 +241,7 @@ void Walk::KeepTail(uint64_t word, const Allocation& allocation) {
   while (dead < end && InHeap(*runtime_.index, dead)) {
     const Allocation next = Resolve(*runtime_.index, dead);
     if (next.state == AllocationState::kLive ||
-        DispositionOfTag(next.tag) == Disposition::kElide) {
+        DispositionOfTag(TagOf(next)) == Disposition::kElide) {
       break;
     }
     dead += kGranuleSize;
@@ -241,22 +251,22 @@ void Walk::KeepTail(uint64_t word, const Allocation& allocation) {
 
 void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
                             uint16_t hops) {
+  const uint8_t tag = TagOf(allocation);
   Reached reached;
   reached.range = allocation.range();
   reached.pointer = word;
-  reached.tag = allocation.tag;
+  reached.tag = tag;
   reached.directly = directly_;
   reached.hops = hops;
-  if (!IsNew(allocation.begin, reached.range, allocation.tag)) return;
-  TagCount& count =
-      result_.tags[allocation.tag <= kMaxTags ? allocation.tag : 0];
+  if (!IsNew(allocation.begin, reached.range, tag)) return;
+  TagCount& count = result_.tags[tag <= kMaxTags ? tag : 0];
   const ByteCount whole = allocation.size;
-  switch (DispositionOfTag(allocation.tag)) {
+  switch (DispositionOfTag(tag)) {
     case Disposition::kElide:
       ++count.elided;
       count.bytes_out += whole;
       outcome_.AddHole(reached.range.begin, reached.range.end,
-                       HoleReason::kSecret, allocation.tag);
+                       HoleReason::kSecret, tag);
       return;
     case Disposition::kCut:
       ++count.cut;
@@ -264,7 +274,7 @@ void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
       if (whole > kCutBytes) {
         reached.range.end = reached.range.begin + kCutBytes;
         outcome_.AddHole(reached.range.end, allocation.range().end,
-                         HoleReason::kCut, allocation.tag);
+                         HoleReason::kCut, tag);
       }
       break;
     case Disposition::kKeep:
@@ -278,7 +288,7 @@ void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
       }
       break;
   }
-  Keep(reached, allocation.tag, whole);
+  Keep(reached, tag, whole);
 }
 
 void Walk::FollowForeign(uint64_t word, uint16_t hops) {

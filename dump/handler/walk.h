@@ -57,6 +57,8 @@ class Walk {
   Disposition DispositionOfTag(uint8_t tag) const;
 
  private:
+  // As minicore::TagOf(), from a table.
+  uint8_t TagOf(const Allocation& allocation) const;
   // Without what stands in the high 16 bits of a tagged pointer.
   uint64_t Untagged(uint64_t word) const { return word & untagged_; }
   bool MayPoint(uint64_t word) const;

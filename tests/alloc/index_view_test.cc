@@ -257,27 +257,52 @@ TEST(IndexView, AWayBackOfAnEarlierLargeAllocationHidesNoneThatLives) {
 TEST(IndexView, ALiveAllocationHasItsTag) {
   MadeUpIndex index;
   index.SetShadow(kAt, kShadowTagged | 4);
-  index.SetTag(kAt, 7);
-  EXPECT_EQ(ResolveAt(index, kAt + 63).tag, 7);
-  index.SetShadow(kAt, 4);  // a stale tag byte means nothing
-  EXPECT_EQ(ResolveAt(index, kAt + 63).tag, kNoTag);
+  index.SetTagAndCheck(kAt, 7);
+  EXPECT_EQ(ResolveAt(index, kAt + 63).own_tag, 7);
+  index.SetShadow(kAt + 0x10000, kShadowTagged | 1);
+  index.SetTag(kAt + 0x10000, 7);
+  index.SetTaggedGroup(kAt + 0x10000);
+  EXPECT_EQ(ResolveAt(index, kAt + 0x1000f).own_tag, 7);
+}
+
+TEST(IndexView, ATagOfWhichTheEntriesDisagreeIsUnknown) {
+  MadeUpIndex index;
+  const auto tag = [&] { return ResolveAt(index, kAt + 63).own_tag; };
+  index.SetShadow(kAt, kShadowTagged | 4);
+  EXPECT_EQ(tag(), kUnknownTag);  // a mark in a group without tags
+  index.SetTagAndCheck(kAt, 7);
+  EXPECT_EQ(tag(), 7);
+  index.SetShadow(kAt, 4);
+  EXPECT_EQ(tag(), kUnknownTag);
+  index.SetShadow(kAt, kShadowTagged | 4);
+  index.SetTag(kAt + 16, 7);
+  EXPECT_EQ(tag(), kUnknownTag);
+  index.SetTagAndCheck(kAt, kNoTag);
+  index.SetTag(kAt + 16, 0);
+  EXPECT_EQ(tag(), kUnknownTag);
+  index.SetShadow(kAt, 4);
+  EXPECT_EQ(tag(), kNoTag);
 }
 
 TEST(IndexView, AnAllocationOfATaggedExtentHasItsTag) {
   MadeUpIndex index;
-  index.chunk(0).extent_tag = 9;
+  index.chunk(0).tags = ChunkTags(kAllGroups, 9);
   index.SetShadow(kAt, 4);
-  EXPECT_EQ(ResolveAt(index, kAt).tag, 9);
+  EXPECT_EQ(ResolveAt(index, kAt).own_tag, kNoTag);
+  EXPECT_EQ(ResolveAt(index, kAt).extent_tag, 9);
   index.SetShadow(kAt, kShadowTagged | 4);
-  index.SetTag(kAt, 7);
-  EXPECT_EQ(ResolveAt(index, kAt).tag, 7);
+  index.SetTagAndCheck(kAt, 7);
+  EXPECT_EQ(ResolveAt(index, kAt).own_tag, 7);
+  EXPECT_EQ(ResolveAt(index, kAt).extent_tag, 9);
+  EXPECT_EQ(ResolveAt(index, kAt + 0x1000).extent_tag,
+            9);  // nothing lives there
 }
 
 TEST(IndexView, ATaggedLargeAllocation) {
   MadeUpIndex index;
   MakeLarge(index, 0x3000, 3 * kChunkSize, kShadowTagged | kShadowLarge);
-  index.SetTag(0x3000, 3);
-  EXPECT_EQ(ResolveAt(index, 2 * kChunkSize).tag, 3);
+  index.SetTagAndCheck(0x3000, 3);
+  EXPECT_EQ(ResolveAt(index, 2 * kChunkSize).own_tag, 3);
 }
 
 // Freed allocations: the size comes from the second granule.
@@ -499,9 +524,115 @@ TEST(IndexView, ANameWithoutAnEndIsCut) {
   EXPECT_EQ(std::strlen(name), kMaxTagName);
 }
 
+// The more protective of its own tag and that of its extents
+
+TEST(IndexView, OfTwoTagsTheMoreProtectiveCounts) {
+  const auto tags = std::make_unique<TagState>();
+  const auto tag_of = [&tags](uint8_t own, uint8_t of_extent) {
+    Allocation allocation;
+    allocation.own_tag = own;
+    allocation.extent_tag = of_extent;
+    return TagOf(*tags, allocation);
+  };
+  EXPECT_EQ(tag_of(kNoTag, kNoTag), kNoTag);
+  EXPECT_EQ(tag_of(kTagCache, kNoTag), kTagCache);
+  EXPECT_EQ(tag_of(kNoTag, kTagCache), kTagCache);
+  EXPECT_EQ(tag_of(kTagSecret, kTagCache), kTagSecret);
+  EXPECT_EQ(tag_of(kTagCache, kTagSecret), kTagSecret);
+  EXPECT_EQ(tag_of(kUnknownTag, kTagCache), kUnknownTag);
+  // Labels: its own.
+  for (const int label : {4, 5}) {
+    tags->entries[label].ready = 1;
+  }
+  EXPECT_EQ(tag_of(4, 5), 4);
+  EXPECT_EQ(tag_of(5, 4), 5);
+  tags->entries[5].disposition = static_cast<uint8_t>(Disposition::kElide);
+  EXPECT_EQ(tag_of(4, 5), 5);
+  EXPECT_EQ(tag_of(kNoTag, 5), 5);
+}
+
+// ForEachOf
+
+std::vector<uint64_t> OffsetsOf(MadeUpIndex& index, const TagState& tags,
+                                Disposition wanted) {
+  std::vector<uint64_t> found;
+  for (uint64_t at = 0; at < index.bytes(); at += kChunkSize) {
+    ForEachOf(
+        index.state(), tags, at, wanted,
+        [](void* context, const Allocation& allocation) {
+          static_cast<std::vector<uint64_t>*>(context)->push_back(
+              allocation.begin - MadeUpIndex::kRegion);
+          return true;
+        },
+        &found);
+  }
+  return found;
+}
+
+TEST(IndexView, WhatIsTaggedIsFoundByItsDisposition) {
+  const auto tags = std::make_unique<TagState>();
+  MadeUpIndex index;
+  for (uint64_t at = 0; at < index.bytes(); at += 64) index.SetShadow(at, 4);
+  const auto tag = [&index](uint64_t at, uint8_t of) {
+    index.SetShadow(at, kShadowTagged | 4);
+    index.SetTagAndCheck(at, of);
+  };
+  tag(0, kTagSecret);
+  tag(0xffc0, kTagKeep);
+  tag(0x1ffc0, kTagSecret);
+  tag(kChunkSize - 64, kTagSecret);
+  tag(kChunkSize, kTagCache);
+  tag(index.bytes() - 64, kTagSecret);
+  EXPECT_EQ(
+      OffsetsOf(index, *tags, Disposition::kElide),
+      (std::vector<uint64_t>{0, 0x1ffc0, kChunkSize - 64, index.bytes() - 64}));
+  EXPECT_EQ(OffsetsOf(index, *tags, Disposition::kKeepAlways),
+            (std::vector<uint64_t>{0xffc0}));
+  EXPECT_EQ(OffsetsOf(index, *tags, Disposition::kCut),
+            (std::vector<uint64_t>{kChunkSize}));
+}
+
+TEST(IndexView, OfATaggedExtentAllAreFoundThatAreNotMoreProtected) {
+  const auto tags = std::make_unique<TagState>();
+  MadeUpIndex index(1);
+  index.chunk(0).tags = ChunkTags(kAllGroups, kTagKeep);
+  index.SetShadow(0, 4);
+  index.SetShadow(0x40, kShadowTagged | 4);
+  index.SetTagAndCheck(0x40, kTagSecret);
+  index.SetShadow(0x80, kShadowTagged | 4);
+  index.SetTagAndCheck(0x80, kTagCache);
+  EXPECT_EQ(OffsetsOf(index, *tags, Disposition::kKeepAlways),
+            (std::vector<uint64_t>{0}));
+  EXPECT_EQ(OffsetsOf(index, *tags, Disposition::kElide),
+            (std::vector<uint64_t>{0x40}));
+  index.chunk(0).tags = ChunkTags(kAllGroups, kTagSecret);
+  EXPECT_EQ(OffsetsOf(index, *tags, Disposition::kElide),
+            (std::vector<uint64_t>{0, 0x40, 0x80}));
+  EXPECT_TRUE(OffsetsOf(index, *tags, Disposition::kKeepAlways).empty());
+}
+
+TEST(IndexView, AFreedSecretIsFoundAsLongAsItHasItsTag) {
+  const auto tags = std::make_unique<TagState>();
+  for (const bool of_extent : {false, true}) {
+    MadeUpIndex index(1);
+    if (of_extent) index.chunk(0).tags = ChunkTags(kAllGroups, kTagSecret);
+    index.SetShadow(kAt, kShadowFreed);
+    index.SetShadow(kAt + 16, kShadowNotLive | 4);
+    index.SetTagAndCheck(kAt, kTagSecret);
+    EXPECT_FALSE(Contradicts(index.state(), 0));
+    EXPECT_EQ(OffsetsOf(index, *tags, Disposition::kElide),
+              (std::vector<uint64_t>{kAt}));
+    index.SetTag(kAt + 16, 0);
+    EXPECT_FALSE(Contradicts(index.state(), 0));
+    index.SetTag(kAt, 0);
+    EXPECT_TRUE(OffsetsOf(index, *tags, Disposition::kElide).empty());
+  }
+}
+
+// Contradictions: only in groups in which something was tagged.
+
 TEST(IndexView, WhatWritersLeaveDoesNotContradictItself) {
-  MadeUpIndex index(2);
-  EXPECT_FALSE(Contradicts(index.state(), 0));
+  MadeUpIndex index(4);
   uint64_t at = 0;
   for (unsigned byte = 0; byte < 256; ++byte) {
     const unsigned size_class = byte & kShadowClassMask;
@@ -512,9 +643,14 @@ TEST(IndexView, WhatWritersLeaveDoesNotContradictItself) {
       continue;
     }
     at += 64 * 1024;
-    if (at >= index.bytes()) break;
+    ASSERT_LT(at, index.bytes());
+    index.SetTaggedGroup(at);
     index.SetShadow(at, byte);
+    if (live && size_class > 1) {
+      index.SetShadow(at + 16, kShadowNotLive | size_class);
+    }
     if (tagged) index.SetTag(at, kTagSecret);
+    if (tagged && size_class > 1) index.SetTagAndCheck(at, kTagSecret);
     if (live && size_class == kShadowLarge) {
       MakeLarge(index, at, 16384, static_cast<uint8_t>(byte));
     }
@@ -525,27 +661,66 @@ TEST(IndexView, WhatWritersLeaveDoesNotContradictItself) {
 TEST(IndexView, EachByteThatNoWriterStoresIsAContradiction) {
   for (unsigned byte = 0; byte < 256; ++byte) {
     MadeUpIndex index(1);
-    index.SetShadow(kAt, byte);
-    index.SetTag(kAt, kTagSecret);
-    index.SetLarge(kAt, 16384 | (kAt % kPageSize >> kGranuleShift));
     const unsigned low = byte & 0x7f;
     const bool exists = (low & 0x3f) <= kSmallClasses || (low & 0x3f) == 0x3f;
     const bool live = low >= 1 && (low <= kSmallClasses || low == 0x3f);
+    index.SetShadow(kAt, byte);
+    index.SetShadow(kAt + 16, kShadowNotLive | (low & 0x3f));
+    index.SetTaggedGroup(kAt);
+    if (byte >= 0x80) index.SetTagAndCheck(kAt, kTagSecret);
+    if (low == 1) index.SetTag(kAt + 16, 0), index.SetShadow(kAt + 16, 0);
+    index.SetLarge(kAt, 16384 | (kAt % kPageSize >> kGranuleShift));
     EXPECT_EQ(Contradicts(index.state(), 0), !exists || (byte >= 0x80 && !live))
         << byte;
   }
 }
 
-TEST(IndexView, ATaggedStartWithoutATagOrASizeIsAContradiction) {
+TEST(IndexView, ALiveStartWithAnotherSecondGranuleIsAContradiction) {
+  for (const uint64_t at : {kAt, uint64_t{0x120f0}, uint64_t{0x12000}}) {
+    for (unsigned size_class = 1; size_class <= kSmallClasses; ++size_class) {
+      MadeUpIndex index(1);
+      index.SetTaggedGroup(at);
+      index.SetShadow(at, size_class);
+      EXPECT_EQ(Contradicts(index.state(), 0), size_class != 1);
+      index.SetShadow(at + 16, kShadowNotLive | 2);
+      EXPECT_EQ(Contradicts(index.state(), 0), size_class > 2);
+    }
+  }
   MadeUpIndex index(1);
-  index.SetShadow(kAt, kShadowTagged | 3);
+  index.SetTaggedGroup(index.bytes() - 16);
+  index.SetShadow(index.bytes() - 16, 2);  // it would reach out of the heap
   EXPECT_TRUE(Contradicts(index.state(), 0));
-  index.SetTag(kAt, kTagSecret);
-  EXPECT_FALSE(Contradicts(index.state(), 0));
+}
+
+TEST(IndexView, ATaggedLargeStartWithoutASizeIsAContradiction) {
+  MadeUpIndex index(1);
   MakeLarge(index, kAt, 16384, kShadowTagged | kShadowLarge);
+  index.SetTagAndCheck(kAt, kTagSecret);
   EXPECT_FALSE(Contradicts(index.state(), 0));
   index.SetLarge(kAt, 0);
   EXPECT_TRUE(Contradicts(index.state(), 0));
+}
+
+TEST(IndexView, ATagWhereNothingStartsIsAContradiction) {
+  for (const unsigned byte : {0x00, 0x42, 0x7f}) {
+    MadeUpIndex index(1);
+    index.SetTaggedGroup(kAt);
+    index.SetShadow(kAt, byte);
+    EXPECT_FALSE(Contradicts(index.state(), 0));
+    index.SetTag(kAt, kTagSecret);
+    EXPECT_TRUE(Contradicts(index.state(), 0)) << byte;
+  }
+}
+
+TEST(IndexView, WhereNothingWasTaggedNothingContradicts) {
+  MadeUpIndex index(1);
+  index.SetTaggedGroup(0);
+  index.SetTaggedGroup(index.bytes() - 1);
+  for (uint64_t at = kGroupSize; at < index.bytes() - kGroupSize; at += 16) {
+    index.SetShadow(at, at / 16 % 251);
+    index.SetTag(at, static_cast<uint8_t>(at / 16));
+  }
+  EXPECT_FALSE(Contradicts(index.state(), 0));
 }
 
 TEST(IndexView, AChunkThatNoWriterLeavesIsAContradiction) {
@@ -555,15 +730,17 @@ TEST(IndexView, AChunkThatNoWriterLeavesIsAContradiction) {
     index.chunk(1).large_before = before;
     EXPECT_TRUE(Contradicts(index.state(), kChunkSize)) << before;
   }
-  for (const unsigned which : {0, 1, 2}) {
+  for (const uint64_t tags :
+       {ChunkTags(kAllGroups, kMaxTags + 1), ChunkTags(1, kTagSecret),
+        ChunkTags(1, 0) + 1, uint64_t{1}, uint64_t{1} << 63}) {
     MadeUpIndex index(2);
-    ChunkEntry& chunk = index.chunk(1);
-    if (which == 0) chunk.extent_tag = kMaxTags + 1;
-    if (which == 1) chunk.has_tags = 2;
-    if (which == 2) chunk.reserved[5] = 1;
-    EXPECT_TRUE(Contradicts(index.state(), kChunkSize)) << which;
+    index.chunk(1).tags = tags;
+    EXPECT_TRUE(Contradicts(index.state(), kChunkSize)) << tags;
     EXPECT_FALSE(Contradicts(index.state(), 0));
   }
+  MadeUpIndex index(2);
+  index.chunk(1).tags = ChunkTags(kAllGroups, kMaxTags);
+  EXPECT_FALSE(Contradicts(index.state(), kChunkSize));
 }
 
 }  // namespace

@@ -35,6 +35,18 @@ class MadeUpIndex {
   void SetTag(uint64_t offset, uint8_t tag) {
     state_.tags[offset >> kGranuleShift].store(tag);
   }
+  // All that the index has of a tag, but for the mark: the bit of the group, the
+  // tag, and the check of an allocation above 16 bytes.
+  void SetTagAndCheck(uint64_t offset, uint8_t tag) {
+    SetTag(offset, tag);
+    SetTag(offset + kGranuleSize, static_cast<uint8_t>(~tag));
+    SetTaggedGroup(offset);
+  }
+  void SetTaggedGroup(uint64_t offset) {
+    std::atomic<uint64_t>& tags = state_.chunks[offset >> kChunkShift].tags;
+    tags = ChunkTags(TaggedGroups(tags) | 1u << (offset >> 16) % 32,
+                     ExtentTag(tags));
+  }
   void SetLarge(uint64_t offset, uint64_t word) {
     state_.large[offset >> kPageShift].store(word);
   }

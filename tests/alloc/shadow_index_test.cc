@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <random>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -217,19 +218,46 @@ TEST(ShadowIndex, AResizedLargeAllocationHasItsNewSizeInEveryChunk) {
 
 TEST(ShadowIndex, AnAllocationBornTaggedIsNeverPlain) {
   MadeUpIndex index;
-  SetTagByte(index.state(), 0x1000, kTagSecret);
+  ExpectTags(index.state(), 0x1000);
   RecordSmall(index.state(), 0x1000, 5, kShadowTagged);
-  EXPECT_EQ(ResolveAt(index, 0x1000).tag, kTagSecret);
+  EXPECT_EQ(ResolveAt(index, 0x1000).own_tag, kUnknownTag);
+  SetTagBytes(index.state(), 0x1000, 5, kTagSecret);
+  EXPECT_EQ(ResolveAt(index, 0x1000).own_tag, kTagSecret);
   EXPECT_EQ(RetireAndTell(index.state(), 0x1000), kShadowTagged | 5);
 }
 
-TEST(ShadowIndex, NoChunkHasTagsUntilOneIsExpected) {
+TEST(ShadowIndex, OnlyGroupsInWhichSomethingWasTaggedAreLookedAt) {
   MadeUpIndex index;
-  EXPECT_FALSE(ChunkHasTags(index.state(), 0x1000));
+  const auto groups = [&index] {
+    std::set<uint64_t> found;
+    for (uint64_t at = 0; at < index.bytes(); at += 0x8000) {
+      if (MayHaveTag(index.state(), at)) found.insert(at / 0x10000);
+    }
+    return found;
+  };
+  EXPECT_EQ(groups(), (std::set<uint64_t>{}));
   ExpectTags(index.state(), 0x1000);
-  EXPECT_TRUE(ChunkHasTags(index.state(), 0x1000));
-  EXPECT_TRUE(ChunkHasTags(index.state(), kChunkSize - 1));
-  EXPECT_FALSE(ChunkHasTags(index.state(), kChunkSize));
+  ExpectTags(index.state(), kChunkSize - 16);
+  ExpectTags(index.state(), kChunkSize + 0x50000);
+  EXPECT_EQ(groups(), (std::set<uint64_t>{0, 31, 37}));
+  EXPECT_EQ(ExtentTagAt(index.state(), kChunkSize), kNoTag);
+  ExpectTagsOfExtent(index.state(), 2 * kChunkSize, kTagSecret);
+  EXPECT_EQ(groups().size(), 3u + 32u);
+  EXPECT_EQ(ExtentTagAt(index.state(), 3 * kChunkSize - 1), kTagSecret);
+}
+
+TEST(ShadowIndex, TagsOfOneChunkThatComeAtOnceAreAllThere) {
+  MadeUpIndex index(1);
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < 4; ++t) {
+    threads.emplace_back([&index, t] {
+      for (unsigned i = 0; i < 8; ++i) {
+        ExpectTags(index.state(), (i * 4 + t) * kGroupSize);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(index.chunk(0).tags, ChunkTags(kAllGroups, kNoTag));
 }
 
 // A writer may be frozen between any two of its stores. These are the stores

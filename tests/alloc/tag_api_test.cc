@@ -37,7 +37,7 @@ char* Filled(size_t size) {
 
 std::string TagOf(const void* pointer) {
   char name[kMaxTagName + 1];
-  NameOf(g_tag_state, Find(pointer).tag, name);
+  NameOf(g_tag_state, TagOf(g_tag_state, Find(pointer)), name);
   return name;
 }
 
@@ -217,7 +217,8 @@ TEST(TagApi, WhenNamesRunOutTheMemoryIsElided) {
     result = minicore_tag(block, ("name" + std::to_string(i)).c_str());
   }
   EXPECT_EQ(result, -ENOSPC);
-  EXPECT_EQ(DispositionOf(g_tag_state, Find(block).tag), Disposition::kElide);
+  EXPECT_EQ(DispositionOf(g_tag_state, Find(block).own_tag),
+            Disposition::kElide);
   EXPECT_EQ(g_tag_state.lost_tags, 1u);
   static char global[64];
   EXPECT_EQ(minicore_tag_range(global, 64, "yet another"), -ENOSPC);

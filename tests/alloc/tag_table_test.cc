@@ -134,49 +134,73 @@ TEST_F(TagTable, AnEntryThatIsNeverFinishedDelaysNobodyForEver) {
 TEST_F(TagTable, ATagGoesOnTheAllocationThatEncloses) {
   MadeUpIndex index;
   RecordSmall(index.state(), 0x1000, 8);
-  EXPECT_EQ(TagAllocation(index.state(), *tags_, index.at(0x107f), kTagSecret),
-            0);
-  EXPECT_EQ(Resolve(index.state(), index.at(0x1000)).tag, kTagSecret);
-  EXPECT_TRUE(ChunkHasTags(index.state(), 0x1000));
-  EXPECT_EQ(TagAllocation(index.state(), *tags_, index.at(0x1000), kTagKeep),
-            0);
-  EXPECT_EQ(Resolve(index.state(), index.at(0x1000)).tag, kTagKeep);
+  EXPECT_EQ(TagAllocation(index.state(), index.at(0x107f), kTagSecret), 0);
+  EXPECT_EQ(Resolve(index.state(), index.at(0x1000)).own_tag, kTagSecret);
+  EXPECT_TRUE(MayHaveTag(index.state(), 0x1000));
+  EXPECT_EQ(TagAllocation(index.state(), index.at(0x1000), kTagKeep), 0);
+  EXPECT_EQ(Resolve(index.state(), index.at(0x1000)).own_tag, kTagKeep);
   EXPECT_EQ(UntagAllocation(index.state(), index.at(0x1001)), 0);
-  EXPECT_EQ(Resolve(index.state(), index.at(0x1000)).tag, kNoTag);
+  EXPECT_EQ(Resolve(index.state(), index.at(0x1000)).own_tag, kNoTag);
 }
 
 TEST_F(TagTable, NothingLiveNothingTagged) {
   MadeUpIndex index;
   for (int round = 0; round < 2; ++round) {
-    EXPECT_EQ(TagAllocation(index.state(), *tags_, index.at(0x1000), 5),
-              -ENOENT);
+    EXPECT_EQ(TagAllocation(index.state(), index.at(0x1000), 5), -ENOENT);
     EXPECT_EQ(UntagAllocation(index.state(), index.at(0x1000)), -ENOENT);
     RecordSmall(index.state(), 0x1000, 3);
     Retire(index.state(), 0x1000);
   }
-  EXPECT_EQ(TagAllocation(index.state(), *tags_, 0, 5), -ENOENT);
+  EXPECT_EQ(TagAllocation(index.state(), 0, 5), -ENOENT);
 }
 
 TEST_F(TagTable, ALargeAllocationIsTaggedByItsInside) {
   MadeUpIndex index;
   RecordLarge(index.state(), 0x3040, 2 * kChunkSize);
-  EXPECT_EQ(TagAllocation(index.state(), *tags_, index.at(kChunkSize + 99),
-                          kTagCache),
+  EXPECT_EQ(TagAllocation(index.state(), index.at(kChunkSize + 99), kTagCache),
             0);
-  EXPECT_EQ(Resolve(index.state(), index.at(0x3040)).tag, kTagCache);
+  EXPECT_EQ(Resolve(index.state(), index.at(0x3040)).own_tag, kTagCache);
 }
 
 TEST_F(TagTable, ATagWithinATaggedExtentCannotMakeItLessProtected) {
   MadeUpIndex index;
-  index.chunk(0).extent_tag = kTagSecret;
+  const auto tag = [&] {
+    return TagOf(*tags_, Resolve(index.state(), index.at(0x1000)));
+  };
+  index.chunk(0).tags = ChunkTags(kAllGroups, kTagSecret);
   RecordSmall(index.state(), 0x1000, 8);
-  EXPECT_EQ(TagAllocation(index.state(), *tags_, index.at(0x1000), kTagCache),
-            0);
-  EXPECT_EQ(Resolve(index.state(), index.at(0x1000)).tag, kTagSecret);
-  index.chunk(0).extent_tag = kTagCache;
-  EXPECT_EQ(TagAllocation(index.state(), *tags_, index.at(0x1000), kTagSecret),
-            0);
-  EXPECT_EQ(Resolve(index.state(), index.at(0x1000)).tag, kTagSecret);
+  EXPECT_EQ(TagAllocation(index.state(), index.at(0x1000), kTagCache), 0);
+  EXPECT_EQ(tag(), kTagSecret);
+  index.chunk(0).tags = ChunkTags(kAllGroups, kTagCache);
+  EXPECT_EQ(TagAllocation(index.state(), index.at(0x1000), kTagSecret), 0);
+  EXPECT_EQ(tag(), kTagSecret);
+  EXPECT_EQ(UntagAllocation(index.state(), index.at(0x1000)), 0);
+  EXPECT_EQ(tag(), kTagCache);
+}
+
+// A rule may come after the memory.
+TEST_F(TagTable, ARuleReachesMemoryWhoseExtentsHaveTheTag) {
+  MadeUpIndex index;
+  const auto session = static_cast<uint8_t>(InternTag(*tags_, "session"));
+  const auto tag = [&] {
+    return TagOf(*tags_, Resolve(index.state(), index.at(0x1000)));
+  };
+  index.chunk(0).tags = ChunkTags(kAllGroups, session);
+  RecordSmall(index.state(), 0x1000, 8);
+  EXPECT_EQ(TagAllocation(index.state(), index.at(0x1000), kTagCache), 0);
+  EXPECT_EQ(tag(), kTagCache);
+  EXPECT_EQ(SetTagRule(*tags_, "session", Disposition::kElide), 0);
+  EXPECT_EQ(tag(), session);
+}
+
+TEST_F(TagTable, ATagReplacesAnotherWithinATaggedExtent) {
+  MadeUpIndex index;
+  index.chunk(0).tags = ChunkTags(kAllGroups, kTagKeep);
+  RecordSmall(index.state(), 0x1000, 8);
+  const auto other = static_cast<uint8_t>(InternTag(*tags_, "other"));
+  EXPECT_EQ(TagAllocation(index.state(), index.at(0x1000), kTagCache), 0);
+  EXPECT_EQ(TagAllocation(index.state(), index.at(0x1000), other), 0);
+  EXPECT_EQ(Resolve(index.state(), index.at(0x1000)).own_tag, other);
 }
 
 TEST_F(TagTable, ATagIsSeenByTheFreeThatFollowsOrNotPutOn) {
@@ -186,9 +210,8 @@ TEST_F(TagTable, ATagIsSeenByTheFreeThatFollowsOrNotPutOn) {
     int tagged = 1;
     std::thread tagger;
     if (i % 200 == 0) {
-      tagger = std::thread([&] {
-        tagged = TagAllocation(index.state(), *tags_, index.at(0x1000), 5);
-      });
+      tagger = std::thread(
+          [&] { tagged = TagAllocation(index.state(), index.at(0x1000), 5); });
       const uint8_t old = RetireAndTell(index.state(), 0x1000);
       tagger.join();
       EXPECT_EQ(tagged, (old & kShadowTagged) != 0 ? 0 : -ENOENT);

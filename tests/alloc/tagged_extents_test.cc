@@ -62,7 +62,7 @@ bool IsZero(Address begin, size_t size) {
 
 std::string TagOf(const void* pointer) {
   char name[kMaxTagName + 1];
-  NameOf(g_tag_state, Find(pointer).tag, name);
+  NameOf(g_tag_state, TagOf(g_tag_state, Find(pointer)), name);
   return name;
 }
 
@@ -215,7 +215,7 @@ std::string Permissions(Address address) {
 }
 
 bool IsOfTag(uint64_t chunk, uint8_t tag) {
-  return g_index_state.chunks[chunk].extent_tag == tag;
+  return ExtentTag(g_index_state.chunks[chunk].tags) == tag;
 }
 
 TEST(TaggedExtents, ElidedOnesLieBetweenGuards) {

@@ -108,8 +108,8 @@ void FillPlanes(FuzzInput& input, World& world) {
       case 3: {
         ChunkEntry& chunk = world.chunks[length % kChunks];
         chunk.large_before.store(input.Take<uint64_t>());
-        chunk.extent_tag.store(input.Take<uint8_t>());
-        chunk.has_tags.store(input.Take<uint8_t>());
+        chunk.tags.store(
+            ChunkTags(input.Take<uint32_t>(), input.Take<uint8_t>()));
         break;
       }
       default:
@@ -240,7 +240,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 .Contains(reached.range));
     // What was freed, or is not known, an anchor may keep a little of.
     const Allocation allocation = Resolve(world.index, reached.pointer);
-    Promise(DispositionOf(*world.tags, allocation.tag) != Disposition::kElide);
+    Promise(DispositionOf(*world.tags, TagOf(*world.tags, allocation)) !=
+            Disposition::kElide);
   }
   Promise(kept <= runtime.policy.max_bytes);
   return 0;

@@ -25,7 +25,7 @@ enum Kind : uint8_t {
   kTagByte,
   kLargeWord,
   kLargeBefore,
-  kExtentTag,
+  kChunkTagsWord,
   kCommitted,
   kAsk,
   kKinds,
@@ -86,9 +86,9 @@ void Apply(MadeUpIndex& index, const Edit& edit) {
       index.chunk(static_cast<unsigned>(offset >> kChunkShift)).large_before =
           edit.byte != 0 ? index.at(value) : value;
       return;
-    case kExtentTag:
-      index.chunk(static_cast<unsigned>(offset >> kChunkShift)).extent_tag =
-          edit.byte;
+    case kChunkTagsWord:
+      index.chunk(static_cast<unsigned>(offset >> kChunkShift)).tags =
+          ChunkTags(static_cast<uint32_t>(value), edit.byte);
       return;
     case kCommitted:
       index.state().committed = edit.byte % 2 != 0 ? index.bytes() : offset;
@@ -111,6 +111,8 @@ std::vector<std::string> FuzzSeeds() {
   Append(&small, kShadowByte, 35, 0x1000);
   Append(&small, kShadowByte, kShadowTagged | 3, 0x8000);
   Append(&small, kTagByte, 1, 0x8000);
+  Append(&small, kTagByte, 0xfe, 0x8010);
+  Append(&small, kChunkTagsWord, 0, 0, 1);
   Append(&small, kAsk, 0, 0x1000 + 14335);
   Append(&small, kAsk, 0, 0x8010);
 
@@ -149,8 +151,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     asked.push_back(index.at(edit.where_and_value % index.bytes()));
     if (asked.size() > 64) break;
   }
+  static TagState tags;
   for (ByteCount at = 0; at <= index.bytes(); at += kChunkSize) {
     (void)Contradicts(index.state(), at);
+    for (Disposition wanted : {Disposition::kElide, Disposition::kKeepAlways}) {
+      ForEachOf(
+          index.state(), tags, at, wanted,
+          [](void* context, const Allocation& found) {
+            Check(*static_cast<const MadeUpIndex*>(context), found);
+            return true;
+          },
+          &index);
+    }
   }
   for (Address address : asked) {
     for (int64_t away : {-14337, -16, -1, 0, 15, 16, 4095, 14336, 1 << 20}) {

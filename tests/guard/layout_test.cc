@@ -94,7 +94,7 @@ TEST(CoreFormat, TheMarkerIsTextAndNoPointer) {
 }
 
 TEST(IndexFormat, TheStateKeepsItsPlaces) {
-  EXPECT_EQ(kIndexVersion, 2u);
+  EXPECT_EQ(kIndexVersion, 3u);
   EXPECT_PLACE(IndexState, magic, 0, 8);
   EXPECT_PLACE(IndexState, version, 8, 4);
   EXPECT_PLACE(IndexState, flags, 12, 4);
@@ -125,6 +125,14 @@ TEST(IndexFormat, SmallClassesGrow) {
     EXPECT_GT(kSmallClassSize[i], kSmallClassSize[i - 1]) << i;
     EXPECT_EQ(kSmallClassSize[i] % kGranuleSize, 0u) << i;
   }
+}
+
+TEST(IndexFormat, ChunksKeepTheirPlaces) {
+  EXPECT_PLACE(ChunkEntry, large_before, 0, 8);
+  EXPECT_PLACE(ChunkEntry, tags, 8, 8);
+  EXPECT_EQ(ChunkTags(0, kNoTag), 0u);
+  EXPECT_EQ(ChunkTags(0x80000001, kTagSecret), 0x0001810180000001);
+  EXPECT_EQ(GroupBit(kChunkSize + 0x1fffff), 0x80000000u);
 }
 
 // Tag ids are in cores and in the shadow.

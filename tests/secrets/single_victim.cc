@@ -220,7 +220,7 @@ void OverwrittenIndex() {
 void ForgottenMarks() {
   SpreadTagged();
   for (size_t i = 0; i < g_index_state.committed.load() >> kChunkShift; ++i) {
-    g_index_state.chunks[i].has_tags.store(0);
+    g_index_state.chunks[i].tags.store(0);
   }
 }
 

@@ -63,11 +63,15 @@ Address TestHeap::Allocate(ByteCount size, uint8_t tag) {
     RecordLarge(index_, offset, size);
   }
   const Address begin = index_.region + offset;
-  if (tag != kNoTag && TagAllocation(index_, *tags_, begin, tag) != 0) abort();
+  if (tag != kNoTag && TagAllocation(index_, begin, tag) != 0) abort();
   return begin;
 }
 
-void TestHeap::Free(Address begin) { Retire(index_, begin - index_.region); }
+void TestHeap::Free(Address begin) {
+  const uint64_t offset = begin - index_.region;
+  const uint8_t byte = RetireAndTell(index_, offset);
+  if (MayHaveTag(index_, offset)) SetTagBytes(index_, offset, byte, kNoTag);
+}
 
 uint8_t TestHeap::Tag(const char* name) {
   const int id = InternTag(*tags_, name);

@@ -85,7 +85,7 @@ class Check {
         "%s: published %#lx + %lu, tag %u; the index says state %d, %#lx + "
         "%lu, tag %u\n",
         what, slot.address, slot.size, slot.tag, static_cast<int>(found.state),
-        found.begin, found.size, found.tag);
+        found.begin, found.size, found.own_tag);
   }
 
   void CheckSlot(const Slot& slot) {
@@ -105,8 +105,8 @@ class Check {
         return Wrong("is missing", slot);
       if (found.begin != slot.address) return Wrong("starts elsewhere", slot);
       if (found.size != slot.size) return Wrong("has another size", slot);
-      const bool keep = found.tag == minicore::kTagKeep;
-      const bool label = found.tag >= minicore::kFirstUserTag;
+      const bool keep = found.own_tag == minicore::kTagKeep;
+      const bool label = found.own_tag >= minicore::kFirstUserTag;
       if (keep != (slot.tag == 1) || label != (slot.tag == 2)) {
         return Wrong("has another tag", slot);
       }

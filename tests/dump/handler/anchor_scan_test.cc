@@ -209,7 +209,7 @@ TEST_F(AnchorScanTest, AFreedSecretIsNotKept) {
   const Address secret = heap().Allocate(64, heap().Tag("secret"));
   heap().Free(secret);
   const uint64_t chunk = (secret - heap().region().begin) >> kChunkShift;
-  heap().index().chunks[chunk].extent_tag.store(kTagSecret);
+  heap().index().chunks[chunk].tags.store(ChunkTags(kAllGroups, kTagSecret));
   ScanFrom({secret});
   EXPECT_FALSE(process().Kept(secret));
 }
