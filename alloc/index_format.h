@@ -225,20 +225,30 @@ struct TagEntry {
   char name[kMaxTagName + 1];
 };
 
-// A tagged range of any memory. Free slots have begin = end = 0, and `tag`,
-// `begin` and `end` are written in this order, so that a slot which is not free
-// means what it says as soon as begin < end, whatever its state; a merge only
-// widens it.
+// A tagged range of any memory. Free slots have begin = end = 0; a slot with
+// begin < end is a range, whatever else it says. `state` has all but the bounds,
+// in one word that is changed by compare-and-swap, or by who has claimed it:
+//
+//   bits 0..7    the tag
+//   bits 8..9    kRangeFree, kRangeClaimed or kRangeLive
+//   bit  10      merged: it stands for several, and may reach too far
+//   bits 16..63  how often the slot was taken: no two uses have the same word
+//
+// Who writes what, and in which order: tag_ranges.cc.
 inline constexpr unsigned kMaxTagRanges = 4096;
-inline constexpr uint32_t kRangeFree = 0;
-inline constexpr uint32_t kRangeClaimed = 1;  // being written or merged
-inline constexpr uint32_t kRangeLive = 2;
+inline constexpr uint64_t kRangeFree = 0;
+inline constexpr uint64_t kRangeClaimed = 1 << 8;  // being filled or emptied
+inline constexpr uint64_t kRangeLive = 2 << 8;
+inline constexpr uint64_t kRangeStateMask = 3 << 8;
+inline constexpr uint64_t kRangeMerged = 1 << 10;
+inline constexpr uint64_t kRangeUse = 1 << 16;
+
+constexpr uint8_t RangeTag(uint64_t state) {
+  return static_cast<uint8_t>(state);
+}
 
 struct TagRange {
-  std::atomic<uint32_t> state;
-  std::atomic<uint8_t> tag;
-  std::atomic<uint8_t>
-      merged;  // 1: it may stand for several, and reach too far
+  std::atomic<uint64_t> state;
   std::atomic<Address> begin;
   std::atomic<Address> end;
 };

@@ -359,18 +359,19 @@ bool RangeAt(const TagState& tags, unsigned slot, AddressRange* range,
   // A slot that is being freed has end = 0 first.
   const Address end = entry.end.load(std::memory_order_acquire);
   const Address begin = entry.begin.load(std::memory_order_relaxed);
-  if (begin >= end ||
-      entry.state.load(std::memory_order_relaxed) == kRangeFree) {
-    return false;
-  }
+  if (begin >= end) return false;
+  const uint64_t state = entry.state.load(std::memory_order_relaxed);
   *range = {begin, end};
-  *tag = entry.tag.load(std::memory_order_relaxed);
+  // No free slot has bounds: overwritten, then.
+  *tag =
+      (state & kRangeStateMask) != kRangeFree ? RangeTag(state) : kUnknownTag;
   return true;
 }
 
 bool RangeWasMerged(const TagState& tags, unsigned slot) {
   return slot < kMaxTagRanges &&
-         tags.ranges[slot].merged.load(std::memory_order_relaxed) != 0;
+         (tags.ranges[slot].state.load(std::memory_order_relaxed) &
+          kRangeMerged) != 0;
 }
 
 void NameOf(const TagState& tags, uint8_t tag, char* name) {

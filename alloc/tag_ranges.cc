@@ -2,13 +2,25 @@
 // run out.
 //
 // A slot is free, claimed (by the one thread that fills or empties it) or live.
-// A live slot may be widened by anybody: its begin only falls and its end only
-// rises. Widening and emptying meet like this, all sequentially consistent:
+// Everything but its bounds is one word, `state`, and every writer's right to
+// the bounds comes from a compare-and-swap of that word, as it was when the
+// bounds were read:
 //
-//   widen:  change begin and end;  then read state: must still be live
-//   empty:  claim the state;       then read begin and end: must be unchanged
+//   take    free -> claimed, one use more | begin | end | -> live
+//   untag   live, not merged -> claimed | end = 0 | begin = 0 | -> free
+//   widen   live -> live, merged | begin only falls, end only rises
 //
-// In any order, at least one of the two sees the other and steps back.
+// Each use of a slot has words of its own, so a compare-and-swap that succeeds
+// proves that the slot is still in the use whose bounds and tag were seen, and
+// nobody has widened it or begun to. From "merged" there is no way back: such a
+// slot stays live as long as the process, and its bounds only grow. So whoever
+// has merged a range into a slot may widen it in peace, and untagging meets
+// either an unmerged slot, which is his alone, or none.
+//
+// A crash finds a range as soon as begin < end, with the tag that is in the word
+// by then, and until end = 0: at no instant is one missing whose call has
+// returned. (All sequentially consistent; only a crash reads less strictly, and
+// by then nobody writes.)
 
 #include <cerrno>
 
@@ -20,17 +32,16 @@ namespace {
 
 bool TakeFreeSlot(TagState& tags, AddressRange range, uint8_t tag) {
   for (TagRange& slot : tags.ranges) {
-    uint32_t state = slot.state.load(std::memory_order_relaxed);
-    if (state != kRangeFree ||
-        !slot.state.compare_exchange_strong(state, kRangeClaimed)) {
+    uint64_t state = slot.state.load();
+    if ((state & kRangeStateMask) != kRangeFree) continue;
+    // The use counts in what is above everything else.
+    const uint64_t use = AlignDown(state, kRangeUse) + kRangeUse;
+    if (!slot.state.compare_exchange_strong(state, use | kRangeClaimed | tag)) {
       continue;
     }
-    slot.tag.store(tag, std::memory_order_relaxed);
-    slot.merged.store(0, std::memory_order_relaxed);
-    slot.begin.store(range.begin, std::memory_order_relaxed);
-    // The end makes the range real for a reader: last, with release.
-    slot.end.store(range.end, std::memory_order_release);
-    slot.state.store(kRangeLive);
+    slot.begin.store(range.begin);
+    slot.end.store(range.end);  // last: makes it real for a reader
+    slot.state.store(use | kRangeLive | tag);
     return true;
   }
   return false;
@@ -43,29 +54,37 @@ ByteCount Growth(AddressRange a, AddressRange b) {
   return below > UINT64_MAX - above ? UINT64_MAX : below + above;
 }
 
-// The slot whose hull with `range` is smallest, of those with this disposition.
-TagRange* NearestSlot(TagState& tags, AddressRange range, Disposition wanted) {
+// The slot whose hull with `range` is smallest, and its word: of this tag, or if
+// `any`, of all. Null if there is none.
+TagRange* NearestSlot(TagState& tags, AddressRange range, uint8_t tag, bool any,
+                      uint64_t* word) {
   TagRange* nearest = nullptr;
   ByteCount least = UINT64_MAX;
   for (TagRange& slot : tags.ranges) {
-    if (slot.state.load(std::memory_order_acquire) != kRangeLive ||
-        DispositionOf(tags, slot.tag.load(std::memory_order_relaxed)) !=
-            wanted) {
+    const uint64_t state = slot.state.load();
+    if ((state & kRangeStateMask) != kRangeLive ||
+        (!any && RangeTag(state) != tag)) {
       continue;
     }
-    const ByteCount growth = Growth({slot.begin.load(std::memory_order_relaxed),
-                                     slot.end.load(std::memory_order_relaxed)},
-                                    range);
-    if (growth <= least) {
+    const ByteCount growth =
+        Growth({slot.begin.load(), slot.end.load()}, range);
+    if (nearest == nullptr || growth < least) {
       least = growth;
       nearest = &slot;
+      *word = state;
     }
   }
   return nearest;
 }
 
-bool Widen(TagRange& slot, AddressRange range) {
-  slot.merged.store(1);  // before it is
+// Merges `range` into a slot whose word was `state`. Returns: false if it is not
+// any more.
+bool Widen(TagRange& slot, uint64_t state, AddressRange range, uint8_t tag) {
+  // Of two tags a slot has no room for both, nor for what a later rule says of
+  // either.
+  const uint8_t both = RangeTag(state) == tag ? tag : kUnknownTag;
+  const uint64_t merged = (state - RangeTag(state) + both) | kRangeMerged;
+  if (!slot.state.compare_exchange_strong(state, merged)) return false;
   Address begin = slot.begin.load();
   while (range.begin < begin &&
          !slot.begin.compare_exchange_weak(begin, range.begin)) {
@@ -73,23 +92,14 @@ bool Widen(TagRange& slot, AddressRange range) {
   Address end = slot.end.load();
   while (range.end > end && !slot.end.compare_exchange_weak(end, range.end)) {
   }
-  return slot.state.load() == kRangeLive && slot.begin.load() <= range.begin &&
-         slot.end.load() >= range.end;
+  return true;
 }
 
 bool WidenSome(TagState& tags, AddressRange range, uint8_t tag) {
-  const Disposition wanted = DispositionOf(tags, tag);
-  TagRange* slot = NearestSlot(tags, range, wanted);
-  if (slot != nullptr) return Widen(*slot, range);
-  // None of its kind: a more protective one leaves out too much, which is
-  // allowed, a less protective one is made more protective first.
-  for (int other = static_cast<int>(Disposition::kElide); other >= 0; --other) {
-    slot = NearestSlot(tags, range, static_cast<Disposition>(other));
-    if (slot == nullptr) continue;
-    if (other < static_cast<int>(wanted)) slot->tag.store(tag);
-    return Widen(*slot, range);
-  }
-  return false;
+  uint64_t state = 0;
+  TagRange* slot = NearestSlot(tags, range, tag, false, &state);
+  if (slot == nullptr) slot = NearestSlot(tags, range, tag, true, &state);
+  return slot != nullptr && Widen(*slot, state, range, tag);
 }
 
 }  // namespace
@@ -103,23 +113,17 @@ void TagRangeOf(TagState& tags, AddressRange range, uint8_t tag) {
 
 int UntagRangeOf(TagState& tags, AddressRange range, uint8_t tag) {
   for (TagRange& slot : tags.ranges) {
-    const auto matches = [&slot, range, tag] {
-      return slot.begin.load() == range.begin && slot.end.load() == range.end &&
-             slot.tag.load() == tag;
-    };
-    uint32_t state = kRangeLive;
-    if (slot.state.load(std::memory_order_acquire) != kRangeLive ||
-        !matches() ||
-        !slot.state.compare_exchange_strong(state, kRangeClaimed)) {
+    uint64_t state = slot.state.load();
+    if ((state & (kRangeStateMask | kRangeMerged)) != kRangeLive ||
+        RangeTag(state) != tag || slot.begin.load() != range.begin ||
+        slot.end.load() != range.end) {
       continue;
     }
-    if (!matches()) {  // widened, or reused, in between
-      slot.state.store(kRangeLive);
-      continue;
-    }
+    const uint64_t claimed = state - kRangeLive + kRangeClaimed;
+    if (!slot.state.compare_exchange_strong(state, claimed)) continue;
     slot.end.store(0);
     slot.begin.store(0);
-    slot.state.store(kRangeFree);
+    slot.state.store(AlignDown(claimed, kRangeUse) | kRangeFree);
     return 0;
   }
   return -ENOENT;

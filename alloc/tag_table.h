@@ -43,14 +43,16 @@ int TagAllocation(IndexState& index, Address address, uint8_t tag);
 // Returns: as TagAllocation.
 int UntagAllocation(const IndexState& index, Address address);
 
-// Tags a range of any memory. With all slots in use, a range of the same
-// disposition is widened until it covers this one as well: more is left out,
-// never less.
+// Tags a range of any memory. With all slots in use, the nearest range of the
+// same tag is widened until it covers this one as well; if there is none of it,
+// the nearest of all, and that is elided from then on: more is left out, never
+// less. A range that was widened stays tagged for ever.
 //
 // Requires: `range` is not empty.
 void TagRangeOf(TagState& tags, AddressRange range, uint8_t tag);
 
-// Returns: 0; -ENOENT if exactly this range is not tagged so.
+// Returns: 0; -ENOENT if exactly this range is not tagged so, or was merged with
+//          another one.
 int UntagRangeOf(TagState& tags, AddressRange range, uint8_t tag);
 
 }  // namespace minicore

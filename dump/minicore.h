@@ -119,9 +119,10 @@ MINICORE_API int minicore_untag(const void *ptr);
 // protective wins.
 //
 // Context: any. Lock-free, and never allocates.
-// Bounds:  4,096 ranges. When they are used up, a new range is merged with another of
-//          the same disposition into one that covers both and all between: more is
-//          elided, never less, and untagging either then answers -ENOENT.
+// Bounds:  4,096 ranges. When they are used up, a new range is merged with the nearest of
+//          the same tag into one that covers both and all between; with none of that tag,
+//          with the nearest of any, and both are elided. So more is elided, never less,
+//          and untagging either then answers -ENOENT.
 // Returns: 0; -EINVAL for a bad name, an empty range or one that wraps; -ENOSPC if the
 //          name table is full (the range is elided like a secret).
 MINICORE_API int minicore_tag_range(const void *begin, size_t size,

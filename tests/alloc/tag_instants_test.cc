@@ -9,6 +9,7 @@
 
 #include "alloc/index_view.h"
 #include "alloc/shadow_index.h"
+#include "alloc/tag_table.h"
 #include "tests/alloc/made_up_index.h"
 #include "tests/support/single_step.h"
 
@@ -288,6 +289,51 @@ TEST_P(TagInstants, NoByteOfTheChunksTagsIsOverwrittenUnseen) {
       EXPECT_EQ(Contradictory(), other != was) << i;
     }
     bytes[i] = was;
+  }
+}
+
+// One thread merges a secret into a slot; at each instant another one has untagged that
+// slot's range and taken it for a label.
+TEST(RangeInstants, ASlotThatIsUntaggedAndTakenAgainIsNotWidened) {
+  constexpr AddressRange kUntagged{0x100000, 0x100100},
+      kSecret{0x100100, 0x100180}, kLabelled{0x100080, 0x100200};
+  constexpr int kLast = 60;  // instructions that are looked at
+  constexpr int kStride = 9;
+  const auto tags = std::make_unique<TagState>();
+  const auto label = static_cast<uint8_t>(InternTag(*tags, "label"));
+  // How many instructions there were, if the other one comes after `when`.
+  const auto merge = [&](int when) {
+    for (TagRange& slot : tags->ranges) slot.state = slot.begin = slot.end = 0;
+    TagRangeOf(*tags, kUntagged, kTagSecret);
+    for (Address i = 1; i < kMaxTagRanges; ++i) {
+      TagRange& slot = tags->ranges[i];
+      slot.begin = (Address{7} << 36) + i * 0x100000;
+      slot.end = slot.begin + 16;
+      slot.state = kRangeLive | kTagSecret;
+    }
+    return SingleStep::Run([&] { TagRangeOf(*tags, kSecret, kTagSecret); },
+                           [&](int n) {
+                             if (n != when) return;
+                             UntagRangeOf(*tags, kUntagged, kTagSecret);
+                             TagRangeOf(*tags, kLabelled, label);
+                           });
+  };
+  const auto is_elided = [&](Address address) {
+    for (unsigned slot = 0; slot < kMaxTagRanges; ++slot) {
+      AddressRange range;
+      uint8_t tag;
+      if (RangeAt(*tags, slot, &range, &tag) && range.Contains(address) &&
+          DispositionOf(*tags, tag) == Disposition::kElide) {
+        return true;
+      }
+    }
+    return false;
+  };
+  const int steps = merge(-1);
+  for (int when = steps - kLast; when < steps; when += kStride) {
+    merge(when);
+    EXPECT_TRUE(is_elided(kSecret.begin)) << steps - when;
+    EXPECT_TRUE(is_elided(kSecret.end - 1)) << steps - when;
   }
 }
 

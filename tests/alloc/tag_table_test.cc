@@ -3,6 +3,7 @@
 #include "alloc/tag_table.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <cerrno>
 #include <memory>
@@ -264,6 +265,19 @@ TEST_F(TagTable, WhenRangesRunOutTheNearestOfItsKindIsWidened) {
   EXPECT_EQ(UntagRangeOf(*tags_, {3000, 3010}, kTagSecret), 0);
 }
 
+TEST_F(TagTable, ARangeThatOthersWereMergedIntoIsNeverUntagged) {
+  for (unsigned i = 1; i < kMaxTagRanges; ++i) {
+    TagRangeOf(*tags_, {i * 1000, i * 1000 + 10}, kTagSecret);
+  }
+  const AddressRange outer{1, 300}, inner{100, 150};
+  TagRangeOf(*tags_, outer, kTagSecret);  // the last slot
+  TagRangeOf(*tags_, inner, kTagSecret);  // covered by it
+  EXPECT_EQ(RangesInUse(), kMaxTagRanges);
+  EXPECT_EQ(UntagRangeOf(*tags_, outer, kTagSecret), -ENOENT);
+  EXPECT_EQ(UntagRangeOf(*tags_, inner, kTagSecret), -ENOENT);
+  EXPECT_EQ(At(149), Disposition::kElide);
+}
+
 TEST_F(TagTable, ASecretFindsAPlaceAmongLabelsOnly) {
   const auto label = static_cast<uint8_t>(InternTag(*tags_, "label"));
   for (unsigned i = 0; i < kMaxTagRanges; ++i) {
@@ -274,12 +288,73 @@ TEST_F(TagTable, ASecretFindsAPlaceAmongLabelsOnly) {
   EXPECT_EQ(At(40005), Disposition::kKeep);
 }
 
+// A rule may come later, for either.
+TEST_F(TagTable, RangesOfTwoTagsThatShareASlotAreElided) {
+  const auto label = static_cast<uint8_t>(InternTag(*tags_, "label"));
+  const auto other = static_cast<uint8_t>(InternTag(*tags_, "other"));
+  for (unsigned i = 0; i < kMaxTagRanges; ++i) {
+    TagRangeOf(*tags_, {i * 1000, i * 1000 + 10}, label);
+  }
+  TagRangeOf(*tags_, {50020, 50030}, other);
+  EXPECT_EQ(At(50025), Disposition::kElide);
+  EXPECT_EQ(At(50005), Disposition::kElide);
+  TagRangeOf(*tags_, {60020, 60030}, label);
+  EXPECT_EQ(At(60025), Disposition::kKeep);
+}
+
 TEST_F(TagTable, ARangeInTheMiddleOfAMergeStillCounts) {
   TagRangeOf(*tags_, {100, 200}, kTagSecret);
-  tags_->ranges[0].state = kRangeClaimed;  // frozen while it is untagged
+  // Frozen while it is untagged.
+  tags_->ranges[0].state = kRangeClaimed | kTagSecret;
   EXPECT_EQ(At(150), Disposition::kElide);
   tags_->ranges[0].end = 0;
   EXPECT_EQ(At(150), Disposition::kKeep);
+}
+
+TEST_F(TagTable, BoundsInAFreeSlotAreElided) {
+  const auto label = static_cast<uint8_t>(InternTag(*tags_, "label"));
+  TagRangeOf(*tags_, {100, 200}, label);
+  tags_->ranges[0].state = 0;  // overwritten
+  EXPECT_EQ(At(150), Disposition::kElide);
+}
+
+// One thread merges a secret into a slot, while another untags that slot's range
+// and takes it for a label.
+TEST_F(TagTable, ASlotThatIsUntaggedAndTakenAgainIsNotWidened) {
+  constexpr int kRounds = 400;
+  const auto label = static_cast<uint8_t>(InternTag(*tags_, "label"));
+  const AddressRange untagged{0x100000, 0x100100}, secret{0x100100, 0x100180},
+      labelled{0x100080, 0x100200};
+  std::atomic<int> begun{0}, done{0};
+  std::thread other([&] {
+    for (int round = 1; round <= kRounds; ++round) {
+      while (begun != round) sched_yield();
+      for (int i = round * 97 % 2000; i > 0; --i) __asm__ volatile("pause");
+      UntagRangeOf(*tags_, untagged, kTagSecret);
+      TagRangeOf(*tags_, labelled, label);
+      done = round;
+    }
+  });
+  int lost = 0;
+  for (int round = 1; round <= kRounds; ++round) {
+    for (TagRange& slot : tags_->ranges) {
+      slot.state = slot.begin = slot.end = 0;
+    }
+    TagRangeOf(*tags_, untagged, kTagSecret);
+    for (Address i = 1; i < kMaxTagRanges; ++i) {
+      TagRange& slot = tags_->ranges[i];
+      slot.begin = (Address{7} << 36) + i * 0x100000;
+      slot.end = slot.begin + 16;
+      slot.state = kRangeLive | kTagSecret;
+    }
+    begun = round;
+    TagRangeOf(*tags_, secret, kTagSecret);
+    while (done != round) sched_yield();
+    lost += At(secret.begin) != Disposition::kElide ||
+            At(secret.end - 1) != Disposition::kElide;
+  }
+  other.join();
+  EXPECT_EQ(lost, 0);
 }
 
 // Threads tag and untag ranges while the slots run out. Whatever a thread has

@@ -129,10 +129,9 @@ void FillTags(FuzzInput& input, World& world) {
   for (unsigned slot = 0, count = input.Take<uint8_t>() % 3; slot < count;
        ++slot) {
     TagRange& range = world.tags->ranges[slot];
-    range.tag.store(input.Take<uint8_t>());
     range.begin.store(input.Take<uint64_t>());
     range.end.store(input.Take<uint64_t>());
-    range.state.store(input.Take<uint8_t>() % 3);
+    range.state.store(input.Take<uint16_t>());
   }
 }
 

@@ -618,10 +618,9 @@ TEST_F(AnchorScanTest, TheDumpersOwnMemoryIsNotKept) {
 TEST_F(AnchorScanTest, ARangeTaggedKeepIsKept) {
   const AddressRange other = Foreign(8 * kPageSize);
   TagRange& range = heap().tags().ranges[0];
-  range.tag = heap().Tag("keep");
   range.begin = other.begin + 100;
   range.end = other.begin + 5000;
-  range.state = kRangeLive;
+  range.state = kRangeLive | heap().Tag("keep");
   process().Scan();
   EXPECT_GE(process().KeptBytes(other), 4900u);
   EXPECT_TRUE(process().Kept(other.begin + 100));
@@ -634,14 +633,12 @@ TEST_F(AnchorScanTest, ARangeThatIsJustBeingTaggedKeepIsKept) {
   const AddressRange other = Foreign(8 * kPageSize);
   for (unsigned slot : {0u, kMaxTagRanges - 1}) {
     TagRange& range = heap().tags().ranges[slot];
-    range.tag = heap().Tag("keep");
     range.begin = other.begin + slot;
     range.end = other.begin + slot + 64;
-    range.state = kRangeClaimed;
+    range.state = kRangeClaimed | heap().Tag("keep");
   }
-  heap().tags().ranges[1].tag = heap().Tag("keep");
   heap().tags().ranges[1].begin = other.begin + 2 * kPageSize;
-  heap().tags().ranges[1].state = kRangeLive;
+  heap().tags().ranges[1].state = kRangeLive | heap().Tag("keep");
   process().Scan();
   EXPECT_TRUE(process().Kept(other.begin));
   EXPECT_TRUE(process().Kept(other.begin + kMaxTagRanges + 62));
@@ -652,10 +649,9 @@ TEST_F(AnchorScanTest, ARangeAboveTheBudgetIsListed) {
   policy().max_bytes = 4096;
   const AddressRange other = Foreign(8 * kPageSize);
   TagRange& range = heap().tags().ranges[0];
-  range.tag = heap().Tag("keep");
   range.begin = other.begin;
   range.end = other.end;
-  range.state = kRangeLive;
+  range.state = kRangeLive | heap().Tag("keep");
   process().Scan();
   EXPECT_EQ(process().KeptBytes(other), 0u);
   EXPECT_TRUE(process().Hole(other.begin + 100, HoleReason::kBudget));
