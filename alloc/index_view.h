@@ -46,6 +46,19 @@ inline bool InHeap(const IndexState& index, Address address) {
          index.committed.load(std::memory_order_acquire);
 }
 
+// True if `address` lies in the index itself: its planes for the whole region.
+inline bool InIndexPlanes(const IndexState& index, Address address) {
+  const auto within = [address](const void* plane, ByteCount bytes) {
+    return address - reinterpret_cast<Address>(plane) < bytes;
+  };
+  const ByteCount granules = index.region_bytes >> kGranuleShift;
+  return within(index.shadow, granules) || within(index.tags, granules) ||
+         within(index.large,
+                (index.region_bytes >> kPageShift) * sizeof(uint64_t)) ||
+         within(index.chunks,
+                (index.region_bytes >> kChunkShift) * sizeof(ChunkEntry));
+}
+
 // Resolves `address`, which may be interior, to the allocation that encloses
 // it: the live one, else the freed one that was there last. The byte after the
 // usable size does not belong to an allocation.

@@ -1,6 +1,7 @@
 // sigaction() and its kin, sigaltstack(), abort(), pthread_create(): the calls by which a
 // program would notice, or undo, that minicore stands where the kernel's default action
-// stood; and madvise(), by which it says what must be in no core.
+// stood; and madvise(), by which it says what must be in no core, and mremap(), by which it
+// moves that.
 //
 // Asking for SIG_DFL installs ours; asking what is installed answers SIG_DFL. The kernel
 // holds the state, so that this is as atomic as the system call, but for what it is not
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,8 +21,8 @@
 #include <atomic>
 
 #include "dump/alt_stack.h"
+#include "dump/handler/advised_ranges.h"
 #include "dump/handler/entry.h"
-#include "dump/handler/undumpable.h"
 #include "dump/install.h"
 #include "dump/one_shot.h"
 #include "dump/safe/syscalls.h"
@@ -240,12 +242,37 @@ MINICORE_API int pthread_create(pthread_t* thread, const pthread_attr_t* attribu
 }
 
 MINICORE_API int madvise(void* begin, size_t size, int advice) noexcept {
-  if (advice == MADV_DONTDUMP) {
-    // Before the kernel knows: a crash in between looks once too often. Release: as all
-    // that a crash reads.
-    minicore::g_has_undumpable.store(true, std::memory_order_release);
+  using minicore::g_advised;
+  if (advice != MADV_DONTDUMP && advice != MADV_DODUMP) {
+    return static_cast<int>(syscall(SYS_madvise, begin, size, advice));
   }
-  return static_cast<int>(syscall(SYS_madvise, begin, size, advice));
+  const minicore::AddressRange range = minicore::AdvisedRanges::Pages(
+      reinterpret_cast<minicore::Address>(begin), size);
+  bool taken_back = false;
+  if (advice == MADV_DONTDUMP) {
+    g_advised.Add(range);
+  } else {
+    taken_back = g_advised.Remove(range);
+  }
+  const auto result = static_cast<int>(syscall(SYS_madvise, begin, size, advice));
+  if (result != 0 ? taken_back : advice == MADV_DONTDUMP && !g_advised.Covers(range)) {
+    g_advised.Lose();
+  }
+  return result;
+}
+
+MINICORE_API void* mremap(void* old, size_t old_size, size_t new_size, int flags,
+                          ...) noexcept {
+  va_list arguments;
+  va_start(arguments, flags);
+  // Garbage if it was not given, for which the kernel has no use then.
+  void* const to = va_arg(arguments, void*);
+  va_end(arguments);
+  // What it was advised goes with it. Of shared memory, size 0 makes another mapping.
+  const auto begin = reinterpret_cast<minicore::Address>(old);
+  const minicore::AddressRange range = {begin, begin + (old_size == 0 ? 1 : old_size)};
+  if (minicore::g_advised.Touches(range)) minicore::g_advised.Lose();
+  return reinterpret_cast<void*>(syscall(SYS_mremap, old, old_size, new_size, flags, to));
 }
 
 }  // extern "C"

@@ -98,6 +98,12 @@ const Mapping* MemoryMap::Find(Address address) const {
   return mapping != nullptr && mapping->range.Contains(address) ? mapping : nullptr;
 }
 
+bool MemoryMap::IsDevice(const Mapping& mapping) const {
+  const char* name = NameOf(mapping);
+  return safe::StartsWith(name, "/dev/") && !safe::StartsWith(name, "/dev/shm/") &&
+         !safe::StartsWith(name, "/dev/zero");
+}
+
 void ReadMemoryMap(safe::Arena& arena, int before, MemoryMap& map, Outcome& outcome) {
   map.Reserve(arena);
   constexpr size_t kBlock = 64 * 1024;

@@ -44,6 +44,8 @@ class MemoryMap {
   const char* NameOf(const Mapping& mapping) const {
     return names_.size() > mapping.name ? &names_[mapping.name] : "";
   }
+  // Whether reading it may do something: a device's memory.
+  bool IsDevice(const Mapping& mapping) const;
   // The mapping that holds `address`; null if none does.
   const Mapping* Find(Address address) const;
   // The first mapping that ends above `address`; null if none does.

@@ -103,7 +103,7 @@ void FindSecrets(const Runtime& runtime, const MemoryMap& map, const Images& ima
   AddArguments(runtime, redactor, outcome);
   AddFileNames(runtime, map, images, roots, redactor);
   AddEnvironment(runtime, arena, redactor, outcome);
-  AddUndumpable(runtime, arena, redactor, outcome);
+  AddUndumpable(runtime, map, g_advised, arena, redactor, outcome);
   AddAllocations(runtime, redactor, outcome);
   redactor.Build(arena);
 }

@@ -1,6 +1,10 @@
 #include "dump/handler/undumpable.h"
 
+#include <algorithm>
+
+#include "alloc/index_view.h"
 #include "dump/handler/proc_files.h"
+#include "dump/safe/guarded.h"
 #include "dump/safe/syscalls.h"
 
 namespace minicore {
@@ -18,17 +22,88 @@ struct Collection {
   ByteCount searched;
 };
 
-void Add(void* context, AddressRange range, bool device) {
-  Collection& all = *static_cast<Collection*>(context);
-  const IndexState& index = *all.runtime->index;
-  // Reservation, index and arena are never written; tagged extents are known.
-  const AddressRange heap = {index.region, index.region + index.region_bytes};
-  if (range.Overlaps(heap) || range.Overlaps(all.runtime->arena_range)) return;
-  const bool copies = !device && range.size() <= kMostOfOne &&
-                      range.size() <= kMostOfAll - all.searched;
+void Add(Collection& all, AddressRange range, bool copies) {
+  copies = copies && range.size() <= kMostOfOne && range.size() <= kMostOfAll - all.searched;
   if (copies) all.searched += range.size();
   all.redactor->AddSecret(range, HoleReason::kSecret, kNoTag, copies,
                           Redactor::Length::kBuffer);
+}
+
+// The dumper's memory and the index are nobody's secret: full of what the program has
+// pointers to. Of the heap, what is not used is left out in any case, and tagged extents are
+// known.
+void AddFound(void* context, AddressRange range, bool device) {
+  Collection& all = *static_cast<Collection*>(context);
+  if (range.Overlaps(all.runtime->arena_range)) return;
+  if (InIndexPlanes(*all.runtime->index, range.begin)) return;
+  Add(all, range, !device);
+}
+
+// memfd_secret() (mm/secretmem.c): the kernel's core leaves it out, with MADV_DONTDUMP
+// or without.
+bool IsSecretMemory(const char* name) {
+  return safe::Equal(name, "/secretmem") || safe::Equal(name, "/secretmem (deleted)");
+}
+
+// Sorts `ranges` and makes one of those that touch.
+void Join(safe::FixedVector<AddressRange>& ranges) {
+  std::sort(ranges.begin(), ranges.end(),
+            [](AddressRange a, AddressRange b) { return a.begin < b.begin; });
+  size_t joined = 0;
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    const AddressRange range = ranges[i];
+    if (joined != 0 && range.begin <= ranges[joined - 1].end) {
+      ranges[joined - 1].end = std::max(ranges[joined - 1].end, range.end);
+    } else {
+      ranges[joined++] = range;
+    }
+  }
+  ranges.Truncate(joined);
+}
+
+// Calls visit(mapping) for the mappings that `range` meets, until it returns false.
+// Returns: false if it did.
+template <typename Visit>
+bool ForEachMapping(const MemoryMap& map, AddressRange range, Visit visit) {
+  const Mapping* mapping = map.FindAtOrAbove(range.begin);
+  if (mapping == nullptr) return true;
+  for (; mapping != map.mappings().end() && mapping->range.begin < range.end; ++mapping) {
+    if (!visit(*mapping)) return false;
+  }
+  return true;
+}
+
+// Returns: false if what was advised is not what there is.
+bool AddAdvised(const MemoryMap& map, const AdvisedRanges& advised, safe::Arena& arena,
+                Collection& all) {
+  safe::FixedVector<AddressRange> ranges;
+  ranges.Reserve(arena, AdvisedRanges::kMost);
+  advised.ForEach([&](AddressRange range) { (void)ranges.Push(range); });
+  // Asked last: none was lost before.
+  if (advised.lost() || ranges.overflowed()) return false;
+  Join(ranges);
+  for (const AddressRange range : ranges) {
+    // In the heap mappings say nothing: extents that were given back are advised by us.
+    if (InHeap(*all.runtime->index, range.begin)) continue;
+    // One that reaches beyond was made since, where the advised memory is gone.
+    if (!ForEachMapping(map, range, [&](const Mapping& mapping) {
+          return range.Contains(mapping.range);
+        })) {
+      return false;
+    }
+  }
+  for (const AddressRange range : ranges) {
+    bool mapped = false;
+    const bool memory = ForEachMapping(map, range, [&](const Mapping& mapping) {
+      mapped = true;
+      return !map.IsDevice(mapping);
+    });
+    // Long gone; or the list of mappings is a guess.
+    uint8_t byte;
+    if (!mapped && !safe::GuardedRead(range.begin, &byte)) continue;
+    Add(all, range, memory);
+  }
+  return true;
 }
 
 // Whether the two letters are among the blank-separated flags.
@@ -44,7 +119,7 @@ bool HasFlag(const char* flags, char first, char second) {
 
 }  // namespace
 
-std::atomic<bool> g_has_undumpable;
+AdvisedRanges g_advised;
 
 void SmapsParser::Parse(const char* text, size_t size) {
   for (size_t i = 0; i < size; ++i) {
@@ -76,13 +151,19 @@ void SmapsParser::ParseLine() {
   range_ = {0, 0};
 }
 
-void AddUndumpable(const Runtime& runtime, safe::Arena& arena, Redactor& redactor,
+void AddUndumpable(const Runtime& runtime, const MemoryMap& map,
+                   const AdvisedRanges& advised, safe::Arena& arena, Redactor& redactor,
                    Outcome& outcome) {
-  if (!g_has_undumpable.load(std::memory_order_acquire)) return;
+  Collection all = {&runtime, &redactor, 0};
+  for (const Mapping& mapping : map.mappings()) {
+    if (mapping.shared && IsSecretMemory(map.NameOf(mapping))) {
+      Add(all, mapping.range, true);
+    }
+  }
+  if (AddAdvised(map, advised, arena, all)) return;
   char* const block = arena.AllocateArray<char>(kBlock);
   const int fd = safe::Open("/proc/self/smaps", O_RDONLY);
-  Collection all = {&runtime, &redactor, 0};
-  SmapsParser parser(&Add, &all);
+  SmapsParser parser(&AddFound, &all);
   long bytes = -1;
   // As long as there are mappings; each reading brings some.
   while (fd >= 0 && block != nullptr && !outcome.LateByNow()) {

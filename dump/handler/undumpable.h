@@ -1,28 +1,27 @@
 // Memory that the program itself has taken out of core files: MADV_DONTDUMP, as OpenSSL's
-// secure heap and libsodium's allocations have it.
+// secure heap and libsodium's allocations have it, and memfd_secret().
 //
-// Which mappings these are stands in /proc/self/smaps alone, and reading that walks the
-// page tables of the whole process (fs/proc/task_mmu.c, smap_gather_stats()): some
-// milliseconds for each GiB that is resident. It is read only if the program has ever
-// given that advice, by way of libc's madvise(), which is interposed.
+// The kernel says of the former only in /proc/self/smaps, and reading that walks the page
+// tables of the whole process (fs/proc/task_mmu.c, smap_gather_stats()): some milliseconds
+// for each GiB that is resident. So what the program asks for is remembered, by way of
+// libc's madvise(), which is interposed (advised_ranges.h), and held against the list of
+// mappings: the kernel makes the advised pages mappings of their own. smaps is read only if
+// the two don't agree, or if there were too many to remember.
 
 #ifndef MINICORE_DUMP_HANDLER_UNDUMPABLE_H_
 #define MINICORE_DUMP_HANDLER_UNDUMPABLE_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
 #include "alloc/address.h"
+#include "dump/handler/advised_ranges.h"
 #include "dump/handler/crash_context.h"
+#include "dump/handler/memory_map.h"
 #include "dump/handler/outcome.h"
 #include "dump/handler/redactor.h"
 
 namespace minicore {
-
-// Some memory is, or was once. Writer: the interposed madvise(), which sets it before it
-// asks the kernel. Reader: the handler.
-extern std::atomic<bool> g_has_undumpable;
 
 // The text of smaps, in pieces: Parse() calls `found(context, range, device)` for each
 // mapping with the flag "dd"; `device`: looking at it may do something.
@@ -46,11 +45,12 @@ class SmapsParser {
   size_t length_ = 0;
 };
 
-// Tells `redactor` of all such memory outside of minicore's own. Copies of what is small,
-// as keys are, are looked for too. If it can't be found out, the redactor gives up.
+// Tells `redactor` of all such memory but minicore's own. Copies of what is small, as keys
+// are, are looked for too. If it can't be found out, the redactor gives up.
 //
 // Context: handler.
-void AddUndumpable(const Runtime& runtime, safe::Arena& arena, Redactor& redactor,
+void AddUndumpable(const Runtime& runtime, const MemoryMap& map,
+                   const AdvisedRanges& advised, safe::Arena& arena, Redactor& redactor,
                    Outcome& outcome);
 
 }  // namespace minicore

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "dump/safe/format.h"
 #include "dump/safe/guarded.h"
 
 namespace minicore {
@@ -101,17 +100,8 @@ inline uint8_t Walk::TagOf(const Allocation& allocation) const {
 // of no use to anybody, and full of addresses of allocations that the program
 // has no pointer to.
 bool Walk::IsOurs(Address address) const {
-  const IndexState& index = *runtime_.index;
-  const auto within = [address](const void* plane, ByteCount bytes) {
-    return address - reinterpret_cast<Address>(plane) < bytes;
-  };
-  const ByteCount granules = index.region_bytes >> kGranuleShift;
   return runtime_.arena_range.Contains(address) ||
-         within(index.shadow, granules) || within(index.tags, granules) ||
-         within(index.large,
-                (index.region_bytes >> kPageShift) * sizeof(uint64_t)) ||
-         within(index.chunks,
-                (index.region_bytes >> kChunkShift) * sizeof(ChunkEntry));
+         InIndexPlanes(*runtime_.index, address);
 }
 
 inline bool Walk::MayPoint(uint64_t word) const {
@@ -298,12 +288,7 @@ void Walk::FollowForeign(uint64_t word, uint16_t hops) {
   }
   const Mapping* mapping = map_.Find(word);
   if (mapping == nullptr || !mapping->readable || !mapping->writable) return;
-  const char* name = map_.NameOf(*mapping);
-  // A device's memory may do something when it is read.
-  if (safe::StartsWith(name, "/dev/") && !safe::StartsWith(name, "/dev/shm/") &&
-      !safe::StartsWith(name, "/dev/zero")) {
-    return;
-  }
+  if (map_.IsDevice(*mapping)) return;
   if (roots_.unused_stacks.Contains(word)) {
     if (directly_) KeepLook(word, mapping->range);  // nothing on it is alive
     return;

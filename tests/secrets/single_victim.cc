@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -243,29 +244,71 @@ void LittleMemory() {
   }
 }
 
-// What the program has taken out of cores itself, without a word to minicore.
-void DontDump() {
-  const auto map = [] {
-    void* memory = mmap(nullptr, 3 * 4096, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) abort();
-    return static_cast<char*>(memory);
-  };
-  char* keys = map();
+char* MapPages(int flags = MAP_PRIVATE | MAP_ANONYMOUS, int fd = -1) {
+  void* memory = mmap(nullptr, 3 * 4096, PROT_READ | PROT_WRITE, flags, fd, 0);
+  if (memory == MAP_FAILED) abort();
+  return static_cast<char*>(memory);
+}
+
+// The page at keys + 4096 is a secret, its neighbours are not.
+void DontDumpPage(char* keys) {
   if (madvise(keys + 4096, 4096, MADV_DONTDUMP) != 0) abort();
   Innocent(keys + 4096 - 300, 300);
   Secret(keys + 4096, 300);
   Innocent(keys + 8192, 300);
+}
+
+// What the program has taken out of cores itself, without a word to minicore.
+void DontDump() {
+  char* keys = MapPages();
+  DontDumpPage(keys);
+  DontDumpPage(static_cast<char*>(aligned_alloc(4096, 3 * 4096)));
   auto* copy = static_cast<char*>(malloc(400));
   memcpy(copy + 1, keys + 4096, 300);
   Innocent(copy + 301, 99);
   Reach(copy);
   for (int at = 4096; at < 8192; at += 512) Reach(keys + at);
   // Taken back: it is in cores again.
-  char* plain = map();
+  char* plain = MapPages();
   madvise(plain, 8192, MADV_DONTDUMP);
   madvise(plain, 8192, MADV_DODUMP);
   Innocent(plain, 300);
+  // The kernel has memory that is in no core without advice.
+  const auto fd = static_cast<int>(syscall(SYS_memfd_secret, 0));
+  if (fd < 0 || ftruncate(fd, 3 * 4096) != 0) return;
+  char* hidden = MapPages(MAP_SHARED, fd);
+  Reach(hidden);
+  Secret(hidden, 300);
+}
+
+// So that what it said is not where it said so.
+void DontDumpMoved() {
+  DontDump();
+  char* keys = MapPages();
+  DontDumpPage(keys);
+  char* place = MapPages();
+  void* moved = mremap(keys + 4096, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, place + 4096);
+  if (moved != place + 4096) abort();
+  Reach(moved);
+  // And something of the same size where it was.
+  if (mmap(keys + 4096, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+           -1, 0) != keys + 4096) {
+    abort();
+  }
+  Innocent(keys + 4096, 300);
+}
+
+// More often than minicore remembers.
+void DontDumpOften() {
+  for (int i = 0; i < 1500; ++i) {
+    char* keys = MapPages();
+    if (i % 150 == 0) {
+      DontDumpPage(keys);
+    } else {
+      madvise(keys + 4096, 4096, MADV_DONTDUMP);
+    }
+  }
+  DontDump();
 }
 
 // A word of a secret in a frame, as a register that was saved there leaves it; and words
@@ -364,6 +407,8 @@ void (*ScenarioOf(const std::string& name))() {
   if (name == "spilled on a large heap stack") return SpilledOnALargeHeapStack;
   if (name == "gcore") return Gcore;
   if (name == "dont dump") return DontDump;
+  if (name == "dont dump, moved") return DontDumpMoved;
+  if (name == "dont dump, often") return DontDumpOften;
   return nullptr;
 }
 
