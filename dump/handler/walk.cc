@@ -201,6 +201,16 @@ void Walk::KeepFreed(uint64_t word, const Allocation& allocation) {
   Keep(reached, tag, 0);
 }
 
+// Whether `address` lies in an extent of a tag whose memory is left out, whatever
+// lives there or not.
+bool Walk::InElidedExtent(Address address) const {
+  if (!heap_.Contains(address)) return false;
+  const ChunkEntry& chunk =
+      runtime_.index->chunks[(address - heap_.begin) >> kChunkShift];
+  return DispositionOfTag(chunk.extent_tag.load(std::memory_order_relaxed)) ==
+         Disposition::kElide;
+}
+
 // What kLook bytes from `word` on show of [begin, end), and of which nothing is
 // scanned.
 void Walk::KeepLook(uint64_t word, AddressRange where) {
@@ -209,7 +219,8 @@ void Walk::KeepLook(uint64_t word, AddressRange where) {
   reached.range =
       AddressRange{AlignDown(word, 16), AlignUp(word + kLook, 16)}.Clip(where);
   // Odd: no allocation and no block begins there.
-  if (reached.range.empty() ||
+  if (reached.range.empty() || InElidedExtent(reached.range.begin) ||
+      InElidedExtent(reached.range.end - 1) ||
       !IsNew(reached.range.begin + 1, reached.range, kNoTag)) {
     return;
   }

@@ -74,6 +74,7 @@ class Walk {
   // full, nobody knows: then the search ends, and `range` is listed as left out.
   bool IsNew(Address key, AddressRange range, uint8_t tag);
   void KeepFreed(uint64_t word, const Allocation& allocation);
+  bool InElidedExtent(Address address) const;
   void KeepLook(uint64_t word, AddressRange where);
   void KeepTail(uint64_t word, const Allocation& allocation);
   // Follows result_.reached[index] and what that leads to, for at most `root_bytes`.

@@ -214,6 +214,24 @@ TEST_F(AnchorScanTest, AFreedSecretIsNotKept) {
   EXPECT_FALSE(process().Kept(secret));
 }
 
+// What nothing is known of, in an extent of secrets or up to one.
+TEST_F(AnchorScanTest, NoLookIsTakenAtExtentsOfSecrets) {
+  const Address begin = heap().region().begin;
+  heap().Allocate(64);
+  const Address unknown = begin + kChunkSize + 0x8000;
+  ScanFrom({unknown});
+  EXPECT_TRUE(process().Kept(unknown));
+  for (const Address word :
+       {unknown, begin + kChunkSize, begin + kChunkSize - 32, begin + 2 * kChunkSize - 16}) {
+    process_ = std::make_unique<MadeUpProcess>();
+    heap().Allocate(64);
+    const Address secrets = heap().region().begin + kChunkSize;
+    heap().index().chunks[1].extent_tag.store(kTagSecret);
+    ScanFrom({word - begin + heap().region().begin});
+    EXPECT_EQ(process().KeptBytes({secrets, secrets + kChunkSize}), 0u) << std::hex << word;
+  }
+}
+
 TEST_F(AnchorScanTest, TheFaultAddressIsDescribedForAFaultOnly) {
   const Address block = heap().Allocate(48);
   process().info.si_code = SEGV_ACCERR;
