@@ -4,6 +4,7 @@
 
 #include "alloc/index_format.h"
 #include "dump/safe/guarded.h"
+#include "dump/safe/syscalls.h"
 
 namespace minicore {
 namespace {
@@ -101,6 +102,7 @@ void Redactor::Build(safe::Arena& arena) {
     }
     read += size;
   }
+  CloseMemory();
   // Even if not all copies can be found, those that can are.
   if (!index_.Build(arena)) {
     uncertain_ = true;
@@ -115,7 +117,7 @@ bool Redactor::LearnShort(const Secret& secret, AddressRange used) {
   const HoleReason reason = ReasonOfCopy(secret.reason);
   const AddressRange range = secret.range;
   uint8_t bytes[kWindowBytes] = {};
-  safe::GuardedCopy(bytes, range.begin, std::min<ByteCount>(range.size(), kWindowBytes));
+  Read(bytes, range.begin, std::min<ByteCount>(range.size(), kWindowBytes));
   // 6 to 16 bytes, and what lies behind, even of a string with its end, may be of an
   // earlier allocation. Pointers are left out: an object of 16 bytes that begins with one
   // is longer than that.
@@ -135,28 +137,33 @@ bool Redactor::LearnShort(const Secret& secret, AddressRange used) {
   if (used.size() < kShortestSecret) used.begin = range.begin;
   if (used.size() < kShortestSecret || used.size() >= kWindowBytes) return true;
   if (used.begin == range.begin && used.size() == text) return true;
-  return index_.Append(bytes, safe::GuardedCopy(bytes, used.begin, used.size())) &&
+  return index_.Append(bytes, Read(bytes, used.begin, used.size())) &&
          index_.EndPart(reason);
 }
 
-// Reads a secret into the index. What can't be read can't have been copied from there
-// either; what lies behind it can.
+// Pages that the program has protected are read as a debugger reads them (fs/proc/base.c,
+// mem_rw(), FOLL_FORCE): they could be read when copies were made.
+size_t Redactor::Read(void* to, Address from, size_t size) {
+  size_t read = safe::GuardedCopy(to, from, size);
+  if (read == size) return read;
+  if (memory_ == kNotOpen) memory_ = safe::Open("/proc/self/mem", O_RDONLY);
+  const long more = memory_ < 0 ? memory_
+                                : safe::PRead(memory_, static_cast<char*>(to) + read,
+                                              size - read, from + read);
+  if (more > 0) read += static_cast<size_t>(more);
+  return read;
+}
+
+// Reads a secret into the index. What isn't mapped can't have been copied from there; what
+// lies behind it can.
 bool Redactor::Learn(const Secret& secret) {
   const HoleReason reason = ReasonOfCopy(secret.reason);
   bool gap = true;  // nothing of the part yet
   AddressRange used;
   for (Address at = secret.range.begin; at < secret.range.end;) {
     const size_t size = std::min<ByteCount>(secret.range.end - at, kBlockBytes);
-    const size_t read = safe::GuardedCopy(block_, at, size);
-    if (AllZero(block_, read)) {
-      // Windows across the edge of the zeros hold up to 11 of them.
-      if (!gap && read != 0 &&
-          (!index_.Append(block_, std::min(read, kWindowBytes)) ||
-           !index_.EndPart(reason))) {
-        return false;
-      }
-      gap = true;
-    } else {
+    const size_t read = Read(block_, at, size);
+    if (!AllZero(block_, read)) {
       constexpr uint8_t kZeros[kWindowBytes] = {};
       if (gap && at != secret.range.begin && !index_.Append(kZeros, kWindowBytes)) {
         return false;
@@ -168,9 +175,16 @@ bool Redactor::Learn(const Secret& secret) {
       while (block_[first] == 0) ++first;
       while (block_[end - 1] == 0) --end;
       used = {used.empty() ? at + first : used.begin, at + end};
+    } else if (!gap) {
+      // Windows across the edge of the zeros hold up to 11 of them.
+      if (!index_.Append(block_, std::min(read, kWindowBytes)) || !index_.EndPart(reason)) {
+        return false;
+      }
+      gap = true;
     }
     at += read;
     if (read == size) continue;
+    if (sanitizer_.IsProtected(at)) return false;
     if (!gap && !index_.EndPart(reason)) return false;
     gap = true;
     at = AlignDown(at, kPageSize) + kPageSize;
@@ -300,7 +314,13 @@ void Redactor::RedactWords(uint64_t* words, size_t count, Outcome& outcome) cons
               Place::kRegisters, outcome);
 }
 
+void Redactor::CloseMemory() {
+  if (memory_ >= 0) safe::Close(memory_);
+  memory_ = kNotOpen;
+}
+
 void Redactor::Wipe() {
+  CloseMemory();
   index_.Wipe();
   volatile uint8_t* bytes = block_;
   for (size_t i = 0; bytes != nullptr && i < kBlockBytes; ++i) bytes[i] = 0;

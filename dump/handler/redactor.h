@@ -111,11 +111,14 @@ class Redactor {
     uint32_t end;
     HoleReason reason;
   };
+  static constexpr int kNotOpen = -1;
   // As many as there can be in a block of 64 KiB: copies of 6 bytes, side by side.
   static constexpr size_t kMaxMarks = 32768;
 
   void SortSecrets();
   const Secret* FirstAbove(Address address) const;
+  void CloseMemory();
+  size_t Read(void* to, Address from, size_t size);
   bool Learn(const Secret& secret);
   bool LearnShort(const Secret& secret, AddressRange used);
   void ElideCopy(Address begin, uint8_t* data, size_t from, size_t to, HoleReason reason,
@@ -131,6 +134,7 @@ class Redactor {
   SecretIndex index_;
   Sanitizer sanitizer_;
   uint8_t* block_ = nullptr;  // one page of a secret, as it is read
+  int memory_ = kNotOpen;     // /proc/self/mem, opened when it is needed
   Mark* marks_ = nullptr;
   bool uncertain_ = false;
 };

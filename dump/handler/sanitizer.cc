@@ -41,6 +41,11 @@ bool Sanitizer::Harmless(uint64_t word) const {
   return mapping != nullptr && (mapping->readable || mapping->executable);
 }
 
+bool Sanitizer::IsProtected(Address address) const {
+  const Mapping* mapping = map_ == nullptr ? nullptr : map_->Find(address);
+  return mapping != nullptr && !mapping->readable;
+}
+
 void Sanitizer::Sanitize(Address begin, uint8_t* data, size_t size, AddressRange report,
                          Place place, Outcome& outcome) const {
   // What debuggers find modules by: ELF headers and code have no data of the program.

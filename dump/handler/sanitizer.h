@@ -33,6 +33,9 @@ class Sanitizer {
 
   bool Harmless(uint64_t word) const;
 
+  // Whether something is mapped at `address` that may not be read.
+  bool IsProtected(Address address) const;
+
   // Overwrites the other words of data[0, size), the bytes of [begin, begin + size), with
   // the marker.
   void Sanitize(Address begin, uint8_t* data, size_t size, AddressRange report,

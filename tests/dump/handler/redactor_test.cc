@@ -1,6 +1,9 @@
 #include "dump/handler/redactor.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -633,6 +636,84 @@ TEST_F(RedactorTest, ASecretThatCannotBeReadIsElidedWhereItLies) {
                    Place::kHeap, outcome_);
   EXPECT_EQ(std::string(block.begin(), block.begin() + 8), "<ELIDED>");
   EXPECT_EQ(Redacted(secret), Marked(secret, 0, secret.size()));
+}
+
+// Pages of a secret between guards, as keys are kept.
+class GuardedPages {
+ public:
+  explicit GuardedPages(size_t pages, int fd = -1) : pages_(pages) {
+    memory_ = static_cast<uint8_t*>(mmap(nullptr, (pages + 2) * kPageSize, PROT_NONE,
+                                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (fd >= 0) {
+      mmap(begin(), bytes(), PROT_NONE, MAP_SHARED | MAP_FIXED, fd, 0);
+    }
+    Protect(PROT_READ | PROT_WRITE);
+  }
+  ~GuardedPages() { munmap(memory_, (pages_ + 2) * kPageSize); }
+  uint8_t* begin() { return memory_ + kPageSize; }
+  size_t bytes() const { return pages_ * kPageSize; }
+  void Protect(int protection) { mprotect(begin(), bytes(), protection); }
+
+ private:
+  size_t pages_;
+  uint8_t* memory_;
+};
+
+TEST_F(RedactorTest, WhatCanBeReadOfASecretIsSearchedThoughTheRestCannot) {
+  GuardedPages pages(2);
+  const Bytes secret = RandomSecret(2 * kPageSize);
+  std::copy(secret.begin(), secret.end(), pages.begin());
+  const Address begin = AddressOf(pages.begin());
+  redactor_.AddSecret({begin - kPageSize, begin + 3 * kPageSize}, HoleReason::kSecret, kTag,
+                      true);
+  Build();
+  EXPECT_EQ(Redacted(secret), Marked(secret, 0, secret.size()));
+}
+
+// libsodium's sodium_mprotect_noaccess(): it was readable when it was copied.
+TEST_F(RedactorTest, ASecretThatIsProtectedIsSearchedForAllTheSame) {
+  GuardedPages pages(2);
+  const Bytes secret = RandomSecret(300);
+  const Bytes pin = RandomSecret(9, 7);
+  std::copy(secret.begin(), secret.end(), pages.begin() + kPageSize - 100);
+  const Address begin = AddressOf(pages.begin());
+  redactor_.AddSecret({begin, begin + 2 * kPageSize}, HoleReason::kSecret, kTag, true);
+  GuardedPages page(1);
+  std::copy(pin.begin(), pin.end(), page.begin() + 400);
+  redactor_.AddSecret({AddressOf(page.begin()), AddressOf(page.begin()) + kPageSize},
+                      HoleReason::kSecret, kTag, true, Redactor::Length::kBuffer);
+  pages.Protect(PROT_NONE);
+  page.Protect(PROT_NONE);
+  Build();
+  EXPECT_FALSE(redactor_.uncertain());
+  Bytes data = RandomMemory(400);
+  std::copy(secret.begin(), secret.end(), data.begin() + 17);
+  std::copy(pin.begin(), pin.end(), data.begin() + 350);
+  EXPECT_EQ(Redacted(data), Marked(Marked(data, 17, secret.size()), 350, pin.size()));
+}
+
+// Not even the kernel reads it for others.
+TEST_F(RedactorTest, AProtectedSecretThatCannotBeReadAtAllMakesItUncertain) {
+  const auto fd = static_cast<int>(syscall(SYS_memfd_secret, 0));
+  if (fd < 0 || ftruncate(fd, kPageSize) != 0) {
+    GTEST_SKIP() << "SKIPPED: the kernel has no memfd_secret()";
+  }
+  GuardedPages page(1, fd);
+  close(fd);
+  const Bytes secret = RandomSecret(64);
+  std::copy(secret.begin(), secret.end(), page.begin());
+  page.Protect(PROT_NONE);
+  const Address begin = AddressOf(page.begin());
+  MemoryMap map;
+  map.Reserve(arena_);
+  char line[128];
+  const int length = snprintf(line, sizeof(line), "%lx-%lx ---s 0 00:00 7 /secretmem\n",
+                              begin, begin + kPageSize);
+  map.Parse(line, static_cast<size_t>(length));
+  redactor_.sanitizer().Reserve(arena_, map, false);
+  redactor_.AddSecret({begin, begin + kPageSize}, HoleReason::kSecret, kTag, true);
+  Build();
+  EXPECT_TRUE(redactor_.uncertain());
 }
 
 TEST_F(RedactorTest, WipeForgetsTheCopies) {
