@@ -133,6 +133,18 @@ void DescribeAnchors(const CrashContext& crash, const Runtime& runtime,
 
 }  // namespace
 
+void ScanResult::Drop(size_t index, Outcome& outcome) {
+  Reached& dropped = reached[index];
+  const ByteCount bytes = dropped.range.size();
+  dropped.range = {};
+  if (dropped.kind == SegmentKind::kHeap || dropped.counted) outcome.heap_bytes -= bytes;
+  if (!dropped.counted) return;
+  --outcome.allocations;
+  TagCount& count = tags[dropped.tag <= kMaxTags ? dropped.tag : 0];
+  count.bytes_in -= bytes;
+  count.bytes_out += bytes;
+}
+
 void ScanAnchors(const CrashContext& crash, const Runtime& runtime,
                  const MemoryMap& map, const ThreadTable& threads,
                  const Roots& roots, const Redactor& redactor,

@@ -33,6 +33,7 @@ struct Reached {
   bool scanned = false;    // its words have been followed
   bool directly = false;   // from a register or a stack
   bool look = false;       // at what nothing is known of: the first to go
+  bool counted = false;    // an allocation, in Outcome and TagCount
   uint16_t hops = 0;
 };
 
@@ -51,6 +52,9 @@ struct ScanResult {
   safe::FixedVector<Reached> reached;
   TagCount tags[kMaxTags + 1] = {};
   safe::FixedVector<AnchorRow> anchors;  // registers of the crashed thread
+
+  // It will not be in the file: its range is empty then, and it is no longer counted.
+  void Drop(size_t index, Outcome& outcome);
 };
 
 // `before`: what was reached a moment ago, if that is known; then the scan goes on from

@@ -7,18 +7,22 @@
 #include <algorithm>
 
 #include "alloc/index_view.h"
+#include "dump/handler/address_order.h"
+#include "dump/handler/assembly.h"
 #include "dump/handler/core_file.h"
-
+#include "dump/handler/gaps.h"
 #include "dump/safe/syscalls.h"
 
 namespace minicore {
 namespace {
 
+// Every root and everything that was reached has a number.
+static_assert(kMaxRootPieces + kMaxReached <= AddressOrder::kNumbers);
 constexpr ByteCount kGranularity = 16;
-// A gap up to this costs less as markers than as another program header (56 bytes).
-constexpr ByteCount kCheapGap = 64;
-// When program headers are short, gaps up to this are filled before memory is dropped.
-constexpr ByteCount kWidestGap = 64 * 1024;
+// So often it is tried how much of what was reached has room.
+constexpr unsigned kMostTurns = 6;
+// So many pieces ahead, a piece is asked for.
+constexpr size_t kAhead = 8;
 
 // Whether `fd` is a descriptor in which nobody can go back.
 bool IsPipe(int fd) {
@@ -28,190 +32,6 @@ bool IsPipe(int fd) {
 // Whether a filter lets us write elsewhere than at the end. The kernel looks at the
 // descriptor first (fs/read_write.c, ksys_pwrite64()).
 bool MayGoBack() { return safe::PWrite(-1, "", 1, 0) == -EBADF; }
-
-// A type of its own, for the compiler to see through: of many threads there are 100,000
-// pieces to sort.
-struct Before {
-  bool operator()(const Piece& a, const Piece& b) const {
-    if (a.range.begin != b.range.begin) return a.range.begin < b.range.begin;
-    return a.group < b.group;
-  }
-};
-
-// Neighbours of a module may lie in mappings of other permissions, or be the next module.
-bool IsOfModule(const Piece& piece) {
-  return piece.kind == SegmentKind::kHeaders || piece.kind == SegmentKind::kModuleData ||
-         piece.kind == SegmentKind::kText;
-}
-
-// Makes `sorted` disjoint in place: where pieces overlap, the first keeps the common
-// part. Kinds are for the report; the group is the more important one's.
-void MakeDisjoint(Pieces& sorted) {
-  size_t kept = 0;
-  for (size_t i = 0; i < sorted.size(); ++i) {
-    Piece piece = sorted[i];
-    if (kept != 0) {
-      Piece& last = sorted[kept - 1];
-      if (piece.range.begin < last.range.end) {
-        last.group = std::min(last.group, piece.group);
-        piece.range.begin = last.range.end;
-      }
-      if (piece.range.empty()) continue;
-      if (piece.range.begin == last.range.end && piece.kind == last.kind &&
-          piece.tid == last.tid && piece.group == last.group && !IsOfModule(piece)) {
-        last.range.end = piece.range.end;
-        continue;
-      }
-    }
-    if (!piece.range.empty()) sorted[kept++] = piece;
-  }
-  sorted.Truncate(kept);
-}
-
-// Appends `piece` to `out`, in parts: what may hold frames, and what may not.
-void PushParts(Piece piece, const RangeSet& stacks, Pieces& out) {
-  const Address end = piece.range.end;
-  while (piece.range.begin < end) {
-    const AddressRange* stack = stacks.FirstAbove(piece.range.begin);
-    piece.range.end = end;
-    piece.stack = false;
-    if (stack != stacks.end()) {
-      piece.stack = stack->begin <= piece.range.begin;
-      piece.range.end = std::min(end, piece.stack ? stack->end : stack->begin);
-    }
-    piece.stack |= !stacks.complete() || piece.kind == SegmentKind::kStack;
-    (void)out.Push(piece);
-    piece.range.begin = piece.range.end;
-  }
-}
-
-// Appends to `out`, in order, all of `solid` and of `absent` what that does not cover.
-// Both are sorted and disjoint.
-void Merge(const Pieces& solid, const Pieces& absent, const RangeSet& stacks,
-           Pieces& out) {
-  const Piece* next = solid.begin();
-  Address covered = 0;  // end of the last of `solid` that was appended
-  for (Piece rest : absent) {
-    rest.range.begin = std::max(rest.range.begin, covered);
-    for (; next != solid.end() && next->range.begin < rest.range.end; ++next) {
-      if (next->range.begin > rest.range.begin) {
-        Piece before = rest;
-        before.range.end = next->range.begin;
-        (void)out.Push(before);
-      }
-      PushParts(*next, stacks, out);
-      covered = next->range.end;
-      rest.range.begin = std::max(rest.range.begin, covered);
-    }
-    if (!rest.range.empty()) (void)out.Push(rest);
-  }
-  for (; next != solid.end(); ++next) PushParts(*next, stacks, out);
-}
-
-uint32_t FlagsOf(const MemoryMap& map, Address address) {
-  const Mapping* mapping = map.Find(address);
-  if (mapping == nullptr) return PF_R;
-  return (mapping->readable ? PF_R : 0u) | (mapping->writable ? PF_W : 0u) |
-         (mapping->executable ? PF_X : 0u);
-}
-
-struct Gaps {
-  ByteCount widest;   // gaps up to this are filled with markers
-  uint64_t segments;  // that are left then, if permissions agree
-};
-
-// The narrowest gaps to fill so that at most `most` segments are left, for at most
-// `filler` bytes of markers.
-Gaps GapsFor(const Pieces& pieces, uint64_t most, ByteCount filler) {
-  constexpr unsigned kWidths = 11;
-  static_assert(kCheapGap << (kWidths - 1) == kWidestGap);
-  // [i]: of the gaps of at most 64 << i bytes, and more than the one before.
-  uint64_t gaps[kWidths] = {};
-  ByteCount bytes[kWidths] = {};
-  for (size_t i = 1; i < pieces.size(); ++i) {
-    const bool absent = pieces[i].content == Content::kAbsent;
-    const ByteCount gap = pieces[i].range.begin - pieces[i - 1].range.end;
-    if (absent ? gap != 0 : pieces[i - 1].content == Content::kAbsent) continue;
-    for (unsigned j = 0; j < kWidths; ++j) {
-      if (gap > kCheapGap << j) continue;
-      ++gaps[j];
-      bytes[j] += gap;
-      break;
-    }
-  }
-  Gaps result = {kCheapGap, pieces.size() - gaps[0]};
-  for (unsigned j = 1; j < kWidths && result.segments > most; ++j) {
-    if (bytes[j] > filler) break;
-    filler -= bytes[j];
-    result = {kCheapGap << j, result.segments - gaps[j]};
-  }
-  return result;
-}
-
-class Builder {
- public:
-  Builder(const MemoryMap& map, DumpPlan& plan, Outcome& outcome)
-      : map_(map), plan_(plan), outcome_(outcome) {}
-
-  void MakeSegments(uint64_t most, ByteCount widest_gap);
-
- private:
-  bool Extends(const Segment& segment, const Piece& piece, ByteCount widest_gap,
-               uint32_t flags) const;
-
-  const MemoryMap& map_;
-  DumpPlan& plan_;
-  Outcome& outcome_;
-};
-
-// Whether `piece` can be part of `segment` which ends before it: solid after solid with
-// at most a small gap, absent after anything it touches, never solid after absent. An
-// image always begins a segment: elfutils finds no module for an address in one that
-// begins in the middle of a segment (libdwfl/segment.c, reify_segments()).
-bool Builder::Extends(const Segment& segment, const Piece& piece,
-                      ByteCount widest_gap, uint32_t flags) const {
-  if (segment.flags != flags || piece.kind == SegmentKind::kHeaders) return false;
-  const ByteCount gap = piece.range.begin - segment.range.end;
-  if (piece.content == Content::kAbsent) return gap == 0;
-  if (segment.file_bytes != segment.range.size()) return false;
-  return gap <= widest_gap;
-}
-
-// When program headers run out, a piece gets one only if enough are left for all the
-// more important ones at higher addresses: the stacks are there.
-void Builder::MakeSegments(uint64_t most, ByteCount widest_gap) {
-  uint64_t ahead[kFileGroups] = {};
-  for (const Piece& piece : plan_.pieces) ++ahead[static_cast<unsigned>(piece.group)];
-  size_t kept = 0;  // pieces that found a segment; the others leave the plan
-  for (size_t i = 0; i < plan_.pieces.size(); ++i) {
-    const Piece piece = plan_.pieces[i];
-    const uint32_t flags = FlagsOf(map_, piece.range.begin);
-    const bool solid = piece.content != Content::kAbsent;
-    const auto group = static_cast<unsigned>(piece.group);
-    --ahead[group];
-    if (!plan_.segments.empty()) {
-      Segment& last = plan_.segments.back();
-      if (Extends(last, piece, widest_gap, flags)) {
-        last.range.end = piece.range.end;
-        if (solid) last.file_bytes = last.range.size();
-        last.group = std::min(last.group, piece.group);
-        ++last.piece_count;
-        plan_.pieces[kept++] = piece;
-        continue;
-      }
-    }
-    Segment segment = {piece.range, solid ? piece.range.size() : 0, 0, flags,
-                       static_cast<uint32_t>(kept), 1, piece.group};
-    uint64_t taken = plan_.segments.size();
-    for (unsigned better = 0; better < group; ++better) taken += ahead[better];
-    if (taken >= most || !plan_.segments.Push(segment)) {
-      outcome_.AddHole(piece.range.begin, piece.range.end, HoleReason::kSegmentLimit);
-      continue;
-    }
-    plan_.pieces[kept++] = piece;
-  }
-  plan_.pieces.Truncate(kept);
-}
 
 // Whether a root must not be written after all: a stack may lie in the heap, in an
 // allocation that is secret as a whole; and with secrets that are not all known, code may
@@ -230,8 +50,7 @@ bool MayBeWritten(const Reached& reached, const Redactor& redactor) {
   return !redactor.uncertain() || reached.kind == SegmentKind::kThreadData;
 }
 
-void AddReached(const Reached& reached, Pieces& solid) {
-  if (reached.range.empty()) return;
+Piece PieceOf(const Reached& reached) {
   Piece piece;
   piece.range = reached.range;
   piece.kind = reached.kind;
@@ -239,78 +58,220 @@ void AddReached(const Reached& reached, Pieces& solid) {
                 : reached.kind == SegmentKind::kForeign && !reached.look
                     ? FileGroup::kForeign
                     : FileGroup::kHeap;
-  (void)solid.Push(piece);  // it has room for all
+  return piece;
 }
 
-}  // namespace
+class Planner {
+ public:
+  Planner(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
+          const Redactor& redactor, ScanResult& scan, DumpPlan& plan, Outcome& outcome)
+      : runtime_(runtime), map_(map), roots_(roots), redactor_(redactor), scan_(scan),
+        plan_(plan), outcome_(outcome) {}
 
-void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
-               const ScanResult& scan, const Redactor& redactor, safe::Arena& arena,
-               DumpPlan& plan, Outcome& outcome) {
-  const uint64_t most = std::min<uint64_t>(runtime.policy.segments, kMaxSegments - 2);
-  // Under a filter that forbids all but write(), nobody can go back either.
-  plan.report_last = IsPipe(runtime.policy.fd) || !MayGoBack();
-  Pieces solid;
-  Pieces absent;
-  solid.Reserve(arena, roots.pieces.size() + scan.reached.size());
-  absent.Reserve(arena, roots.pieces.size());
-  for (const Piece& piece : roots.pieces) {
-    if (piece.content == Content::kAbsent) {
-      (void)absent.Push(piece);
-    } else if (Elided(runtime, redactor, piece)) {
-      outcome.AddHole(piece.range.begin, piece.range.end, HoleReason::kSecret);
+  void ReserveTables(safe::Arena& arena);
+  void CollectAbsent();
+  void CollectKept();
+  void Choose();
+  void MakeSegments();
+
+ private:
+  // Of what was reached the first so many, with looks or without; and what follows one of
+  // them so closely that it needs no program header, if it is these that run short.
+  struct Choice {
+    size_t reached;
+    bool looks;
+  };
+
+  void Miss(const Piece& piece, HoleReason reason);
+  void Drop(size_t reached, HoleReason reason);
+  bool Fits(Choice choice);
+  size_t MostThatFits();
+  void Assemble(Choice choice, bool final);
+
+  const Runtime& runtime_;
+  const MemoryMap& map_;
+  const Roots& roots_;
+  const Redactor& redactor_;
+  ScanResult& scan_;
+  DumpPlan& plan_;
+  Outcome& outcome_;
+  uint64_t most_ = 0;  // segments
+  Pieces absent_;      // by address, apart
+  AddressOrder kept_;  // roots by their numbers, then what was reached
+  HoleReason lacks_ = HoleReason::kSegmentLimit;  // what drops what was reached
+  Filling filling_ = {};
+};
+
+// The tables whose overflow would lose the wrong things come first.
+void Planner::ReserveTables(safe::Arena& arena) {
+  const uint64_t most = std::min<uint64_t>(runtime_.policy.segments, kMaxSegments - 2);
+  plan_.segments.Reserve(arena, most);
+  plan_.file_order.Reserve(arena, most);
+  most_ = std::min(plan_.segments.capacity(), plan_.file_order.capacity());
+  absent_.Reserve(arena, roots_.pieces.size());
+  kept_.Reserve(arena, roots_.pieces.size() + scan_.reached.size());
+  // Each absent piece may be parted by each that is kept, and these by each stack.
+  plan_.pieces.Reserve(arena, 2 * (roots_.pieces.size() + scan_.reached.size() +
+                                   roots_.stack_memory.size()), 4);
+}
+
+// For what there is neither a place in the file nor a file to read it from.
+void Planner::Miss(const Piece& piece, HoleReason reason) {
+  if (piece.content == Content::kAbsent && piece.kind == SegmentKind::kText) return;
+  outcome_.AddHole(piece.range.begin, piece.range.end, reason);
+}
+
+void Planner::Drop(size_t reached, HoleReason reason) {
+  const AddressRange range = scan_.reached[reached].range;
+  outcome_.AddHole(range.begin, range.end, reason, scan_.reached[reached].tag);
+  scan_.Drop(reached, outcome_);
+}
+
+void Planner::CollectAbsent() {
+  for (const Piece& piece : roots_.pieces) {
+    if (piece.content == Content::kAbsent && !absent_.Push(piece)) {
+      Miss(piece, HoleReason::kOutOfRoom);
     }
   }
-  std::sort(absent.begin(), absent.end(), Before());
-  MakeDisjoint(absent);
-  plan.pieces.Reserve(arena, 2 * (solid.capacity() + absent.size() +
-                                  roots.stack_memory.size()) + 16);
-  // With more pieces far from each other than there are program headers, mere looks are
-  // dropped, and then allocations that were reached last. Each turn drops a sixteenth of
-  // them at least; past the deadline, all that surely find none.
-  size_t reached = scan.reached.size();
-  bool looks = true;
-  const auto wanted = [&](size_t i) {
-    return i < reached && (looks || !scan.reached[i].look);
-  };
-  Gaps gaps;
-  for (;;) {
-    solid.Clear();
-    plan.pieces.Clear();
-    for (const Piece& piece : roots.pieces) {
-      if (piece.content != Content::kAbsent && !Elided(runtime, redactor, piece)) {
-        (void)solid.Push(piece);
+  std::sort(absent_.begin(), absent_.end(), [](const Piece& a, const Piece& b) {
+    return a.range.begin < b.range.begin;
+  });
+  Address end = 0;
+  size_t kept = 0;
+  for (Piece piece : absent_) {
+    piece.range.begin = std::max(piece.range.begin, end);
+    if (piece.range.empty()) continue;
+    end = piece.range.end;
+    absent_[kept++] = piece;
+  }
+  absent_.Truncate(kept);
+}
+
+// All that may be in the file, by address: sorted once, whatever of it is chosen.
+void Planner::CollectKept() {
+  uint32_t number = 0;
+  for (const Piece& piece : roots_.pieces) {
+    if (piece.content != Content::kAbsent) {
+      if (Elided(runtime_, redactor_, piece)) {
+        Miss(piece, HoleReason::kSecret);
+      } else if (!kept_.Add(piece.range.begin, number)) {
+        Miss(piece, HoleReason::kOutOfRoom);
       }
     }
-    for (size_t i = 0; i < reached; ++i) {
-      if (wanted(i) && MayBeWritten(scan.reached[i], redactor)) {
-        AddReached(scan.reached[i], solid);
-      }
+    ++number;
+  }
+  for (size_t i = 0; i < scan_.reached.size(); ++i, ++number) {
+    const Reached& reached = scan_.reached[i];
+    if (reached.range.empty()) continue;
+    if (!MayBeWritten(reached, redactor_) || !kept_.Add(reached.range.begin, number)) {
+      Drop(i, HoleReason::kOutOfRoom);
     }
-    std::sort(solid.begin(), solid.end(), Before());
-    MakeDisjoint(solid);
-    Merge(solid, absent, roots.stack_memory, plan.pieces);
-    gaps = GapsFor(plan.pieces, most, runtime.policy.max_bytes);
-    if (gaps.segments <= most || reached == 0) break;
-    if (looks) {
-      looks = false;
+  }
+  kept_.Sort();
+}
+
+void Planner::Assemble(Choice choice, bool final) {
+  plan_.pieces.Clear();
+  Assembly assembly(absent_, roots_.stack_memory, plan_.pieces);
+  const size_t roots = roots_.pieces.size();
+  const bool near = choice.reached != 0 && lacks_ == HoleReason::kSegmentLimit;
+  for (size_t i = 0; i < kept_.size(); ++i) {
+    if (i + kAhead < kept_.size() && kept_[i + kAhead] >= roots) {
+      __builtin_prefetch(&scan_.reached[kept_[i + kAhead] - roots]);
+    }
+    if (kept_[i] < roots) {
+      assembly.Add(roots_.pieces[kept_[i]]);
       continue;
     }
-    reached = reached * most / gaps.segments;
-    reached -= reached / 16;
-    if (outcome.LateByNow()) reached = std::min<size_t>(reached, most / 2);
-  }
-  for (size_t i = 0; i < scan.reached.size(); ++i) {
-    const Reached& piece = scan.reached[i];
-    if (!wanted(i)) {
-      outcome.AddHole(piece.range.begin, piece.range.end, HoleReason::kSegmentLimit);
-    } else if (!MayBeWritten(piece, redactor)) {
-      outcome.AddHole(piece.range.begin, piece.range.end, HoleReason::kOutOfRoom);
+    const size_t number = kept_[i] - roots;
+    const Reached& reached = scan_.reached[number];
+    if ((number < choice.reached && (choice.looks || !reached.look)) ||
+        (near && reached.range.begin <= assembly.end() + kCheapGap)) {
+      assembly.Add(PieceOf(reached));
+    } else if (final) {
+      Drop(number, lacks_);
     }
   }
-  plan.segments.Reserve(arena, std::min<size_t>(plan.pieces.size(), kMaxSegments));
-  Builder builder(map, plan, outcome);
-  builder.MakeSegments(most, gaps.widest);
+  assembly.Finish();
+}
+
+bool Planner::Fits(Choice choice) {
+  Assemble(choice, false);
+  filling_ = FillingFor(plan_.pieces, map_, most_, runtime_.policy.max_bytes);
+  return !plan_.pieces.overflowed() && filling_.segments <= most_;
+}
+
+// How many of what was reached find room, nearly; all of it does not.
+size_t Planner::MostThatFits() {
+  size_t fits = 0;
+  size_t too_many = std::min(scan_.reached.size(), plan_.pieces.capacity() + 1);
+  // If each of them costs as much as any other, this.
+  size_t next = too_many * most_ / std::max<uint64_t>(filling_.segments, 1);
+  for (unsigned turn = 0; turn < kMostTurns; ++turn) {
+    const size_t half = (fits + too_many) / 2;
+    next = std::min(next, half);
+    (Fits({next, false}) ? fits : too_many) = next;
+    next = fits == 0 ? half : 2 * fits;
+  }
+  return fits;
+}
+
+// With more pieces than the tables hold, or than there are program headers for, even with
+// gaps filled: mere looks are dropped, and then what was reached last.
+void Planner::Choose() {
+  Choice choice = {scan_.reached.size(), true};
+  if (Fits(choice)) return;
+  if (plan_.pieces.overflowed()) lacks_ = HoleReason::kOutOfRoom;
+  choice.looks = false;
+  if (!Fits(choice)) choice.reached = MostThatFits();
+  Assemble(choice, true);
+  filling_ = FillingFor(plan_.pieces, map_, most_, runtime_.policy.max_bytes);
+  if (!plan_.pieces.overflowed()) return;
+  // Not even the roots have room.
+  const Address end = plan_.pieces.empty() ? 0 : plan_.pieces.back().range.end;
+  for (Piece piece : roots_.pieces) {
+    piece.range.begin = std::max(piece.range.begin, end);
+    Miss(piece, HoleReason::kOutOfRoom);
+  }
+}
+
+// When not even the roots find program headers, a piece gets one only if enough are left
+// for all the more important ones at higher addresses: the stacks are there.
+void Planner::MakeSegments() {
+  auto& pieces = plan_.pieces;
+  uint64_t ahead[kFileGroups] = {};
+  if (filling_.segments > most_) {
+    for (const Piece& piece : pieces) ++ahead[static_cast<unsigned>(piece.group)];
+  }
+  Permissions permissions(map_);
+  uint32_t flags_before = 0;
+  size_t kept = 0;  // pieces that found a segment; the others leave the plan
+  for (const Piece piece : pieces) {
+    const uint32_t flags = permissions.At(piece.range.begin);
+    const auto group = static_cast<unsigned>(piece.group);
+    uint64_t taken = plan_.segments.size();
+    if (ahead[group] != 0) --ahead[group];
+    for (unsigned better = 0; better < group; ++better) taken += ahead[better];
+    const bool joins =
+        kept != 0 &&
+        filling_.Takes(GapBetween(pieces[kept - 1], flags_before, piece, flags));
+    if (!joins && taken >= most_) {
+      Miss(piece, HoleReason::kSegmentLimit);
+      continue;
+    }
+    if (!joins) {
+      (void)plan_.segments.Push({piece.range, 0, 0, flags, static_cast<uint32_t>(kept), 0,
+                                 piece.group});  // it has room for most_
+    }
+    Segment& last = plan_.segments.back();
+    last.range.end = piece.range.end;
+    if (piece.content != Content::kAbsent) last.file_bytes = last.range.size();
+    last.group = std::min(last.group, piece.group);
+    ++last.piece_count;
+    pieces[kept++] = piece;
+    flags_before = flags;
+  }
+  pieces.Truncate(kept);
 }
 
 // Whether an object can lie across the boundary: in writable memory. What is read-only
@@ -319,10 +280,24 @@ bool Touch(const Segment& a, const Segment& b) {
   return a.range.end == b.range.begin && (a.flags & b.flags & PF_W) != 0;
 }
 
+}  // namespace
+
+void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
+               ScanResult& scan, const Redactor& redactor, safe::Arena& arena,
+               DumpPlan& plan, Outcome& outcome) {
+  // Under a filter that forbids all but write(), nobody can go back either.
+  plan.report_last = IsPipe(runtime.policy.fd) || !MayGoBack();
+  Planner planner(runtime, map, roots, redactor, scan, plan, outcome);
+  planner.ReserveTables(arena);
+  planner.CollectAbsent();
+  planner.CollectKept();
+  planner.Choose();
+  planner.MakeSegments();
+}
+
 // Segments that touch share the group of the most important one, so that they touch in
 // the file too: lldb reads zeros across a boundary that does not.
-void LayOut(uint64_t notes_bytes, uint64_t report_bytes, safe::Arena& arena,
-            DumpPlan& plan) {
+void LayOut(uint64_t notes_bytes, uint64_t report_bytes, DumpPlan& plan) {
   auto& segments = plan.segments;
   for (size_t first = 0; first < segments.size();) {
     size_t end = first + 1;
@@ -332,7 +307,6 @@ void LayOut(uint64_t notes_bytes, uint64_t report_bytes, safe::Arena& arena,
     }
     for (; first < end; ++first) segments[first].group = group;
   }
-  plan.file_order.Reserve(arena, segments.size());
   uint64_t offset = sizeof(Elf64_Ehdr) + (segments.size() + 2) * sizeof(Elf64_Phdr);
   plan.notes_offset = AlignUp(offset, kGranularity);
   plan.notes_bytes = notes_bytes;

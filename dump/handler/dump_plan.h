@@ -47,15 +47,16 @@ struct DumpPlan {
   uint64_t least_bytes = 0;
 };
 
-// Decides on the pieces and the segments.
+// Decides on the pieces and the segments. When tables or program headers run short, it is
+// what the scan reached that goes, the last of it first; roots only when there is nothing
+// else. What goes is taken out of `scan`, and a hole.
 void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
-               const ScanResult& scan, const Redactor& redactor, safe::Arena& arena,
+               ScanResult& scan, const Redactor& redactor, safe::Arena& arena,
                DumpPlan& plan, Outcome& outcome);
 
 // Gives everything its place in the file; `notes_bytes` and `report_bytes` are the sizes
 // of the two note segments.
-void LayOut(uint64_t notes_bytes, uint64_t report_bytes, safe::Arena& arena,
-            DumpPlan& plan);
+void LayOut(uint64_t notes_bytes, uint64_t report_bytes, DumpPlan& plan);
 
 }  // namespace minicore
 

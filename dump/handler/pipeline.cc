@@ -221,7 +221,7 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   Guarded(kPlan, d.outcome, [&] {
     BuildPlan(runtime, d.map, d.roots, d.scan, d.redactor, late_arena, d.plan, d.outcome);
     ReserveReport(d.threads, d.plan, d.scan, d.outcome, late_arena, d.report);
-    LayOut(d.notes.size(), d.report.notes.size(), late_arena, d.plan);
+    LayOut(d.notes.size(), d.report.notes.size(), d.plan);
   });
   d.outcome.planned_us = d.outcome.Elapsed();
 

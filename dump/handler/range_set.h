@@ -50,6 +50,7 @@ class RangeSet {
         [](Address value, const AddressRange& range) { return value < range.end; });
   }
 
+  const AddressRange& operator[](size_t i) const { return ranges_[i]; }
   const AddressRange* begin() const { return ranges_.begin(); }
   const AddressRange* end() const { return ranges_.end(); }
   size_t size() const { return ranges_.size(); }

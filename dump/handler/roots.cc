@@ -350,7 +350,7 @@ void CollectRoots(const CrashContext& crash, const Runtime& runtime,
                   const MemoryMap& map, const Images& images,
                   ThreadTable& threads, safe::Arena& arena, Roots& roots,
                   Outcome& outcome) {
-  roots.pieces.Reserve(arena, 6 * kMaxThreads + 2 * kMaxMappings);
+  roots.pieces.Reserve(arena, kMaxRootPieces);
   roots.stack_memory.Reserve(arena, kMaxStackMemory * threads.size());
   roots.stacks.Reserve(arena, 4 * kMaxThreads);
   roots.thread_data.Reserve(arena, kMaxThreads);

@@ -16,6 +16,8 @@
 
 namespace minicore {
 
+inline constexpr size_t kMaxRootPieces = 6 * kMaxThreads + 2 * kMaxMappings;
+
 struct Roots {
   Pieces pieces;
   // What may hold frames, of any thread. Not complete: all memory may.

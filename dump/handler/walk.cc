@@ -348,6 +348,7 @@ void Walk::Keep(Reached reached, uint8_t tag, ByteCount whole) {
     quota_ = quota_ > size ? quota_ - size : 0;
   }
   AskFor(reached);
+  reached.counted = whole != 0;
   if (!result_.reached.Push(reached)) {
     outcome_.AddHole(reached.range.begin, reached.range.end,
                      HoleReason::kOutOfRoom, tag);

@@ -56,11 +56,11 @@ class FixedVector {
  public:
   constexpr FixedVector() = default;
 
-  // At most an eighth of what is left in the arena: in a small one (RLIMIT_AS) every
-  // table is smaller, and none leaves nothing to the others. A vector that finds no room
-  // has capacity 0: it is full at once.
-  void Reserve(Arena& arena, size_t capacity) {
-    const size_t most = arena.left() / 8 / sizeof(T);
+  // At most an eighth, or another part, of what is left in the arena: in a small one
+  // (RLIMIT_AS) every table is smaller, and none leaves nothing to the others. A vector
+  // that finds no room has capacity 0: it is full at once.
+  void Reserve(Arena& arena, size_t capacity, size_t part = 8) {
+    const size_t most = arena.left() / part / sizeof(T);
     if (capacity > most) capacity = most;
     items_ = arena.AllocateArray<T>(capacity);
     capacity_ = items_ == nullptr ? 0 : capacity;
@@ -76,7 +76,10 @@ class FixedVector {
     items_[size_++] = item;
     return true;
   }
-  void Clear() { size_ = 0; }
+  void Clear() {
+    size_ = 0;
+    overflowed_ = false;
+  }
   void Truncate(size_t size) {
     if (size < size_) size_ = size;
   }

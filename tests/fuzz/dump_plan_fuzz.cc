@@ -89,7 +89,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   DumpPlan plan;
   BuildPlan(process.runtime, process.map, process.roots, process.scan,
             process.redactor, process.arena, plan, process.outcome);
-  LayOut(1000, 2000, process.arena, plan);
+  LayOut(1000, 2000, plan);
   Promise(BrokenPromise(plan).empty());
   Promise(plan.segments.size() <= process.runtime.policy.segments);
   return 0;

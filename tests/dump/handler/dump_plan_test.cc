@@ -47,7 +47,7 @@ class DumpPlanTest : public testing::Test {
   void Build() {
     BuildPlan(process_.runtime, process_.map, process_.roots, process_.scan,
               process_.redactor, process_.arena, plan_, process_.outcome);
-    LayOut(1000, 2000, process_.arena, plan_);
+    LayOut(1000, 2000, plan_);
     EXPECT_EQ(BrokenPromise(plan_), "");
   }
 
@@ -293,14 +293,17 @@ TEST_F(DumpPlanTest,
 
 TEST_F(DumpPlanTest, GapsAreOnlyAsWideAsTheyNeedToBe) {
   process_.runtime.policy.segments = 600;
-  // 500 gaps of 192 bytes, 500 of 960: filling the first is enough.
+  // 500 gaps of 192 bytes, 500 of 960: filling some of the first is enough.
   Address at = kHeap;
   for (int i = 0; i < 1000; ++i) {
     AddReached({at, at + 0x40});
     at += i % 2 == 0 ? 0x100 : 0x400;
   }
   Build();
-  EXPECT_EQ(plan_.segments.size(), 500u);
+  EXPECT_EQ(plan_.segments.size(), 600u);
+  ByteCount bytes = 0;
+  for (const Segment& segment : plan_.segments) bytes += segment.file_bytes;
+  EXPECT_EQ(bytes, 1000u * 0x40 + 400u * 0xc0);
 }
 
 TEST_F(DumpPlanTest, NeverMoreSegmentsThanThePolicyHas) {
@@ -415,6 +418,87 @@ TEST_F(DumpPlanTest, WhatFindsNoProgramHeaderIsAHole) {
     kept += PieceAt(kHeap + (i << 20)) != nullptr;
   const auto reason = static_cast<int>(HoleReason::kSegmentLimit);
   EXPECT_EQ(process_.outcome.hole_bytes[reason], (1000 - kept) * 0x40);
+}
+
+// Of gaps alike only as many as it takes.
+TEST_F(DumpPlanTest, NoMoreGapsAreFilledThanProgramHeadersAreMissing) {
+  process_.runtime.policy.segments = 900;
+  for (Address i = 0; i < 1000; ++i) {
+    AddReached({kHeap + i * 0x200, kHeap + i * 0x200 + 0x40});
+  }
+  Build();
+  EXPECT_EQ(plan_.segments.size(), 900u);
+}
+
+// It costs nothing that others could have.
+TEST_F(DumpPlanTest, WithoutProgramHeadersWhatNeedsNoneStays) {
+  process_.runtime.policy.segments = 64;
+  for (Address i = 0; i < 1000; ++i) {
+    AddReached({kHeap + (i << 20), kHeap + (i << 20) + 0x40});
+  }
+  for (Address i = 0; i < 1000; ++i) {
+    AddReached({kHeap + (i << 20) + 0x80, kHeap + (i << 20) + 0xc0});
+  }
+  Build();
+  EXPECT_GE(plan_.segments.size(), 58u);
+  for (const Segment& segment : plan_.segments) EXPECT_EQ(segment.file_bytes, 0xc0u);
+}
+
+TEST_F(DumpPlanTest, WhatFindsNoProgramHeaderIsNotCounted) {
+  process_.runtime.policy.segments = 64;
+  for (Address i = 0; i < 1000; ++i) {
+    AddReached({kHeap + (i << 20), kHeap + (i << 20) + 0x40});
+    process_.scan.reached.back().counted = true;
+  }
+  process_.outcome.allocations = 1000;
+  process_.outcome.heap_bytes = 1000 * 0x40;
+  process_.scan.tags[0].bytes_in = 1000 * 0x40;
+  Build();
+  uint64_t kept = 0;
+  for (Address i = 0; i < 1000; ++i) kept += PieceAt(kHeap + (i << 20)) != nullptr;
+  EXPECT_EQ(process_.outcome.allocations, kept);
+  EXPECT_EQ(process_.outcome.heap_bytes, kept * 0x40);
+  EXPECT_EQ(process_.scan.tags[0].bytes_in, kept * 0x40);
+  EXPECT_EQ(process_.scan.tags[0].bytes_out, (1000 - kept) * 0x40);
+}
+
+// A debugger reads it from the file; what is zero it cannot know.
+TEST_F(DumpPlanTest, OnlyMemoryThatIsInNoFileIsMissedWithoutAProgramHeader) {
+  process_.runtime.policy.segments = 64;
+  for (Address i = 0; i < 200; ++i) {
+    AddAbsent({kHeap + (i << 20), kHeap + (i << 20) + 0x1000});
+  }
+  const AddressRange zeros = {kHeap + (200 << 20), kHeap + (200 << 20) + 0x3000};
+  AddRoot(zeros, SegmentKind::kModuleData, FileGroup::kHeap, Content::kAbsent);
+  Build();
+  EXPECT_EQ(PieceAt(zeros.begin), nullptr);
+  EXPECT_EQ(process_.outcome.holes.size(), 1u);
+  EXPECT_TRUE(process_.Hole(zeros.begin, HoleReason::kSegmentLimit));
+}
+
+// Stacks lie at the highest addresses.
+TEST_F(DumpPlanTest, WithoutRoomInTheTablesTheHeapGoesFirstAndTheStackStays) {
+  for (Address i = 0; i < 50'000; ++i) {
+    AddReached({kHeap + i * 0x40, kHeap + i * 0x40 + 0x20});
+  }
+  AddStack({kStack, kStack + 0x1000}, true);
+  AddAbsent({kStack + 0x2000, kStack + 0x3000});
+  AddRoot({kStack + 0x10000, kStack + 0x11000}, SegmentKind::kVdso, FileGroup::kMetadata);
+  for (const size_t left : {64u << 20, 2u << 20, 256u << 10, 64u << 10}) {
+    SCOPED_TRACE(left);
+    process_.arena.Allocate(process_.arena.left() - left);
+    plan_ = DumpPlan();
+    process_.outcome.holes.Clear();
+    Build();
+    EXPECT_NE(InFile(kStack), nullptr);
+    EXPECT_NE(InFile(kStack + 0x10000), nullptr);
+    EXPECT_NE(PieceAt(kHeap), nullptr) << "what was reached first";
+    size_t kept = 0;
+    for (const Reached& reached : process_.scan.reached) kept += !reached.range.empty();
+    EXPECT_EQ(plan_.pieces.size(), kept + 3);
+    const auto reason = static_cast<int>(HoleReason::kOutOfRoom);
+    EXPECT_EQ(process_.outcome.hole_bytes[reason], (50'000 - kept) * 0x20);
+  }
 }
 
 // Permissions that alternate, with gaps that only look as if they could be

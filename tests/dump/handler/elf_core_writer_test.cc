@@ -46,7 +46,7 @@ class ElfCoreWriterTest : public testing::Test {
     DumpPlan plan;
     BuildPlan(process_.runtime, process_.map, process_.roots, process_.scan,
               process_.redactor, process_.arena, plan, process_.outcome);
-    LayOut(0, 0, process_.arena, plan);
+    LayOut(0, 0, plan);
     CoreFile file;
     EXPECT_EQ(file.Open(process_.crash, process_.runtime, ~uint64_t{0}), 0);
     ElfCoreWriter writer(plan, process_.redactor, file, nullptr, process_.outcome);
