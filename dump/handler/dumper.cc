@@ -5,6 +5,7 @@
 #include "dump/handler/error_text.h"
 #include "dump/handler/freeze.h"
 #include "dump/handler/runtime.h"
+#include "dump/handler/signal_limit.h"
 #include "dump/handler/watchdog.h"
 #include "dump/safe/format.h"
 #include "dump/safe/guarded.h"
@@ -74,12 +75,11 @@ void TakeFaultSignalsForNow() {
 }
 
 // Between the copy and the file of a live dump.
-bool g_thawed = true;
 void GoOn() {
   for (int i = 0; i < kFaultSignalCount; ++i) {
     safe::SigAction(kFaultSignals[i], &g_old_faults[i], nullptr);
   }
-  g_thawed = ThawThreads();
+  EndFreeze();
 }
 
 void DumpHere(Request& request) {
@@ -129,11 +129,6 @@ void PassOn(int signal, siginfo_t* info, void* context) {
 
 bool HasStoodIn() { return g_has_stood_in; }
 
-bool AllThawed() {
-  if (!g_thawed) g_thawed = AllHaveLeft();
-  return g_thawed;
-}
-
 void Dump(Request& request) {
   OpenMemory();
   // A live dump's program keeps its own handlers as long as its threads run.
@@ -142,7 +137,10 @@ void Dump(Request& request) {
   TakeFreezeSignal(request.live ? SA_RESTART : 0);
   const uint64_t mask = kFatalMask;
   safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
+  // A timer takes a place in the queue of signals.
+  RaiseSignalLimit();
   StartWatchdog(kFreezeSignal, g_runtime.policy.deadline_us);
+  if (request.live) RestoreSignalLimit();
   if (MustKeepStack(*request.crash.context)) {
     DumpHere(request);
   } else {

@@ -34,10 +34,6 @@ void PassOn(int signal, siginfo_t* info, void* context);
 // the program: a signal that reached one of them may be the program's.
 bool HasStoodIn();
 
-// Whether all threads have left the last live dump's freeze. If not, there can be no other
-// live dump.
-bool AllThawed();
-
 }  // namespace minicore
 
 #endif  // MINICORE_DUMP_HANDLER_DUMPER_H_

@@ -122,7 +122,7 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
     // Whoever waits must not be sent more and more signals, one frame on the other.
     const uint64_t waiting = ~(SignalBit(kFreezeSignal) | SignalBit(SIGSYS));
     safe::SigProcMask(SIG_SETMASK, &waiting, nullptr);
-    ParkCrashed(info, context);
+    ParkCrashed(context);
     WaitForDumper();
     if (IsFault(info) && NobodyDumps()) return HandBack(MakeContext(signal, info, context));
   }

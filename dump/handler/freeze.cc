@@ -4,13 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
 
 #include "dump/handler/proc_files.h"
 #include "dump/handler/signal_frame.h"
+#include "dump/handler/signal_limit.h"
 #include "dump/handler/silent_threads.h"
 #include "dump/handler/thread_status.h"
 #include "dump/handler/tid_set.h"
@@ -21,7 +21,7 @@ namespace minicore {
 namespace {
 
 struct Slot {
-  std::atomic<uint32_t> ready;
+  std::atomic<uint32_t> ready;  // number of the freeze for which it is filled
   int tid;
   const ucontext_t* context;
   uint64_t fs_base;
@@ -30,21 +30,34 @@ struct Slot {
 };
 
 Slot* g_slots = nullptr;
-TidSet g_answered;
-// Number of the freeze in the upper half, odd while one is on; threads that joined it in
-// the lower. Two futexes would have to agree: one word always does.
-std::atomic<uint64_t> g_freeze{0};
-std::atomic<uint32_t> g_ready{0};     // futex: slots that are filled
+// A freeze's number in the upper half of each, since two words would have to agree.
+std::atomic<uint64_t> g_freeze{0};  // and the next free slot; futex: the upper half
+std::atomic<uint64_t> g_ready{0};   // and how many have filled one; futex: the lower half
 std::atomic<uint32_t> g_expected{0};  // of these
-std::atomic<uint32_t> g_left{0};      // futex: threads that have left the freeze
+// futex: threads between a try to join any freeze and their leaving. What interleaves:
+//
+//   the end of a freeze between a thread's load of `g_freeze` and its compare-and-swap:
+//       that fails, and the thread leaves;
+//   between its joining and its mark: the next freeze has slots behind its own, as the
+//       thread counts as inside, and its mark and count bear an old number;
+//   between its mark and its sleep: the futex's word has another value;
+//   between its last look at the number and its leaving: the signal of the next freeze
+//       waits until the handler returns, and the thread joins once more.
+//
+// Sound in this order: a thread enters, then joins (release); who ends a freeze sees it
+// joined (acquire), and so sees it inside.
+std::atomic<uint32_t> g_inside{0};
 
-uint32_t g_to_leave = 0;  // those who joined the last freeze that is over
-
-uint32_t NumberOf(uint64_t freeze) { return static_cast<uint32_t>(freeze >> 32); }
+uint64_t Word(uint32_t number, uint32_t count) { return uint64_t{number} << 32 | count; }
+uint32_t NumberOf(uint64_t word) { return static_cast<uint32_t>(word >> 32); }
+uint32_t CountOf(uint64_t word) { return static_cast<uint32_t>(word); }
 bool IsOn(uint32_t number) { return number % 2 != 0; }
 
-// The upper half's address, for the futex: x86-64 is little endian.
-const void* NumberWord() { return reinterpret_cast<const uint32_t*>(&g_freeze) + 1; }
+// Their addresses, for the futex: x86-64 is little endian.
+const void* LowerHalf(const std::atomic<uint64_t>& word) { return &word; }
+const void* UpperHalf(const std::atomic<uint64_t>& word) {
+  return reinterpret_cast<const uint32_t*>(&word) + 1;
+}
 
 uint64_t BaseRegister(int which) {
   uint64_t base = 0;
@@ -52,34 +65,44 @@ uint64_t BaseRegister(int which) {
   return base;
 }
 
+// Adds one to the count of `word` if its number is `number`.
+// Returns: whether it was; `count` is what it had before.
+bool CountIn(std::atomic<uint64_t>& word, uint32_t number, uint32_t* count) {
+  uint64_t now = word.load(std::memory_order_acquire);
+  do {
+    if (NumberOf(now) != number) return false;
+  } while (!word.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel,
+                                       std::memory_order_acquire));
+  *count = CountOf(now);
+  return true;
+}
+
+void FillSlot(Slot& slot, uint32_t number, const ucontext_t* context) {
+  slot.tid = safe::GetTid();
+  slot.context = context;
+  slot.fs_base = BaseRegister(ARCH_GET_FS);
+  slot.gs_base = BaseRegister(ARCH_GET_GS);
+  safe::Syscall(SYS_prctl, PR_GET_NAME, safe::Word(slot.name));
+  slot.ready.store(number, std::memory_order_release);
+}
+
 // Joins freeze `number`, unless it is over, and sleeps until it is.
 void Park(uint32_t number, const ucontext_t* context) {
-  uint64_t freeze = g_freeze.load(std::memory_order_acquire);
-  do {
-    if (NumberOf(freeze) != number) return;
-  } while (!g_freeze.compare_exchange_weak(freeze, freeze + 1,
-                                           std::memory_order_acq_rel));
-  const auto index = static_cast<uint32_t>(freeze);
-  if (g_slots != nullptr && index < kMaxThreads) {
-    Slot& slot = g_slots[index];
-    slot.tid = safe::GetTid();
-    slot.context = context;
-    slot.fs_base = BaseRegister(ARCH_GET_FS);
-    slot.gs_base = BaseRegister(ARCH_GET_GS);
-    safe::Syscall(SYS_prctl, PR_GET_NAME, safe::Word(slot.name));
-    g_answered.Insert(static_cast<uint32_t>(slot.tid));
-    slot.ready.store(1, std::memory_order_release);
+  g_inside.fetch_add(1, std::memory_order_relaxed);
+  uint32_t index;
+  if (CountIn(g_freeze, number, &index)) {
+    if (g_slots != nullptr && index < kMaxThreads) FillSlot(g_slots[index], number, context);
+    uint32_t ready;
+    if (CountIn(g_ready, number, &ready) &&
+        ready + 1 >= g_expected.load(std::memory_order_relaxed)) {
+      safe::FutexWake(LowerHalf(g_ready), 1);
+    }
+    while (NumberOf(g_freeze.load(std::memory_order_acquire)) == number) {
+      safe::FutexWait(UpperHalf(g_freeze), number, nullptr);
+    }
   }
-  // Release: pairs with the acquire in WaitForReady(), after which slots are read.
-  const uint32_t ready = g_ready.fetch_add(1, std::memory_order_acq_rel) + 1;
-  if (ready >= g_expected.load(std::memory_order_relaxed)) {
-    safe::FutexWake(&g_ready, 1);
-  }
-  while (NumberOf(g_freeze.load(std::memory_order_acquire)) == number) {
-    safe::FutexWait(NumberWord(), number, nullptr);
-  }
-  g_left.fetch_add(1, std::memory_order_acq_rel);
-  safe::FutexWake(&g_left, 1);
+  // Release: it is done with its slot.
+  if (g_inside.fetch_sub(1, std::memory_order_release) == 1) safe::FutexWake(&g_inside, 1);
 }
 
 // Marks the freeze signal's value: "mcfr", and the number of the freeze.
@@ -96,11 +119,17 @@ long SendFreezeSignal(int pid, int tid, uint32_t number) {
                        safe::Word(&info));
 }
 
-class Signaller {
+// The dumping thread's side of one freeze.
+class Freeze {
  public:
-  Signaller(const CrashContext& crash, uint32_t number, uint64_t until_us,
-            safe::Arena& arena)
-      : crash_(crash), number_(number), until_us_(until_us), signalled_(arena) {
+  Freeze(const CrashContext& crash, uint32_t number, uint32_t first_slot,
+         uint64_t until_us, safe::Arena& arena)
+      : crash_(crash),
+        number_(number),
+        first_slot_(first_slot),
+        until_us_(until_us),
+        signalled_(arena),
+        answered_(arena) {
     sent_.Reserve(arena, kMaxThreads);
   }
 
@@ -108,23 +137,41 @@ class Signaller {
   // Returns: how many new ones there were.
   int SignalNewThreads(const Preopened& preopened);
 
+  // Leaves in sent() the threads that are there and have not answered; takes those that
+  // are gone off the expectation.
+  void ForgetEndedThreads();
+
+  void AddParkedThreads(ThreadTable& threads) const;
+
   // The threads that were signalled and of which nothing else is known yet.
-  safe::FixedVector<int>& sent() { return sent_; }
+  const safe::FixedVector<int>& sent() const { return sent_; }
 
  private:
   bool Signal(int tid);
   int GuessThreads();
 
+  template <typename Visit>
+  void ForEachParked(Visit visit) const {
+    const uint32_t joined = CountOf(g_freeze.load(std::memory_order_acquire));
+    const uint32_t end = g_slots == nullptr ? 0 : std::min(joined, kMaxThreads);
+    for (uint32_t i = first_slot_; i < end; ++i) {
+      const Slot& slot = g_slots[i];
+      if (slot.ready.load(std::memory_order_acquire) == number_) visit(slot);
+    }
+  }
+
   const CrashContext& crash_;
   const uint32_t number_;
+  const uint32_t first_slot_;
   const uint64_t until_us_;
   TidSet signalled_;
+  TidSet answered_;
   safe::FixedVector<int> sent_;
   bool guessed_ = false;
 };
 
 // Returns: whether there is such a thread, and it is new.
-bool Signaller::Signal(int tid) {
+bool Freeze::Signal(int tid) {
   if (tid == crash_.tid || sent_.size() == sent_.capacity()) return false;
   if (!signalled_.Insert(static_cast<uint32_t>(tid))) return false;
   g_expected.fetch_add(1, std::memory_order_relaxed);
@@ -146,7 +193,7 @@ bool Signaller::Signal(int tid) {
 
 // Without a list, every number near the process's own is tried once: threads get the next
 // free ones.
-int Signaller::GuessThreads() {
+int Freeze::GuessThreads() {
   constexpr int kReach = 32768;
   if (guessed_) return 0;
   guessed_ = true;
@@ -155,7 +202,7 @@ int Signaller::GuessThreads() {
   return fresh;
 }
 
-int Signaller::SignalNewThreads(const Preopened& preopened) {
+int Freeze::SignalNewThreads(const Preopened& preopened) {
   const int before = preopened.pid == crash_.pid ? preopened.tasks : -1;
   const int fd = OpenProc("/proc/self/task", O_RDONLY | O_DIRECTORY, before);
   if (fd < 0) return GuessThreads();
@@ -183,20 +230,19 @@ int Signaller::SignalNewThreads(const Preopened& preopened) {
 }
 
 constexpr uint64_t kNapMicroseconds = 10000;
-constexpr uint64_t kThawMicroseconds = 10000000;
 
 // Waits until all expected threads are ready, at most until `until_us` and a nap's
 // length: a thread that ended before it got the signal is only noticed between naps.
 // Returns: whether they are.
 bool WaitForReady(uint64_t until_us) {
   for (;;) {
-    const uint32_t ready = g_ready.load(std::memory_order_acquire);
+    const uint32_t ready = CountOf(g_ready.load(std::memory_order_acquire));
     if (ready >= g_expected.load(std::memory_order_relaxed)) return true;
     const uint64_t now = safe::NowMicroseconds();
     if (now >= until_us) return false;
     const uint64_t nap = std::min(until_us - now, kNapMicroseconds);
     const timespec timeout{0, static_cast<long>(nap * 1000)};
-    if (safe::FutexWait(&g_ready, ready, &timeout) == -ETIMEDOUT) return false;
+    if (safe::FutexWait(LowerHalf(g_ready), ready, &timeout) == -ETIMEDOUT) return false;
   }
 }
 
@@ -232,81 +278,40 @@ bool AllBlockFreezeSignal(const safe::FixedVector<int>& tids) {
   return true;
 }
 
-// Leaves in `sent` the threads that are there and have not answered; takes those that
-// are gone off the expectation.
-void ForgetEndedThreads(const CrashContext& crash, safe::FixedVector<int>& sent) {
+void Freeze::ForgetEndedThreads() {
+  ForEachParked(
+      [this](const Slot& slot) { answered_.Insert(static_cast<uint32_t>(slot.tid)); });
   size_t kept = 0;
-  for (size_t i = 0; i < sent.size(); ++i) {
-    const int tid = sent[i];
-    if (g_answered.Contains(static_cast<uint32_t>(tid))) continue;
-    if (safe::TgKill(crash.pid, tid, 0) == -ESRCH) {
+  for (const int tid : sent_) {
+    if (answered_.Contains(static_cast<uint32_t>(tid))) continue;
+    if (safe::TgKill(crash_.pid, tid, 0) == -ESRCH) {
       g_expected.fetch_sub(1, std::memory_order_relaxed);
       continue;
     }
-    sent[kept++] = tid;
+    sent_[kept++] = tid;
   }
-  sent.Truncate(kept);
+  sent_.Truncate(kept);
 }
 
-rlimit g_signal_limit;  // as it was; meaningful if raised
-bool g_raised_limit = false;
-
-// The soft limit is for the program; what its owner may raise, we may.
-void RaiseSignalLimit() {
-  rlimit& old = g_signal_limit;
-  if (safe::Syscall(SYS_prlimit64, 0, RLIMIT_SIGPENDING, 0, safe::Word(&old)) == 0 &&
-      old.rlim_cur < old.rlim_max) {
-    const rlimit raised = {old.rlim_max, old.rlim_max};
-    g_raised_limit = safe::Syscall(SYS_prlimit64, 0, RLIMIT_SIGPENDING,
-                                   safe::Word(&raised), 0) == 0;
-  }
-}
-
-void RestoreSignalLimit() {
-  if (!g_raised_limit) return;
-  g_raised_limit = false;
-  safe::Syscall(SYS_prlimit64, 0, RLIMIT_SIGPENDING, safe::Word(&g_signal_limit), 0);
-}
-
-void AddParkedThreads(ThreadTable& threads) {
-  const auto joined = static_cast<uint32_t>(g_freeze.load(std::memory_order_acquire));
-  for (uint32_t i = 0; i < joined && i < kMaxThreads; ++i) {
-    const Slot& slot = g_slots[i];
-    if (slot.ready.load(std::memory_order_acquire) == 0) continue;
+void Freeze::AddParkedThreads(ThreadTable& threads) const {
+  ForEachParked([&threads](const Slot& slot) {
     Thread thread;
     FillThread(slot.tid, ThreadSource::kSignal, *slot.context, slot.fs_base,
                slot.gs_base, slot.name, &thread);
-    if (!threads.Push(thread)) break;
-  }
-}
-
-// Requires: no freeze is on.
-void ResetCounters() {
-  g_left.store(0, std::memory_order_relaxed);
-  g_ready.store(0, std::memory_order_relaxed);
-  g_expected.store(0, std::memory_order_relaxed);
-  g_to_leave = 0;
-}
-
-void ForgetLastFreeze() {
-  for (uint32_t i = 0; g_slots != nullptr && i < g_to_leave && i < kMaxThreads; ++i) {
-    g_answered.Erase(static_cast<uint32_t>(g_slots[i].tid));
-    g_slots[i].ready.store(0, std::memory_order_relaxed);
-  }
-  ResetCounters();
+    (void)threads.Push(thread);
+  });
 }
 
 }  // namespace
 
 void ReserveFreezeSlots(safe::Arena& arena) {
   g_slots = arena.AllocateArray<Slot>(kMaxThreads);
-  g_answered = TidSet(arena);
 }
 
 // The freeze signal, which libc leaves out of every handler's mask, must wait meanwhile:
 // it would park the thread a second time, and count it twice. If the freeze begins
 // between the look and the return, it finds the thread behind it.
-void ParkCrashed(const siginfo_t*, const ucontext_t* context) {
+void ParkCrashed(const ucontext_t* context) {
   const uint64_t all = ~uint64_t{0};
   uint64_t old = 0;
   safe::SigProcMask(SIG_SETMASK, &all, &old);
@@ -336,27 +341,31 @@ void AddCrashedThread(const CrashContext& crash, safe::Arena& arena,
 
 void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
                    safe::Arena& arena, ThreadTable& threads, Outcome& outcome) {
+  EndFreeze();
   RaiseSignalLimit();
-  // Who has not left the last one by now does nothing any more but count himself.
-  ForgetLastFreeze();
-  const uint32_t number =
-      NumberOf(g_freeze.fetch_add(uint64_t{1} << 32, std::memory_order_acq_rel)) + 1;
+  const uint64_t last = g_freeze.load(std::memory_order_relaxed);
+  const uint32_t first_slot = AllHaveLeft() ? 0 : CountOf(last);
+  const uint32_t number = NumberOf(last) + 1;
+  g_expected.store(0, std::memory_order_relaxed);
+  g_ready.store(Word(number, 0), std::memory_order_relaxed);
+  // Release: whoever joins counts from these. No thread writes it while no freeze is on.
+  g_freeze.store(Word(number, first_slot), std::memory_order_release);
   uint64_t until = safe::NowMicroseconds() + runtime.policy.freeze_us;
   // A machine may be so busy that a thread does not get to run for so long; the rest of
   // the dump needs no more than half of the time.
   const uint64_t patience = std::max(
       until, outcome.started_us + outcome.deadline_us / 2);
-  Signaller signaller(crash, number, until, arena);
-  safe::FixedVector<int>& sent = signaller.sent();
+  Freeze freeze(crash, number, first_slot, until, arena);
+  const safe::FixedVector<int>& sent = freeze.sent();
   // A thread can start others until it is parked, so the list is taken again until it
   // shows nobody new and everybody is parked. Bounded by freeze_us, and for threads that
   // only wait for a processor by half of the deadline.
   for (;;) {
-    const int fresh = signaller.SignalNewThreads(runtime.preopened);
+    const int fresh = freeze.SignalNewThreads(runtime.preopened);
     const bool all_ready = WaitForReady(until);
     if (fresh == 0 && all_ready) break;
     if (!all_ready) {
-      ForgetEndedThreads(crash, sent);
+      freeze.ForgetEndedThreads();
       const uint64_t now = safe::NowMicroseconds();
       if (now >= until) {
         if (now >= patience || !OneIsOnItsWay(sent)) break;
@@ -365,8 +374,8 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
       if (fresh == 0 && AllBlockFreezeSignal(sent)) break;
     }
   }
-  AddParkedThreads(threads);
-  ForgetEndedThreads(crash, sent);
+  freeze.AddParkedThreads(threads);
+  freeze.ForgetEndedThreads();
   outcome.threads_silent = static_cast<uint32_t>(sent.size());
   if (!sent.empty()) AddSilentThreads(crash, sent, arena, threads, outcome);
   if (threads.size() > 1) {
@@ -376,41 +385,34 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
   outcome.threads = static_cast<uint32_t>(threads.size());
 }
 
-bool ThawThreads() {
+void EndFreeze() {
   ReleaseSilentThreads();
   RestoreSignalLimit();
-  // Nobody can join any more, and `joined` is final.
-  const uint64_t freeze = g_freeze.load(std::memory_order_acquire);
-  uint64_t now = freeze;
-  while (!g_freeze.compare_exchange_weak(
-      now, (uint64_t{NumberOf(now)} + 1) << 32, std::memory_order_acq_rel)) {
+  uint64_t now = g_freeze.load(std::memory_order_relaxed);
+  // Bounded by the threads that can still join. Acquire: whoever has, is seen inside.
+  while (IsOn(NumberOf(now)) &&
+         !g_freeze.compare_exchange_weak(now, Word(NumberOf(now) + 1, CountOf(now)),
+                                         std::memory_order_acq_rel)) {
   }
-  const auto joined = static_cast<uint32_t>(now);
-  safe::FutexWake(NumberWord(), INT32_MAX);
-  // On a busy machine the last of them may take long to get a processor.
-  const uint64_t until = safe::NowMicroseconds() + kThawMicroseconds;
-  // By the clock: each that leaves wakes us.
-  while (safe::NowMicroseconds() < until) {
-    const uint32_t left = g_left.load(std::memory_order_acquire);
-    if (left >= joined) break;
-    const timespec timeout{0, 1000000};
-    safe::FutexWait(&g_left, left, &timeout);
-  }
-  g_to_leave = joined;
-  return AllHaveLeft();
+  safe::FutexWake(UpperHalf(g_freeze), INT32_MAX);
 }
 
-bool AllHaveLeft() {
-  if (g_left.load(std::memory_order_acquire) < g_to_leave) return false;
-  ForgetLastFreeze();
-  return true;
+bool AllHaveLeft() { return g_inside.load(std::memory_order_acquire) == 0; }
+
+bool AwaitLeaving(uint64_t until_us) {
+  for (;;) {
+    const uint32_t inside = g_inside.load(std::memory_order_acquire);
+    if (inside == 0) return true;
+    if (safe::NowMicroseconds() >= until_us) return false;
+    const timespec timeout{0, 1000000};
+    safe::FutexWait(&g_inside, inside, &timeout);
+  }
 }
 
 void ResetFreeze() {
-  const uint64_t freeze = g_freeze.load(std::memory_order_acquire);
-  const uint64_t next = uint64_t{NumberOf(freeze)} + (IsOn(NumberOf(freeze)) ? 1 : 2);
-  g_freeze.store(next << 32, std::memory_order_release);
-  ResetCounters();
+  const uint32_t number = NumberOf(g_freeze.load(std::memory_order_relaxed));
+  g_inside.store(0, std::memory_order_relaxed);
+  g_freeze.store(Word(IsOn(number) ? number + 1 : number, 0), std::memory_order_release);
 }
 
 }  // namespace minicore

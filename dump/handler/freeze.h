@@ -6,12 +6,14 @@
 // handler parks there. Nothing is copied: the frames stand still as long as their
 // threads do. Threads that never get the signal are left to silent_threads.h.
 //
-// Writers, readers, publication. `g_freeze` holds the freeze's number and how many
-// threads have joined it, in one word: a thread joins by compare-and-swap, which fails
-// once the freeze is over, so that none joins too late. A thread fills its slot and then
-// counts itself ready (release); the dumping thread reads slots after it has seen the
-// count (acquire). A thaw takes the number on, wakes all, and waits until every one that
-// had joined has counted itself left: only then can slots be used again.
+// Writers, readers, publication. `g_freeze` holds the freeze's number, odd while it is on,
+// and the next free slot, in one word: a thread joins by compare-and-swap, which fails once
+// the freeze is over, so that none joins too late. A thread fills its slot and then marks
+// it with the number (release); the dumping thread reads slots that it has seen marked
+// (acquire). The end of a freeze takes the number on and wakes all, and nobody waits: a
+// thread that has joined may be anywhere between that and its first instruction of its own
+// when the next freeze begins. So that freeze takes its slots behind those that such a
+// thread may still write to, and counts nobody's readiness but its own threads'.
 //
 // Context: handler.
 
@@ -41,30 +43,36 @@ void ReserveFreezeSlots(safe::Arena& arena);
 // Returns: whether it was one.
 bool ParkIfAsked(const siginfo_t* info, const ucontext_t* context);
 
+// For a thread that crashed while another dumps: joins the freeze that is on, if one is,
+// and sleeps until it is over.
+void ParkCrashed(const ucontext_t* context);
+
 // Makes `threads` the table of one thread: the crashed one.
 void AddCrashedThread(const CrashContext& crash, safe::Arena& arena,
                       ThreadTable& threads);
 
 // Stops every other thread, or gives up on those that don't answer in
-// `policy.freeze_us`, and adds them all to `threads`, behind the crashed one.
+// `policy.freeze_us`, and adds them all to `threads`, behind the crashed one. Ends the
+// freeze first that a phase which was abandoned has left on.
 // Requires: kFreezeSignal's handler calls ParkIfAsked().
 void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
                    safe::Arena& arena, ThreadTable& threads, Outcome& outcome);
 
-// Lets the threads go.
-// Returns: AllHaveLeft(), after ten seconds at the most.
-bool ThawThreads();
+// Lets the threads go, and whoever holds some of them. Nothing if no freeze is on; may be
+// called again by whoever was interrupted in it.
+void EndFreeze();
 
-// Whether all who joined the last freeze have gone on. Until then a freeze whose threads
-// are to go on, too, can't count them: FreezeThreads() is for a crash only.
+// Whether all who ever joined a freeze have gone on: their memory of it, the slots, is
+// nobody's.
 bool AllHaveLeft();
 
-// Forgets a freeze that another process left behind in this memory.
-void ResetFreeze();
+// Waits for that, at most until `until_us` on the monotonic clock.
+// Returns: AllHaveLeft().
+bool AwaitLeaving(uint64_t until_us);
 
-// For a thread that crashed while another dumps: joins the freeze that is on, if one is,
-// and sleeps until it is over.
-void ParkCrashed(const siginfo_t* info, const ucontext_t* context);
+// Forgets a freeze that another process left behind in this memory.
+// Requires: no thread of this process can have joined one.
+void ResetFreeze();
 
 }  // namespace minicore
 

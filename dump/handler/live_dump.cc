@@ -8,6 +8,7 @@
 #include "dump/handler/entry.h"
 #include "dump/handler/freeze.h"
 #include "dump/handler/runtime.h"
+#include "dump/handler/signal_limit.h"
 #include "dump/safe/format.h"
 #include "dump/safe/syscalls.h"
 
@@ -26,6 +27,9 @@ struct LiveRequest {
   bool taken;
 };
 LiveRequest* g_live_request = nullptr;
+
+// For threads to go on behind a dump: they have had all the time in which it was written.
+constexpr uint64_t kLeavingMicroseconds = 1000000;
 
 // Signals that a write to a pipe or beyond RLIMIT_FSIZE leaves pending: the program has
 // not written anything, and must not get them.
@@ -68,8 +72,8 @@ int RunLive(const siginfo_t* info, const void* context, const char* path, int fd
   const uint64_t pending = PendingWriteSignals();
   Dump(request);
   TakePending(PendingWriteSignals() & ~pending);
-  // Threads that would not leave may still look at it.
-  if (AllThawed()) CloseMemory();
+  // Who has not left yet still looks at it.
+  if (AwaitLeaving(safe::NowMicroseconds() + kLeavingMicroseconds)) CloseMemory();
   // In the handler: a fatal signal that came meanwhile is taken when it returns, and has a
   // dump of its own then.
   const uint64_t all = ~uint64_t{0};
@@ -77,6 +81,28 @@ int RunLive(const siginfo_t* info, const void* context, const char* path, int fd
   SendKept(request.crash.pid);
   EndDump();
   return request.result.failed != nullptr ? request.result.error : 0;
+}
+
+// Sends it, for the sake of its frame: the dump is made, and the signal's handler has
+// returned, before the system call does.
+long AskThisThread(int pid, int tid) {
+  siginfo_t info;
+  __builtin_memset(&info, 0, sizeof(info));
+  info.si_signo = kFreezeSignal;
+  info.si_code = SI_QUEUE;
+  info.si_pid = pid;
+  info.si_value.sival_ptr = reinterpret_cast<void*>(kLiveCookie);
+  const uint64_t only_freeze = SignalBit(kFreezeSignal);
+  safe::SigProcMask(SIG_UNBLOCK, &only_freeze, nullptr);
+  long error =
+      safe::Syscall(SYS_rt_tgsigqueueinfo, pid, tid, kFreezeSignal, safe::Word(&info));
+  // Without room in the queue (RLIMIT_SIGPENDING), a signal that seems to come from kill()
+  // arrives all the same, without its siginfo (kernel/signal.c, __send_signal_locked()).
+  if (error == -EAGAIN) {
+    info.si_code = SI_USER;
+    error = safe::Syscall(SYS_rt_tgsigqueueinfo, pid, tid, kFreezeSignal, safe::Word(&info));
+  }
+  return error;
 }
 
 // Waits for whoever dumps now, until the deadline: two who ask get two cores.
@@ -88,8 +114,8 @@ bool BecomeDumper(int pid, int tid) {
     if (IsDumper(pid, tid) || safe::NowMicroseconds() > until) return false;
     WaitForDumper();
   }
-  // Threads that have not left the last live dump's freeze would be counted in this one's.
-  if (AllThawed()) return true;
+  // A thread that never leaves would cost slots with each dump.
+  if (AwaitLeaving(until)) return true;
   EndDump();
   return false;
 }
@@ -98,9 +124,10 @@ bool BecomeDumper(int pid, int tid) {
 
 bool DumpIfAsked(const siginfo_t* info, const void* context) {
   const auto value = reinterpret_cast<uint64_t>(info->si_value.sival_ptr);
-  if (info->si_code != SI_QUEUE || value != kLiveCookie || g_live_request == nullptr) {
-    return false;
-  }
+  const bool asks = (info->si_code == SI_QUEUE && value == kLiveCookie) ||
+                    (info->si_code == SI_USER && IsDumper(safe::GetPid(), safe::GetTid()));
+  if (!asks || g_live_request == nullptr) return false;
+  RestoreSignalLimit();
   LiveRequest& request = *g_live_request;
   g_live_request = nullptr;
   request.taken = true;
@@ -124,22 +151,16 @@ int DumpLive(const char* path, int fd) {
     safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
     return -EBUSY;
   }
-  LiveRequest request = {path, fd, -ETIMEDOUT, false};
+  LiveRequest request = {path, fd, 0, false};
   g_live_request = &request;
   TakeFreezeSignal(SA_RESTART);
-  siginfo_t info;
-  __builtin_memset(&info, 0, sizeof(info));
-  info.si_signo = kFreezeSignal;
-  info.si_code = SI_QUEUE;
-  info.si_pid = pid;
-  info.si_value.sival_ptr = reinterpret_cast<void*>(kLiveCookie);
-  const uint64_t only_freeze = SignalBit(kFreezeSignal);
-  safe::SigProcMask(SIG_UNBLOCK, &only_freeze, nullptr);
-  // Delivered before the system call returns, as it is sent to this very thread.
-  safe::Syscall(SYS_rt_tgsigqueueinfo, pid, tid, kFreezeSignal, safe::Word(&info));
+  RaiseSignalLimit();
+  const long error = AskThisThread(pid, tid);
   if (!request.taken) {
     g_live_request = nullptr;
+    RestoreSignalLimit();
     EndDump();
+    request.result = error != 0 ? static_cast<int>(error) : -EAGAIN;
   }
   safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
   return request.result;

@@ -12,7 +12,7 @@ namespace minicore {
 // Writes a core of the running process to `path`, or to `fd` if `path` is null, or where
 // the policy says if `fd` is negative too. The calling thread counts as the crashed one.
 // Returns: 0; -EBUSY while another thread dumps, for longer than the deadline;
-//          -ETIMEDOUT if the calling thread could not be signalled; else what failed.
+//          -EAGAIN if the calling thread could not be signalled; else what failed.
 int DumpLive(const char* path, int fd);
 
 // The handler of Policy::dump_signal: a live dump to the policy's path.

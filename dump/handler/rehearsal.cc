@@ -40,7 +40,7 @@ void Rehearsal::Run(const CrashContext& crash, const Runtime& runtime, void* mem
   FreezeThreads(crash, runtime, s.arena, s.threads, s.outcome);
   // The frames that `threads` points into are gone soon: what they hold then is as good as
   // any other words.
-  if (!ThawThreads()) return;
+  EndFreeze();
   ReadMemoryMap(s.arena, -1, s.map, s.outcome);
   FindImages(s.map, s.arena, s.images);
   CollectRoots(crash, runtime, s.map, s.images, s.threads, s.arena, s.roots, s.outcome);
@@ -52,6 +52,7 @@ void Rehearsal::Run(const CrashContext& crash, const Runtime& runtime, void* mem
 }
 
 void Rehearsal::End() {
+  EndFreeze();
   (void)safe::CopyByCalls(0);
   // A secret that was known then may be nobody's when the threads stand still, and then
   // no copy of it is looked for.

@@ -23,7 +23,8 @@ class Rehearsal {
   void Run(const CrashContext& crash, const Runtime& runtime, void* memory,
            ByteCount bytes);
 
-  // Makes reads ordinary again; after Run(), even one that was abandoned.
+  // Lets the threads go and makes reads ordinary again; after Run(), even one that was
+  // abandoned.
   void End();
 
   // What was reached, or null: then the scan has to do all.

@@ -25,19 +25,27 @@ constexpr size_t kStateBytes = 11264;  // XSAVE with AMX: 11,008 bytes
 constexpr uint64_t kSleepersMicroseconds = 200000;  // for all that sleep together
 constexpr uint64_t kStopMicroseconds = 20000;       // for one of them
 
+// The helper sets it, but for the answer to kRefused, which is kAtWork.
+enum HelperState : uint32_t {
+  kAtWork,
+  kRefused,  // it may not trace; perhaps if we allow it
+  kDone,     // all were tried
+};
+
 // What the dumping thread and the helper share. The helper writes a thread's registers
 // before it counts it as done (release).
 struct Helper {
-  const safe::FixedVector<int>* tids;
+  const int* tids;
+  size_t count;
   struct State {
     bool stopped;
     uint32_t state_bytes;
     user_regs_struct registers;
     uint8_t state[kStateBytes];
   }* states;
-  std::atomic<uint32_t> done;   // futex: 1 once all were tried
+  std::atomic<uint32_t> state;  // futex: a HelperState
   std::atomic<uint32_t> leave;  // futex: 1 when the threads may go
-  int pid;
+  int pid;            // written by the kernel; 0: there is none
   int target;         // the process that it serves
   uint64_t until_us;  // the end of its time, on the monotonic clock
 };
@@ -67,6 +75,11 @@ bool WouldRun(int pid, int tid) {
   return Runs(text);
 }
 
+bool MustLeave(const Helper& helper) {
+  return helper.leave.load(std::memory_order_acquire) != 0 ||
+         safe::NowMicroseconds() >= helper.until_us;
+}
+
 // Takes what a thread that sleeps on has cost from `patience_us`.
 // Returns: whether the thread has stopped.
 bool WaitForStop(const Helper& helper, int tid, uint64_t* patience_us) {
@@ -79,8 +92,8 @@ bool WaitForStop(const Helper& helper, int tid, uint64_t* patience_us) {
         safe::Syscall(SYS_wait4, tid, safe::Word(&status), WNOHANG | __WALL, 0);
     if (result == tid) return WIFSTOPPED(status);
     if (result != 0 && result != -EINTR) return false;
+    if (MustLeave(helper)) return false;
     const uint64_t now = safe::NowMicroseconds();
-    if (now >= helper.until_us) return false;
     if (now - start >= first && !WouldRun(helper.target, tid)) {
       *patience_us -= first;
       return false;
@@ -99,25 +112,41 @@ void ReadStopped(int tid, Helper::State& state) {
   }
 }
 
+void SetState(Helper& helper, HelperState state) {
+  helper.state.store(state, std::memory_order_release);
+  safe::FutexWake(&helper.state, 1);
+}
+
+// Becomes the tracer of a thread. A refusal is Yama's, perhaps, which lets no child trace
+// its parent without that one's leave: it is asked for once.
+bool Seize(Helper& helper, int tid, bool* has_asked) {
+  long error = Ptrace(PTRACE_SEIZE, tid, 0, nullptr);
+  if (error == -EPERM && !*has_asked) {
+    *has_asked = true;
+    SetState(helper, kRefused);
+    while (helper.state.load(std::memory_order_acquire) == kRefused && !MustLeave(helper)) {
+      const timespec timeout{0, 10000000};
+      safe::FutexWait(&helper.state, kRefused, &timeout);
+    }
+    error = Ptrace(PTRACE_SEIZE, tid, 0, nullptr);
+  }
+  return error == 0;
+}
+
 // The helper process. Its threads stay stopped as long as it lives, and it dies with the
 // process that it serves.
 int RunHelper(void* argument) {
   Helper& helper = *static_cast<Helper*>(argument);
   safe::Syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
   uint64_t patience_us = kSleepersMicroseconds;
-  // Waits until it is allowed to trace: the parent says so to Yama after it knows us.
-  for (int i = 0; i < 1000 && helper.leave.load(std::memory_order_acquire) == 2; ++i) {
-    Nap(20);
-  }
-  for (size_t i = 0; i < helper.tids->size(); ++i) {
-    const int tid = (*helper.tids)[i];
-    if (safe::NowMicroseconds() >= helper.until_us) break;
-    if (Ptrace(PTRACE_SEIZE, tid, 0, nullptr) != 0) continue;
+  bool has_asked = false;
+  for (size_t i = 0; i < helper.count && !MustLeave(helper); ++i) {
+    const int tid = helper.tids[i];
+    if (!Seize(helper, tid, &has_asked)) continue;
     if (Ptrace(PTRACE_INTERRUPT, tid, 0, nullptr) != 0) continue;
     if (WaitForStop(helper, tid, &patience_us)) ReadStopped(tid, helper.states[i]);
   }
-  helper.done.store(1, std::memory_order_release);
-  safe::FutexWake(&helper.done, 1);
+  SetState(helper, kDone);
   while (helper.leave.load(std::memory_order_acquire) == 0) {
     safe::FutexWait(&helper.leave, 0, nullptr);
   }
@@ -126,7 +155,8 @@ int RunHelper(void* argument) {
 
 bool StartHelper(int pid_served, const safe::FixedVector<int>& tids,
                  const Outcome& outcome, safe::Arena& arena) {
-  g_helper.tids = &tids;
+  g_helper.tids = tids.begin();
+  g_helper.count = tids.size();
   g_helper.target = pid_served;
   g_helper.until_us =
       std::max(safe::NowMicroseconds() + kSleepersMicroseconds,
@@ -134,22 +164,28 @@ bool StartHelper(int pid_served, const safe::FixedVector<int>& tids,
   g_helper.states = arena.AllocateArray<Helper::State>(tids.size());
   char* stack = arena.AllocateArray<char>(kHelperStackBytes);
   if (g_helper.states == nullptr || stack == nullptr) return false;
-  g_helper.done.store(0, std::memory_order_relaxed);
-  g_helper.leave.store(2, std::memory_order_relaxed);
+  g_helper.state.store(kAtWork, std::memory_order_relaxed);
+  g_helper.leave.store(0, std::memory_order_relaxed);
   // Not a thread, and no SIGCHLD at its end: the program never hears of it.
-  const long pid = safe::Clone(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_UNTRACED,
-                               stack + kHelperStackBytes, &RunHelper, &g_helper);
-  if (pid < 0) return false;
-  g_helper.pid = static_cast<int>(pid);
-  safe::Syscall(SYS_prctl, PR_SET_PTRACER, pid);
-  g_helper.leave.store(0, std::memory_order_release);
-  const uint64_t until = g_helper.until_us + kSleepersMicroseconds;
-  while (g_helper.done.load(std::memory_order_acquire) == 0 &&
-         safe::NowMicroseconds() < until) {
-    const timespec timeout{0, 10000000};
-    safe::FutexWait(&g_helper.done, 0, &timeout);
+  if (safe::Clone(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_UNTRACED,
+                  stack + kHelperStackBytes, &RunHelper, &g_helper, &g_helper.pid) < 0) {
+    return false;
   }
-  return g_helper.done.load(std::memory_order_acquire) != 0;
+  const uint64_t until = g_helper.until_us + kSleepersMicroseconds;
+  for (;;) {
+    const uint32_t state = g_helper.state.load(std::memory_order_acquire);
+    if (state == kDone) return true;
+    if (safe::NowMicroseconds() >= until) return false;
+    if (state == kRefused) {
+      // Yama forgets it with the helper (security/yama/yama_lsm.c, yama_task_free()); whom
+      // the program had allowed before it cannot be asked, and is not allowed any more.
+      safe::Syscall(SYS_prctl, PR_SET_PTRACER, g_helper.pid);
+      SetState(g_helper, kAtWork);
+      continue;
+    }
+    const timespec timeout{0, 10000000};
+    safe::FutexWait(&g_helper.state, state, &timeout);
+  }
 }
 
 // fs/proc/base.c, proc_pid_syscall(): "nr arg0..arg5 sp pc", or "running".
@@ -194,7 +230,6 @@ void ReleaseSilentThreads() {
   g_helper.leave.store(1, std::memory_order_release);
   safe::FutexWake(&g_helper.leave, 1);
   safe::Syscall(SYS_wait4, g_helper.pid, 0, __WALL, 0);
-  safe::Syscall(SYS_prctl, PR_SET_PTRACER, 0);
   g_helper.pid = 0;
 }
 

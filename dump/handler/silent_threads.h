@@ -24,7 +24,7 @@ namespace minicore {
 void AddSilentThreads(const CrashContext& crash, const safe::FixedVector<int>& tids,
                       safe::Arena& arena, ThreadTable& threads, Outcome& outcome);
 
-// Lets those go that the helper stopped, and ends it.
+// Lets those go that the helper stopped, and ends it. Nothing if there is none.
 void ReleaseSilentThreads();
 
 }  // namespace minicore

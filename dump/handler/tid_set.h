@@ -28,10 +28,6 @@ class TidSet {
     const uint64_t bit = 1ull << (tid % 64);
     return (words_[tid / 64].fetch_or(bit, std::memory_order_relaxed) & bit) == 0;
   }
-  void Erase(uint32_t tid) {
-    if (words_ == nullptr || tid >= kMaxTid) return;
-    words_[tid / 64].fetch_and(~(1ull << (tid % 64)), std::memory_order_relaxed);
-  }
   bool Contains(uint32_t tid) const {
     return words_ != nullptr && tid < kMaxTid &&
            (words_[tid / 64].load(std::memory_order_relaxed) >> (tid % 64) & 1) != 0;

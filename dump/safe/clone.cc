@@ -1,10 +1,12 @@
 #include "dump/safe/clone.h"
 
+#include <sched.h>
+
 namespace minicore::safe {
 namespace {
 
 extern "C" long minicore_clone(unsigned long flags, void* stack_end,
-                               int (*function)(void*), void* argument);
+                               int (*function)(void*), void* argument, int* id);
 
 // clone(flags, stack, parent_tid, child_tid, tls): rdi, rsi, rdx, r10, r8. The child
 // starts behind the system call with the parent's registers but rax and rsp: function
@@ -19,7 +21,7 @@ minicore_clone:
   sub $16, %rsi
   mov %rcx, (%rsi)
   mov %rdx, %r9
-  xor %edx, %edx
+  mov %r8, %rdx
   xor %r10d, %r10d
   xor %r8d, %r8d
   mov $56, %eax
@@ -43,8 +45,8 @@ minicore_clone:
 }  // namespace
 
 long Clone(unsigned long flags, void* stack_end, int (*function)(void*),
-           void* argument) {
-  return minicore_clone(flags, stack_end, function, argument);
+           void* argument, int* id) {
+  return minicore_clone(flags | CLONE_PARENT_SETTID, stack_end, function, argument, id);
 }
 
 }  // namespace minicore::safe

@@ -8,10 +8,11 @@
 namespace minicore::safe {
 
 // Runs `function(argument)` in a new task on the stack that ends at `stack_end`; what it
-// returns is the task's exit status. `flags` are clone(2)'s.
+// returns is the task's exit status. `flags` are clone(2)'s. The kernel writes its id to
+// `id` before it runs.
 // Returns: its id, or -errno.
 long Clone(unsigned long flags, void* stack_end, int (*function)(void* argument),
-           void* argument);
+           void* argument, int* id);
 
 }  // namespace minicore::safe
 

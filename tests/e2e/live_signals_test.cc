@@ -6,7 +6,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -117,9 +119,9 @@ void Count(int) { handled.fetch_add(1); }
 thread_local sigjmp_buf t_back;
 void Back(int) { siglongjmp(t_back, 1); }
 
-// Makes 40 live dumps while a thread does `step` over and over.
+// Makes live dumps while a thread does `step` over and over.
 // Returns: how often it did.
-uint64_t Under40Dumps(const std::string& path, const std::function<void()>& step) {
+uint64_t UnderDumps(int dumps, const std::string& path, const std::function<void()>& step) {
   std::atomic<bool> stop{false};
   std::atomic<uint64_t> steps{0};
   std::thread thread([&] {
@@ -128,7 +130,7 @@ uint64_t Under40Dumps(const std::string& path, const std::function<void()>& step
       steps.fetch_add(1);
     }
   });
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < dumps; ++i) {
     EXPECT_EQ(minicore_dump(path.c_str()), 0);
     unlink(path.c_str());
   }
@@ -141,7 +143,7 @@ TEST_F(LiveSignals, EveryBreakpointReachesTheProgramsHandler) {
   Install();
   handled.store(0);
   const sighandler_t old = signal(SIGTRAP, &Count);
-  const uint64_t steps = Under40Dumps(directory_ + "/live", [] { asm volatile("int3"); });
+  const uint64_t steps = UnderDumps(40, directory_ + "/live", [] { asm volatile("int3"); });
   signal(SIGTRAP, old);
   EXPECT_GT(steps, 0u);
   EXPECT_EQ(handled.load(), steps);
@@ -151,12 +153,36 @@ TEST_F(LiveSignals, AProgramThatHandlesItsOwnFaultsGoesOn) {
   Install();
   const sighandler_t old = signal(SIGSEGV, &Back);
   static int* volatile nowhere = nullptr;
-  const uint64_t steps = Under40Dumps(directory_ + "/live", [] {
+  const uint64_t steps = UnderDumps(40, directory_ + "/live", [] {
     if (sigsetjmp(t_back, 1) == 0) *nowhere = 1;
   });
   signal(SIGSEGV, old);
   EXPECT_GT(steps, 0u);
   EXPECT_FALSE(HasCore());
+}
+
+// Not even one signal can be queued.
+TEST_F(LiveSignals, AFullQueueOfSignalsIsNoHindrance) {
+  for (const rlim_t hard : {RLIM_INFINITY, rlim_t{0}}) {
+    const pid_t child = Child([&] {
+      std::thread([] {
+        for (;;) pause();
+      }).detach();
+      rlimit limit;
+      getrlimit(RLIMIT_SIGPENDING, &limit);
+      limit = {0, hard == 0 ? 0 : limit.rlim_max};
+      setrlimit(RLIMIT_SIGPENDING, &limit);
+      if (minicore_dump(crash_path_.c_str()) != 0) _exit(1);
+      rlimit after;
+      getrlimit(RLIMIT_SIGPENDING, &after);
+      if (after.rlim_cur != 0 || after.rlim_max != limit.rlim_max) _exit(2);
+    });
+    int status = 0;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0) << hard;
+    EXPECT_TRUE(HasCore());
+    unlink(crash_path_.c_str());
+  }
 }
 
 }  // namespace

@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -384,18 +385,32 @@ void ThenCrash(const Arguments& arguments) {
   CrashHere();
 }
 
-// A child forked while the file of a live dump is written, which then crashes.
-void ForkMeanwhile(const Arguments&) {
-  int ends[2];
+// When it returns, a dump has written its first bytes: the threads have been let go, and
+// nobody reads on.
+void DumpToFullPipe() {
+  static int ends[2];
   if (pipe(ends) != 0) Fail("pipe");
-  const int full = ends[1];
-  victim::StartThread("dumper", [full] { DumpToDescriptor(full); });
-  // The first bytes are there: the threads have been let go, and nobody reads on.
+  victim::StartThread("dumper", [] { DumpToDescriptor(ends[1]); });
   pollfd wait = {ends[0], POLLIN, 0};
   while (poll(&wait, 1, -1) != 1) {
   }
+}
+
+// A child forked while the file of a live dump is written, which then crashes; with
+// an argument, in two threads at once.
+void ForkMeanwhile(const Arguments& arguments) {
+  DumpToFullPipe();
   const pid_t child = fork();
   if (child == 0) {
+    static std::atomic<bool> go{false};
+    if (!arguments.empty()) {
+      victim::StartThread("other", [] {
+        go = true;
+        CrashHere();
+      });
+      while (!go) {
+      }
+    }
     NameTheCrasher();
     CrashHere();
   }
@@ -432,6 +447,41 @@ void ForkAtAnyInstant(const Arguments& arguments) {
   stop = true;
   pthread_join(dumper, nullptr);
   _exit(0);
+}
+
+// The deadline ends a live dump while it waits for a thread that no signal
+// reaches; then a thread crashes while the next dump is written.
+void AbandonedThenCrash(const Arguments&) {
+  static std::atomic<int> deaf{0};
+  static int ends[2];
+  if (pipe(ends) != 0) Fail("pipe");
+  const pthread_t parent = victim::StartThread("deaf", [] {
+    deaf = gettid();
+    char byte;
+    if (vfork() == 0) {
+      syscall(SYS_close, ends[1]);
+      syscall(SYS_read, ends[0], &byte, 1);
+      _exit(0);
+    }
+  });
+  StartBystanders(2);
+  while (deaf == 0) sched_yield();
+  while (StateOf(deaf) != 'D') sched_yield();
+  rlimit before;
+  rlimit after;
+  getrlimit(RLIMIT_SIGPENDING, &before);
+  victim::Fact("result", DumpTo("core.abandoned"));
+  getrlimit(RLIMIT_SIGPENDING, &after);
+  victim::Fact("limit", before.rlim_cur == after.rlim_cur);
+  close(ends[1]);
+  pthread_join(parent, nullptr);
+  // The tracer of silent threads is a child of ours, too, and would never end.
+  siginfo_t info;
+  while (waitid(P_ALL, 0, &info, WEXITED | __WALL) == 0) {
+  }
+  DumpToFullPipe();
+  NameTheCrasher();
+  CrashHere();
 }
 
 // Into what cannot be written: live_fails fd|directory|pipe|unread
@@ -612,6 +662,7 @@ constexpr Scenario kScenarios[] = {
     {"live_then_crash", ThenCrash},
     {"live_fork", ForkMeanwhile},
     {"live_forks", ForkAtAnyInstant},
+    {"live_abandoned_then_crash", AbandonedThenCrash},
     {"live_fails", Fails},
     {"live_signal", BySignal},
     {"live_signal_wait", WaitForSignals},

@@ -115,6 +115,18 @@ class Live(torture.Torture):
     def test_crash_after_live_dumps(self):
         self.survive("live_then_crash", "3", unwound=_STANDING, control=False)
 
+    def test_a_crash_after_a_live_dump_that_was_ended_while_it_stopped_threads(self):
+        # Longer than the watchdog waits: it ends the stop, which nobody may be left in.
+        for build in torture.BUILDS:
+            child = self.run_child(
+                build, "live_abandoned_then_crash",
+                options="freeze_ms=20s:deadline=200ms:path=core.crash",
+            )  # fmt: skip
+            self.assertEqual(child.signal, signal.SIGSEGV)
+            self.assertTrue(child.fact("limit"))
+            path = child.directory / "core.crash"
+            self.check_core(child, path, signal.SIGSEGV, ("crasher",))
+
     def test_child_forked_while_the_file_is_written_crashes(self):
         # The memory that the child has a copy of looks as if somebody still dumped.
         for build in torture.BUILDS:

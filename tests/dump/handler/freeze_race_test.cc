@@ -118,7 +118,8 @@ TEST_F(FreezeRaceTest, WhatEitherSideWroteBeforeTheOtherSees) {
       EXPECT_EQ(seen_[i], round - 1);
     }
     written_ = round;
-    ASSERT_TRUE(ThawThreads());
+    EndFreeze();
+    ASSERT_TRUE(AwaitLeaving(safe::NowMicroseconds() + 60'000'000));
   }
   munmap(memory, kBytes);
   stop_ = true;

@@ -5,9 +5,15 @@
 
 #include <dirent.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
+#include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -83,7 +89,8 @@ class FreezeTest : public testing::Test {
   void Freeze() {
     const safe::KernelSigaction action = {
         reinterpret_cast<void*>(&OnFreezeSignal),
-        SA_SIGINFO | SA_RESTART | safe::kSaRestorer, Restorer(), ~uint64_t{0}};
+        SA_SIGINFO | SA_RESTART | safe::kSaRestorer, Restorer(),
+        ~(uint64_t{1} << (SIGSYS - 1))};
     ASSERT_EQ(safe::SigAction(kFreezeSignal, &action, nullptr), 0);
     madvise(slots_, kBytes, MADV_DONTNEED);
     madvise(memory_, kBytes, MADV_DONTNEED);
@@ -91,9 +98,14 @@ class FreezeTest : public testing::Test {
     threads_ = ThreadTable();
     outcome_ = Outcome();
     outcome_.started_us = safe::NowMicroseconds();
-    outcome_.deadline_us = 60'000'000;
+    outcome_.deadline_us = deadline_us_;
     AddCrashedThread(crash_, arena_, threads_);
     FreezeThreads(crash_, *runtime_, arena_, threads_, outcome_);
+  }
+
+  static bool Thaw() {
+    EndFreeze();
+    return AwaitLeaving(safe::NowMicroseconds() + 60'000'000);
   }
 
   static std::set<int> ListedByTheKernel() {
@@ -127,6 +139,7 @@ class FreezeTest : public testing::Test {
   std::unique_ptr<Runtime> runtime_ = std::make_unique<Runtime>();
   ThreadTable threads_;
   Outcome outcome_;
+  uint64_t deadline_us_ = 60'000'000;
   // Threads are joined when the test's own variables are gone: what they write
   // to is here.
   static constexpr int kMostThreads = 20;
@@ -143,7 +156,7 @@ TEST_F(FreezeTest, AProcessOfOneThreadHasThatOne) {
   ASSERT_EQ(threads_.size(), 1u);
   EXPECT_EQ(threads_[0].tid, gettid());
   EXPECT_EQ(threads_[0].source, ThreadSource::kCrashed);
-  EXPECT_TRUE(ThawThreads());
+  EXPECT_TRUE(Thaw());
 }
 
 TEST_F(FreezeTest, EveryThreadStandsStillUntilTheThaw) {
@@ -162,7 +175,7 @@ TEST_F(FreezeTest, EveryThreadStandsStillUntilTheThaw) {
   // They have the processor to themselves, if they want it.
   for (int i = 0; i < 100; ++i) sched_yield();
   for (int i = 0; i < kThreads; ++i) EXPECT_EQ(turns_[i], before[i]) << i;
-  EXPECT_TRUE(ThawThreads());
+  EXPECT_TRUE(Thaw());
   for (int i = 0; i < kThreads; ++i) {
     while (turns_[i] == before[i]) sched_yield();
   }
@@ -204,10 +217,10 @@ TEST_F(FreezeTest, RegistersAreThoseOfTheThread) {
         uint64_t vector;
         __builtin_memcpy(&vector, thread->xstate + 160 + 7 * 16, 8);
         EXPECT_EQ(vector, word);
-        EXPECT_TRUE(ThawThreads());
+        EXPECT_TRUE(Thaw());
         break;
       }
-      EXPECT_TRUE(ThawThreads());
+      EXPECT_TRUE(Thaw());
       sched_yield();
     }
   }
@@ -230,7 +243,7 @@ TEST_F(FreezeTest, EachThreadHasItsOwnThreadPointerStackAndName) {
   EXPECT_EQ(thread->registers.fs_base, pointer);  // glibc: pthread_t is it
   EXPECT_LT(thread->stack_pointer(), local_);
   EXPECT_GT(thread->stack_pointer(), local_ - (1 << 20));
-  EXPECT_TRUE(ThawThreads());
+  EXPECT_TRUE(Thaw());
 }
 
 // sigfillset() leaves the freeze signal out, and so does pthread_sigmask().
@@ -247,7 +260,7 @@ TEST_F(FreezeTest, ThreadsThatBlockEverySignalByLibcAreStopped) {
     Freeze();
     EXPECT_EQ(threads_.size(), 5u);
     EXPECT_EQ(outcome_.threads_silent, 0u);
-    EXPECT_TRUE(ThawThreads());
+    EXPECT_TRUE(Thaw());
   }
 }
 
@@ -275,7 +288,7 @@ TEST_F(FreezeTest, AThreadThatBlocksTheSignalItselfIsListedInTime) {
     EXPECT_NE(thread->stack_pointer(), 0u);
     EXPECT_NE(thread->program_counter(), 0u);
   }
-  EXPECT_TRUE(ThawThreads());
+  EXPECT_TRUE(Thaw());
 }
 
 // Systems with thread pools of short-lived threads: some start, some end, some
@@ -296,7 +309,7 @@ TEST_F(FreezeTest, ThreadsThatComeAndGoMeanwhileAreAllFound) {
       const Thread* thread = Find(tid);
       EXPECT_NE(thread, nullptr) << "turn " << i;
     }
-    EXPECT_TRUE(ThawThreads());
+    EXPECT_TRUE(Thaw());
   }
 }
 
@@ -310,7 +323,7 @@ TEST_F(FreezeTest, SystemCallsThatWaitGoOnAfterTheThaw) {
   for (int i = 0; i < 20; ++i) {
     Freeze();
     EXPECT_EQ(threads_.size(), 2u);
-    EXPECT_TRUE(ThawThreads());
+    EXPECT_TRUE(Thaw());
     EXPECT_EQ(result_, -1);
   }
   EXPECT_EQ(write(ends[1], "x", 1), 1);
@@ -333,7 +346,131 @@ TEST_F(FreezeTest, TheCrashedThreadComesFirst) {
   for (size_t i = 2; i < threads_.size(); ++i) {
     EXPECT_LT(threads_[i - 1].tid, threads_[i].tid);
   }
-  EXPECT_TRUE(ThawThreads());
+  EXPECT_TRUE(Thaw());
+}
+
+// A phase that the watchdog abandons leaves its freeze on.
+TEST_F(FreezeTest, WhatAFreezeHasLeftBehindTheNextOneEnds) {
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_SIGPENDING, &before), 0);
+  const rlimit low = {before.rlim_max / 2, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_SIGPENDING, &low), 0);
+  for (int i = 0; i < 3; ++i) {
+    Start([this, i] {
+      while (!stop_) turns_[i].fetch_add(1, std::memory_order_relaxed);
+    });
+  }
+  Start([this] {
+    const uint64_t all = ~uint64_t{0};
+    uint64_t old;
+    safe::SigProcMask(SIG_SETMASK, &all, &old);
+    tids_[0] = gettid();
+    while (!stop_) sched_yield();
+    safe::SigProcMask(SIG_SETMASK, &old, nullptr);
+  });
+  while (tids_[0] == 0) sched_yield();
+  for (int i = 0; i < 5; ++i) {
+    Freeze();
+    ASSERT_EQ(Found(), ListedByTheKernel());
+    EXPECT_EQ(outcome_.threads_silent, 1u);
+    for (const Thread& thread : threads_) {
+      if (thread.tid == gettid()) continue;
+      EXPECT_EQ(thread.source == ThreadSource::kSignal, thread.tid != tids_[0]);
+      // The helper of the freeze before may have been in its way.
+      if (thread.tid == tids_[0]) {
+        EXPECT_NE(thread.source, ThreadSource::kNone);
+      }
+    }
+  }
+  EXPECT_TRUE(Thaw());
+  for (int i = 0; i < 3; ++i) {
+    const uint64_t turn = turns_[i];
+    while (turns_[i] == turn) sched_yield();
+  }
+  // The helpers are children, too.
+  EXPECT_EQ(waitpid(-1, nullptr, __WALL), -1);
+  rlimit after;
+  ASSERT_EQ(getrlimit(RLIMIT_SIGPENDING, &after), 0);
+  EXPECT_EQ(after.rlim_cur, low.rlim_cur);
+  setrlimit(RLIMIT_SIGPENDING, &before);
+}
+
+// Where a thread is held, by a filter of its own: in the middle of its parking.
+std::atomic<int> g_held{0};
+std::atomic<bool> g_go{false};
+std::atomic<bool> g_lets_go{false};
+
+void Hold(int, siginfo_t*, void* context) {
+  // Parking asks for two base registers: the one that lets the other go waits until that
+  // one parks once more.
+  const bool lets_go =
+      static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RAX] == SYS_prctl;
+  if (lets_go) {
+    g_go = true;
+    while (g_held < 3) sched_yield();
+    g_lets_go = true;
+  } else {
+    ++g_held;
+    while (!g_go) sched_yield();
+  }
+}
+
+// Of the calling thread only.
+void TrapCall(int number) {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog program = {4, filter};
+  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+// It has joined the first freeze, and fills its slot during the second, when another
+// thread is about to mark one as filled.
+TEST_F(FreezeTest, AThreadThatIsLateForOneFreezeDoesNotDisturbTheNext) {
+  struct sigaction hold {};
+  struct sigaction old;
+  hold.sa_sigaction = &Hold;
+  hold.sa_flags = SA_SIGINFO;
+  ASSERT_EQ(sigaction(SIGSYS, &hold, &old), 0);
+  Start([this] {
+    TrapCall(SYS_arch_prctl);
+    tids_[0] = gettid();
+    while (!stop_) sched_yield();
+  });
+  while (tids_[0] == 0) sched_yield();
+  deadline_us_ = 100'000;
+  runtime_->policy.freeze_us = 100'000;
+  Freeze();
+  while (g_held == 0) sched_yield();
+  EXPECT_EQ(outcome_.threads_silent, 1u);
+  EndFreeze();
+  EXPECT_FALSE(AllHaveLeft());
+
+  Start([this] {
+    TrapCall(SYS_prctl);
+    tids_[1] = gettid();
+    while (!stop_) sched_yield();
+  });
+  while (tids_[1] == 0) sched_yield();
+  deadline_us_ = 60'000'000;
+  runtime_->policy.freeze_us = 20'000'000;
+  Freeze();
+  EXPECT_TRUE(g_lets_go);
+  EXPECT_EQ(outcome_.threads_silent, 0u);
+  EXPECT_EQ(threads_.size(), 3u);
+  for (const int tid : {tids_[0].load(), tids_[1].load()}) {
+    const Thread* thread = Find(tid);
+    ASSERT_NE(thread, nullptr) << tid;
+    EXPECT_EQ(thread->source, ThreadSource::kSignal);
+  }
+  // Of a thread whose base registers can't be read they would be zero.
+  EXPECT_EQ(Find(tids_[1])->registers.fs_base,
+            static_cast<uint64_t>(started_[1].native_handle()));
+  EXPECT_TRUE(Thaw());
+  sigaction(SIGSYS, &old, nullptr);
 }
 
 // A signal that somebody else queues with the same number is none of ours.

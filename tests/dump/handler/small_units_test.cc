@@ -162,18 +162,6 @@ TEST(MemoryCopyTest, MemoryThatIsNotThereIsAnError) {
   copy.Release();
 }
 
-TEST(TidSetTest, WhatIsErasedIsNotInAndCanBeInsertedAgain) {
-  TestArena arena;
-  TidSet set(arena);
-  EXPECT_TRUE(set.Insert(65));
-  EXPECT_TRUE(set.Insert(64));
-  set.Erase(65);
-  set.Erase(kMaxTid);
-  EXPECT_FALSE(set.Contains(65));
-  EXPECT_TRUE(set.Contains(64));
-  EXPECT_TRUE(set.Insert(65));
-}
-
 TEST(ThreadStatusTest, SaysWhoRunsAndFromWhomASignalIsHeldBack) {
   constexpr char kStatus[] =
       "Name:\tState:\tR\nState:\tS (sleeping)\nSigQ:\t0/95\n"
