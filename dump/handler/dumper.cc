@@ -52,6 +52,7 @@ void Tell(const DumpResult& result) {
 // dumper may run into.
 constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGSYS, SIGILL, SIGFPE, SIGTRAP};
 constexpr int kFaultSignalCount = 6;
+constexpr uint64_t kFaultMask = ~kFatalMask & ~SignalBit(kFreezeSignal);
 safe::KernelSigaction g_old_faults[kFaultSignalCount];
 
 // Restarting: one that is sent to another thread in that time must not end its call.
@@ -66,24 +67,56 @@ void TakeFaultSignals(unsigned long flags, uint64_t mask) {
 // A fault in the handler comes by there again.
 void TakeFaultSignalsForGood() { TakeFaultSignals(SA_NODEFER, kFatalMask); }
 
-// Signals of faults may also be sent, for which the program has handlers, and faster than
-// a busy machine lets ours run: no frame of one on top of another's.
-bool g_has_stood_in = false;
-void TakeFaultSignalsForNow() {
-  g_has_stood_in = true;
-  TakeFaultSignals(0, ~SignalBit(SIGSYS));
+// Those for which the program has handlers of its own.
+uint64_t ProgramsFaults() {
+  uint64_t faults = 0;
+  for (const int signal : kFaultSignals) {
+    safe::KernelSigaction action;
+    if (safe::SigAction(signal, nullptr, &action) == 0 &&
+        action.handler != reinterpret_cast<void*>(&OnFatalSignal)) {
+      faults |= SignalBit(signal);
+    }
+  }
+  return faults;
 }
 
-// Between the copy and the file of a live dump.
+// Of a live dump, as long as the program's handlers are in force, the signals that are sent
+// for them wait: they would run in here, and might never return. Its faults are ours while
+// its threads stand still, and no longer: a child would inherit what another thread finds
+// changed.
+void BlockProgramsFaults() {
+  const uint64_t mask = kFatalMask | ProgramsFaults();
+  safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
+}
+
+// Faster than a busy machine lets ours run, they may be sent: no frame of one on top of
+// another's.
+bool g_has_stood_in = false;
+void StandIn() {
+  g_has_stood_in = true;
+  TakeFaultSignals(0, ~SignalBit(SIGSYS));
+  const uint64_t mask = kFatalMask;
+  safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
+}
+
+// Between the copy and the file of a live dump. What a thread that could not be stopped has
+// set meanwhile stays.
 void GoOn() {
+  const uint64_t faults = kFaultMask;
+  safe::SigProcMask(SIG_BLOCK, &faults, nullptr);
   for (int i = 0; i < kFaultSignalCount; ++i) {
-    safe::SigAction(kFaultSignals[i], &g_old_faults[i], nullptr);
+    safe::KernelSigaction now;
+    if (safe::SigAction(kFaultSignals[i], &g_old_faults[i], &now) == 0 &&
+        now.handler != reinterpret_cast<void*>(&OnFatalSignal)) {
+      safe::SigAction(kFaultSignals[i], &now, nullptr);
+    }
   }
+  BlockProgramsFaults();
   EndFreeze();
 }
 
 void DumpHere(Request& request) {
-  static constexpr LiveSteps kLive = {&TakeFaultSignalsForNow, &GoOn};
+  static constexpr LiveSteps kLive = {&StandIn, &GoOn};
   request.result =
       RunDump(request.crash, *request.runtime, request.live ? &kLive : nullptr);
   if (!request.live || g_runtime.policy.verbose != 0) Tell(request.result);
@@ -131,12 +164,15 @@ bool HasStoodIn() { return g_has_stood_in; }
 
 void Dump(Request& request) {
   OpenMemory();
-  // A live dump's program keeps its own handlers as long as its threads run.
-  if (!request.live) TakeFaultSignalsForGood();
   // The threads of a crash never go on: nothing of theirs is to be restarted.
   TakeFreezeSignal(request.live ? SA_RESTART : 0);
-  const uint64_t mask = kFatalMask;
-  safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
+  if (request.live) {
+    BlockProgramsFaults();
+  } else {
+    TakeFaultSignalsForGood();
+    const uint64_t mask = kFatalMask;
+    safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
+  }
   // A timer takes a place in the queue of signals.
   RaiseSignalLimit();
   StartWatchdog(kFreezeSignal, g_runtime.policy.deadline_us);

@@ -170,7 +170,6 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
                     arena_bytes);
     });
     rehearsal.End();
-    live->before();
     // The pause begins here.
     const uint64_t late = d.outcome.started_us + d.outcome.deadline_us;
     d.outcome.started_us = safe::NowMicroseconds();
@@ -184,6 +183,7 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   d.outcome.threads = static_cast<uint32_t>(d.threads.size());
   Guarded(kFreeze, d.outcome,
           [&] { FreezeThreads(crash, runtime, d.arena, d.threads, d.outcome); });
+  if (live != nullptr) live->stopped();
   d.outcome.frozen_us = d.outcome.Elapsed();
   Guarded(kMap, d.outcome, [&] {
     const bool mine = runtime.preopened.pid == crash.pid;
@@ -244,7 +244,7 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
     }
     // They are woken first thing in what follows, and waited for then.
     d.outcome.thawed_us = d.outcome.Elapsed();
-    live->after();
+    live->go_on();
   }
   if (error == 0) {
     error = WriteFile(crash, runtime, d, live != nullptr ? &copy : nullptr, &failed);

@@ -18,10 +18,10 @@ struct DumpResult {
   const char* remark;  // worth a line though all went well; null if nothing is
 };
 
-// What happens around the time in which the threads of a live dump stand still.
+// What happens at the ends of the time in which the threads of a live dump stand still.
 struct LiveSteps {
-  void (*before)();  // they run; faults are about to be ours
-  void (*after)();   // memory is copied: makes them go on
+  void (*stopped)();  // no child can be made, no action set: faults become ours
+  void (*go_on)();    // memory is copied: gives them back, and lets the threads go
 };
 
 // `live`: of a live dump. Null for a crash: the threads stay where they are.

@@ -161,6 +161,87 @@ TEST_F(LiveSignals, AProgramThatHandlesItsOwnFaultsGoesOn) {
   EXPECT_FALSE(HasCore());
 }
 
+// As the kernel has it, without a look at it by sigaction().
+void* HandlerOf(int signal) {
+  struct {
+    void* handler;
+    unsigned long flags;
+    void* restorer;
+    uint64_t mask;
+  } action = {};
+  syscall(SYS_rt_sigaction, signal, nullptr, &action, sizeof(action.mask));
+  return action.handler;
+}
+
+TEST_F(LiveSignals, AChildForkedMeanwhileHasTheProgramsHandlers) {
+  Install();
+  const sighandler_t old = signal(SIGSEGV, &Count);
+  void* const mine = HandlerOf(SIGSEGV);
+  std::atomic<int> others{0};
+  const uint64_t steps = UnderDumps(100, directory_ + "/live", [&] {
+    const pid_t child = fork();
+    if (child == 0) _exit(HandlerOf(SIGSEGV) == mine ? 0 : 1);
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (status != 0) others.fetch_add(1);
+  });
+  signal(SIGSEGV, old);
+  EXPECT_GT(steps, 0u);
+  EXPECT_EQ(others.load(), 0);
+}
+
+void CountToo(int) {}
+
+TEST_F(LiveSignals, AnActionThatIsSetMeanwhileStays) {
+  Install();
+  const sighandler_t old = signal(SIGBUS, &Count);
+  bool first = true;
+  std::atomic<int> lost{0};
+  UnderDumps(100, directory_ + "/live", [&] {
+    const sighandler_t was = signal(SIGBUS, first ? &CountToo : &Count);
+    if (was != (first ? &Count : &CountToo)) lost.fetch_add(1);
+    first = !first;
+  });
+  signal(SIGBUS, old);
+  EXPECT_EQ(lost.load(), 0);
+}
+
+// Its handler may not return, and would take the dumper with it.
+uintptr_t main_stack;
+std::atomic<int> elsewhere{0};
+void Where(int) {
+  const auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  if (here > main_stack || main_stack - here > 1 << 20) elsewhere.fetch_add(1);
+  handled.fetch_add(1);
+}
+
+TEST_F(LiveSignals, TheProgramsHandlersDoNotRunInTheDumper) {
+  Install();
+  main_stack = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  handled.store(0);
+  const sighandler_t old = signal(SIGSEGV, &Where);
+  const pid_t parent = getpid();
+  const pid_t sender = fork();
+  if (sender == 0) {
+    while (getppid() == parent) {
+      kill(parent, SIGSEGV);
+      usleep(50);
+    }
+    _exit(0);
+  }
+  const std::string path = directory_ + "/live";
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(minicore_dump(path.c_str()), 0);
+    unlink(path.c_str());
+  }
+  kill(sender, SIGKILL);
+  while (waitpid(sender, nullptr, 0) != sender) {
+  }
+  signal(SIGSEGV, old);
+  EXPECT_GT(handled.load(), 0u);
+  EXPECT_EQ(elsewhere.load(), 0);
+}
+
 // Not even one signal can be queued.
 TEST_F(LiveSignals, AFullQueueOfSignalsIsNoHindrance) {
   for (const rlim_t hard : {RLIM_INFINITY, rlim_t{0}}) {
