@@ -100,8 +100,8 @@ struct alignas(kPageSize) Runtime {
   // dumper's stack is survived.
   stack_t fault_stack;
   void* restorer;  // libc's sa_restorer
-  // 1, but 0 in a child of fork() until it has noticed; null where the kernel has no such
-  // memory.
+  // 1, but 0 in a child of fork() until it has noticed (election.cc); null where the kernel
+  // has no such memory.
   uint32_t* fork_mark;
   // BelievesBlocked() of dump/signal_mask.h, which is no code of the handler's.
   bool (*believes_blocked)(int signal, uint64_t kernel_mask);

@@ -9,6 +9,7 @@
 #include "dump/handler/dying.h"
 #include "dump/handler/freeze.h"
 #include "dump/handler/runtime.h"
+#include "dump/handler/signal_limit.h"
 #include "dump/safe/guarded.h"
 #include "dump/safe/syscalls.h"
 
@@ -28,6 +29,11 @@ std::atomic<uint64_t> g_finished{0};
 
 int PidOf(uint64_t elector) { return static_cast<int>(elector >> 32); }
 
+void Nap() {
+  const timespec pause{0, 1000000};
+  safe::Syscall(SYS_nanosleep, safe::Word(&pause));
+}
+
 // Whether a process has ended, perhaps without anybody having waited for it: kill()
 // still finds it then. We are its parent, its child (and then have another parent now),
 // or a relative further off, for which the deadline is all there is.
@@ -41,17 +47,6 @@ bool HasEnded(int pid, int parent_at_first) {
          info.si_pid == pid;
 }
 
-// What fork() copied of a dump that was under way is nobody's here.
-void ForgetCopiedDump(uint64_t holder) {
-  uint32_t* const mark = g_runtime.fork_mark;
-  if (mark == nullptr || __atomic_exchange_n(mark, 1, __ATOMIC_ACQ_REL) != 0) return;
-  safe::ForgetReading();
-  if (holder == 0) return;
-  g_dumper.compare_exchange_strong(holder, 0, std::memory_order_acq_rel);
-  ResetFreeze();
-  ForgetFirstSignal();
-}
-
 // Another process that dumps in this memory: the parent of our vfork(), or its child.
 // (Or, without a mark, the parent whose memory we have a copy of: then waiting is in vain,
 // but ends.)
@@ -60,9 +55,36 @@ void WaitForOtherProcess(uint64_t holder, uint64_t until_us) {
   while (g_dumper.load(std::memory_order_acquire) == holder &&
          g_finished.load(std::memory_order_acquire) != holder &&
          !HasEnded(PidOf(holder), parent) && safe::NowMicroseconds() < until_us) {
-    const timespec pause{0, 1000000};
-    safe::Syscall(SYS_nanosleep, safe::Word(&pause));
+    Nap();
   }
+}
+
+// What this memory holds of dumps: nobody's but of processes that share it; what fork()
+// copied; or somebody is about to clear that away.
+constexpr uint32_t kCopied = 0;  // by the kernel, see Runtime::fork_mark
+constexpr uint32_t kOurs = 1;
+constexpr uint32_t kClearing = 2;
+uint32_t g_no_mark = kOurs;
+
+uint32_t* Mark() { return g_runtime.fork_mark != nullptr ? g_runtime.fork_mark : &g_no_mark; }
+
+// What `holder` left unfinished in this memory, or fork() copied, is in the way: of all,
+// the election last, since until then nobody here can win it, nor lose it and look for a
+// freeze.
+void ClearAway(uint32_t mark, uint64_t holder) {
+  if (!__atomic_compare_exchange_n(Mark(), &mark, kClearing, false, __ATOMIC_ACQ_REL,
+                                   __ATOMIC_RELAXED)) {
+    return;  // another thread does it
+  }
+  if (mark == kCopied || g_dumper.load(std::memory_order_acquire) == holder) {
+    safe::ForgetReading();
+    ResetFreeze();
+    ForgetSignalLimit();
+    ForgetFirstSignal();
+    g_finished.store(0, std::memory_order_relaxed);
+    g_dumper.compare_exchange_strong(holder, 0, std::memory_order_acq_rel);
+  }
+  __atomic_store_n(Mark(), kOurs, __ATOMIC_RELEASE);
 }
 
 }  // namespace
@@ -72,34 +94,28 @@ void WaitForOtherProcess(uint64_t holder, uint64_t until_us) {
 // is taken from whom it belongs to.
 bool WinElection(int pid, int tid) {
   const uint64_t until = safe::NowMicroseconds() + g_runtime.policy.deadline_us;
-  uint64_t holder = g_dumper.load(std::memory_order_acquire);
-  // Even if nobody dumps: the mark must say so before a child of vfork() looks.
-  ForgetCopiedDump(holder);
-  holder = g_dumper.load(std::memory_order_acquire);
   for (;;) {
-    if (holder != 0) {
+    const uint32_t mark = __atomic_load_n(Mark(), __ATOMIC_ACQUIRE);
+    uint64_t holder = g_dumper.load(std::memory_order_acquire);
+    if (mark == kClearing && safe::NowMicroseconds() < until) {
+      Nap();
+      continue;
+    }
+    if (mark != kCopied && holder == 0) {
+      if (g_dumper.compare_exchange_strong(holder, Elector(pid, tid),
+                                           std::memory_order_acq_rel)) {
+        return true;
+      }
+      continue;
+    }
+    if (mark != kCopied) {
       if (PidOf(holder) == pid) return false;
       WaitForOtherProcess(holder, until);
       // Somebody else may have come first.
-      const uint64_t now = g_dumper.load(std::memory_order_acquire);
-      if (now != holder) {
-        holder = now;
-        continue;
-      }
+      if (g_dumper.load(std::memory_order_acquire) != holder) continue;
     }
-    if (g_dumper.compare_exchange_strong(holder, Elector(pid, tid),
-                                         std::memory_order_acq_rel)) {
-      break;
-    }
+    ClearAway(mark, holder);
   }
-  g_finished.store(0, std::memory_order_relaxed);
-  // What another process left unfinished is in the way.
-  if (holder != 0) {
-    safe::ForgetReading();
-    ResetFreeze();
-    ForgetFirstSignal();
-  }
-  return true;
 }
 
 void LeaveToOtherProcesses() {

@@ -135,6 +135,12 @@ class Live(torture.Torture):
             self.assertLess(child.seconds, torture.DEADLINE_S)
             core = self.check_core(child, child.core, signal.SIGSEGV, crashers=())
             self.assertEqual(len(core.threads), 1)
+            for _ in range(torture.many(3, 100)):
+                child = self.live(build, "live_fork", "both")
+                self.assertEqual(child.fact("child.status"), signal.SIGSEGV)
+                self.assertLess(child.seconds, torture.DEADLINE_S)
+                self.check_core(child, child.core, signal.SIGSEGV, crashers=(), threads=2)
+                self.check_report(child.core, silent=0)
 
     def test_children_forked_at_any_instant_crash_with_their_own_memory(self):
         children = torture.many(20, 300)
