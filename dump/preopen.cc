@@ -36,6 +36,7 @@ int OpenHigh(const char* path, int flags) {
 void RemoveUnused() {
   const Preopened& preopened = g_runtime.preopened;
   if (preopened.pid == getpid()) {
+    const AsRealUser real_user;
     unlinkat(preopened.directory, preopened.part_name, 0);
   }
 }

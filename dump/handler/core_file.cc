@@ -36,6 +36,22 @@ bool ForbidsCores(const ProcessFacts& facts) {
          safe::Syscall(SYS_getegid) == static_cast<long>(facts.group);
 }
 
+// As whom files are reached. A change makes the kernel forget whether the process may be
+// dumped, and what it gets when its parent ends (kernel/cred.c, commit_creds()).
+void ChangeFileUser(long user, long group, long* old_user, long* old_group) {
+  const long dumpable = safe::Syscall(SYS_prctl, PR_GET_DUMPABLE);
+  int signal = 0;
+  safe::Syscall(SYS_prctl, PR_GET_PDEATHSIG, safe::Word(&signal));
+  // They return the former one, and so they do for one that is not allowed.
+  const long former_group = safe::Syscall(SYS_setfsgid, group);
+  const long former_user = safe::Syscall(SYS_setfsuid, user);
+  if (old_user != nullptr) *old_user = former_user;
+  if (old_group != nullptr) *old_group = former_group;
+  if (former_group == group && former_user == user) return;
+  if (dumpable == 1) safe::Syscall(SYS_prctl, PR_SET_DUMPABLE, 1);
+  if (signal != 0) safe::Syscall(SYS_prctl, PR_SET_PDEATHSIG, signal);
+}
+
 bool InOpenDirectory(const char* path) {
   char directory[kMaxPath];
   size_t length = safe::Length(path);
@@ -78,16 +94,10 @@ void AppendName(const CrashContext& crash, safe::Text& text) {
 }  // namespace
 
 AsRealUser::AsRealUser() {
-  const long user = safe::Syscall(SYS_getuid);
-  const long group = safe::Syscall(SYS_getgid);
-  group_ = safe::Syscall(SYS_setfsgid, group);
-  user_ = safe::Syscall(SYS_setfsuid, user);
+  ChangeFileUser(safe::Syscall(SYS_getuid), safe::Syscall(SYS_getgid), &user_, &group_);
 }
 
-AsRealUser::~AsRealUser() {
-  safe::Syscall(SYS_setfsuid, user_);
-  safe::Syscall(SYS_setfsgid, group_);
-}
+AsRealUser::~AsRealUser() { ChangeFileUser(user_, group_, nullptr, nullptr); }
 
 bool ExpandPath(const char* pattern, const CrashContext& crash,
                 const ProcessFacts& facts, char* path, size_t size) {
@@ -188,7 +198,6 @@ int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime) {
     }
   }
   if (InOpenDirectory(path_)) return -EACCES;
-  const AsRealUser real_user;
   safe::Text(name_, sizeof(name_)).String(path_);
   constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
   for (unsigned number = 0; number < kMostOfOneName; ++number) {

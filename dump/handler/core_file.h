@@ -38,9 +38,9 @@ inline bool Appends(int fd) {
   return flags >= 0 && (flags & O_APPEND) != 0;
 }
 
-// While it lives, files are reached and created as the process's real user: in a program
-// that runs with more rights than its user, he must own the core, and must not reach with
-// it where he could not.
+// While it lives, files are reached, created, named and removed as the process's real user:
+// in a program that runs with more rights than its user, he must own the core, and must not
+// reach with it where he could not. Nothing where the two are the same.
 //
 // Context: any. The calling thread only.
 class AsRealUser {
@@ -55,6 +55,8 @@ class AsRealUser {
   long group_;
 };
 
+// Requires, of what reaches for a path: AsRealUser, in a scope that no abandoned phase can
+// leave.
 class CoreFile {
  public:
   // Opens PATH.part, or takes the descriptor of the policy, or what preopen=1 opened.

@@ -113,6 +113,7 @@ int GuardedFile(Outcome& outcome, Work work) {
 // From the opening of the file to its name.
 int WriteFile(const CrashContext& crash, const Runtime& runtime, Dump& d,
               const MemoryCopy* copy, const char** failed) {
+  const AsRealUser real_user;
   const uint64_t until = d.outcome.started_us + d.outcome.deadline_us;
   *failed = "create";
   int error = GuardedFile(d.outcome, [&] { return d.file.Open(crash, runtime, until); });
@@ -141,6 +142,7 @@ int WriteFile(const CrashContext& crash, const Runtime& runtime, Dump& d,
 }  // namespace
 
 void RemoveUnfinishedFile() {
+  const AsRealUser real_user;
   std::launder(reinterpret_cast<Dump*>(g_dump))->file.Abandon();
 }
 

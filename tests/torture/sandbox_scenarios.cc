@@ -104,6 +104,19 @@ void ChangeUser(const Arguments& arguments) {
   CrashHere();
 }
 
+// A program with more rights than the user who has started it; the directory is his.
+void MoreRights(const Arguments&) {
+  constexpr uid_t kUser = 65534;
+  constexpr uid_t kOwner = 65533;
+  StartBystanders(2);
+  NameTheCrasher();
+  if (chown(".", kUser, kUser) != 0 || setresgid(kUser, kOwner, kOwner) != 0 ||
+      setresuid(kUser, kOwner, kOwner) != 0) {
+    Fail("setresuid");
+  }
+  CrashHere();
+}
+
 void NotDumpable(const Arguments&) {
   StartBystanders(2);
   NameTheCrasher();
@@ -119,6 +132,7 @@ constexpr Scenario kScenarios[] = {
     {"no_signals_filter", NoSignalsFilter},
     {"chroot", Chroot},
     {"change_user", ChangeUser},
+    {"more_rights", MoreRights},
     {"not_dumpable", NotDumpable},
 };
 

@@ -66,5 +66,11 @@ class Sandbox(torture.Torture):
         self.survive("change_user", "no_new_privs", unwound=_STANDING)
 
     @unittest.skipUnless(may_change_user(), "SKIPPED: nobody can become somebody else here")
+    def test_program_with_more_rights_than_its_user(self):
+        child, _, _ = self.survive_in(torture.LINKED, "more_rights", unwound=_STANDING)
+        self.assertEqual(child.core.stat().st_uid, 65534)
+        self.assertNotEqual(child.core.suffix, ".part")
+
+    @unittest.skipUnless(may_change_user(), "SKIPPED: nobody can become somebody else here")
     def test_not_dumpable(self):
         self.survive("not_dumpable", unwound=_STANDING)

@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -182,33 +184,107 @@ TEST_F(CoreFileTest, AProgramThatForbidsCoresHasNone) {
   prctl(PR_SET_DUMPABLE, 1);
 }
 
-// Exit status: 0, 1 if something was wrong, 2 if the rights were missing.
-int DumpWithMoreRights(const std::string& path, const std::string& out_of_reach) {
-  constexpr uid_t kUser = 65534;
+constexpr uid_t kUser = 65534;
+constexpr int kNoRights = 2;  // exit status: the test can't be made here
+
+// Of the program `owner`, whom `kUser` has started.
+bool RunAs(uid_t owner) {
+  return setresgid(kUser, owner, owner) == 0 && setresuid(kUser, owner, owner) == 0;
+}
+
+// Opens, writes and names a core. Returns: 0 or -errno.
+int Dump(const std::string& path) {
   auto runtime = std::make_unique<Runtime>();
   auto file = std::make_unique<CoreFile>();
   runtime->policy.fd = -1;
-  CrashContext crash;
-  if (setresgid(kUser, 0, 0) != 0 || setresuid(kUser, 0, 0) != 0) return 2;
   strcpy(runtime->policy.path, path.c_str());
-  if (file->Open(crash, *runtime, UINT64_MAX) != 0 || file->Commit() != 0) return 1;
-  struct stat status;
-  if (stat(path.c_str(), &status) != 0 || status.st_uid != kUser ||
-      status.st_gid != kUser || (status.st_mode & 07777) != 0600) {
-    return 1;
-  }
-  strcpy(runtime->policy.path, out_of_reach.c_str());
-  return file->Open(crash, *runtime, UINT64_MAX) == -EACCES ? 0 : 1;
+  const AsRealUser real_user;
+  int error = file->Open(CrashContext(), *runtime, UINT64_MAX);
+  if (error == 0) error = file->Append("core", 4);
+  if (error == 0) error = file->Commit();
+  if (error != 0) file->Abandon();
+  return error;
 }
 
-TEST_F(CoreFileTest, WithMoreRightsThanItsUserTheFileIsHisAndLiesWhereHeMayWrite) {
-  chmod(directory_.c_str(), 01777);
-  mkdir(In("mine").c_str(), 0700);
+// Exit status of `body` in a child.
+template <typename Body>
+int StatusOf(Body body) {
   const pid_t child = fork();
-  if (child == 0) _exit(DumpWithMoreRights(In("core"), In("mine/core")));
+  if (child == 0) _exit(body());
   int status = 0;
   waitpid(child, &status, 0);
-  if (WEXITSTATUS(status) == 2) GTEST_SKIP() << "SKIPPED: no other user can be had here";
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 100;
+}
+
+class PrivilegedTest : public CoreFileTest {
+ protected:
+  // A directory of the user's own, and one that he can't reach.
+  PrivilegedTest() {
+    chmod(directory_.c_str(), 0755);
+    mkdir(In("his").c_str(), 0700);
+    mkdir(In("mine").c_str(), 0700);
+    (void)!chown(In("his").c_str(), kUser, kUser);
+  }
+};
+
+// Root's, and another user's.
+constexpr uid_t kOwners[] = {0, 65533};
+
+TEST_F(PrivilegedTest, TheFileIsTheUsersAndLiesWhereHeMayWrite) {
+  for (const uid_t owner : kOwners) {
+    const int status = StatusOf([&] {
+      if (!RunAs(owner)) return kNoRights;
+      if (Dump(In("mine/core")) != -EACCES) return 3;
+      return Dump(In("his/core")) == 0 ? 0 : 1;
+    });
+    if (status == kNoRights) GTEST_SKIP() << "SKIPPED: no other user can be had here";
+    EXPECT_EQ(status, 0) << owner;
+    struct stat made;
+    ASSERT_EQ(stat(In("his/core").c_str(), &made), 0) << owner;
+    EXPECT_EQ(made.st_uid, kUser);
+    EXPECT_EQ(made.st_gid, kUser);
+    EXPECT_EQ(made.st_mode & 07777, 0600u);
+    EXPECT_FALSE(Exists(In("his/core.part")));
+    unlink(In("his/core").c_str());
+  }
+}
+
+// What the user can put in the place of his directory must not be named or removed with
+// more rights than his.
+TEST_F(PrivilegedTest, NothingIsNamedOrRemovedBeyondTheUsersReach) {
+  const std::string link = In("his/way");
+  std::ofstream(In("mine/core.part")) << "precious";
+  const int status = StatusOf([&] {
+    if (!RunAs(0)) return kNoRights;
+    auto runtime = std::make_unique<Runtime>();
+    auto file = std::make_unique<CoreFile>();
+    runtime->policy.fd = -1;
+    strcpy(runtime->policy.path, (link + "/core").c_str());
+    if (symlink(In("his").c_str(), link.c_str()) != 0) return 3;
+    const AsRealUser real_user;
+    if (file->Open(CrashContext(), *runtime, UINT64_MAX) != 0) return 4;
+    unlink(link.c_str());
+    if (symlink(In("mine").c_str(), link.c_str()) != 0) return 5;
+    return file->Commit() == -EACCES ? 0 : 1;
+  });
+  if (status == kNoRights) GTEST_SKIP() << "SKIPPED: no other user can be had here";
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(Exists(In("mine/core.part")));
+  EXPECT_FALSE(Exists(In("mine/core")));
+}
+
+TEST_F(PrivilegedTest, TheProcessIsAsItWasBehindIt) {
+  const int status = StatusOf([&] {
+    if (!RunAs(65533)) return kNoRights;
+    prctl(PR_SET_DUMPABLE, 1);
+    prctl(PR_SET_PDEATHSIG, SIGHUP);
+    if (Dump(In("his/core")) != 0) return 1;
+    int signal = 0;
+    prctl(PR_GET_PDEATHSIG, &signal);
+    if (signal != SIGHUP || prctl(PR_GET_DUMPABLE) != 1) return 3;
+    return syscall(SYS_setfsuid, -1) == 65533 && syscall(SYS_setfsgid, -1) == 65533 ? 0 : 4;
+  });
+  if (status == kNoRights) GTEST_SKIP() << "SKIPPED: no other user can be had here";
   EXPECT_EQ(status, 0);
 }
 
