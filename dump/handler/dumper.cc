@@ -143,15 +143,17 @@ bool MustKeepStack(const ucontext_t& context) {
 
 }  // namespace
 
-// Without SA_RESTART, a tick of the watchdog ends a write that blocks.
+// Without SA_RESTART, a tick of the watchdog ends a write that blocks. The owner is known
+// before ours can be called.
 void TakeFreezeSignal(unsigned long flags) {
   safe::KernelSigaction action = OurAction(&OnFreezeSignal, flags);
   action.mask = ~SignalBit(SIGSYS);  // a filter may refuse a call of the parked
-  safe::KernelSigaction old;
-  if (safe::SigAction(kFreezeSignal, &action, &old) == 0 &&
-      old.handler != action.handler) {
-    g_other_owner = old;
+  safe::KernelSigaction owner;
+  if (safe::SigAction(kFreezeSignal, nullptr, &owner) == 0 &&
+      owner.handler != action.handler) {
+    g_other_owner = owner;
   }
+  safe::SigAction(kFreezeSignal, &action, nullptr);
 }
 
 void PassOn(int signal, siginfo_t* info, void* context) {
