@@ -178,10 +178,9 @@ struct sigaction DefaultAction() {
   memset(&action, 0, sizeof(action));
   action.sa_sigaction = &OnFatalSignal;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-  // Ends up as kFatalMask: libc leaves its own two signals out, which is why the handler
-  // sets the mask again.
+  // libc leaves its own two signals out.
   for (int signal = 1; signal <= 64; ++signal) {
-    if ((kFatalMask & SignalBit(signal)) != 0) sigaddset(&action.sa_mask, signal);
+    if ((kEntryMask & SignalBit(signal)) != 0) sigaddset(&action.sa_mask, signal);
   }
   return action;
 }

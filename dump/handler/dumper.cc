@@ -172,8 +172,7 @@ void Dump(Request& request) {
     BlockProgramsFaults();
   } else {
     TakeFaultSignalsForGood();
-    const uint64_t mask = kFatalMask;
-    safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
+    safe::SetSignalMask(kFatalMask);
   }
   // A timer takes a place in the queue of signals.
   RaiseSignalLimit();

@@ -116,19 +116,14 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
   }
   // Behind a fatal dump there is nothing to wait for: the process ends. Behind a live
   // one, this crash is the next to be dumped.
-  bool waited = false;
   while (!WinElection(pid, tid)) {
-    waited = true;
-    // Whoever waits must not be sent more and more signals, one frame on the other.
-    const uint64_t waiting = ~(SignalBit(kFreezeSignal) | SignalBit(SIGSYS));
+    // Whoever waits must not be sent more and more signals, one frame on the other; one_shot.h
+    // comes by here with a mask of the program's.
+    const uint64_t waiting = kEntryMask;
     safe::SigProcMask(SIG_SETMASK, &waiting, nullptr);
     ParkCrashed(context);
     WaitForDumper();
     if (IsFault(info) && NobodyDumps()) return HandBack(MakeContext(signal, info, context));
-  }
-  if (waited) {
-    const uint64_t fatal = kFatalMask;
-    safe::SigProcMask(SIG_SETMASK, &fatal, nullptr);
   }
   if (HasStoodIn() && !IsOurAction(signal)) {
     EndDump();

@@ -22,15 +22,21 @@
 
 namespace minicore {
 
-// Every signal but those of faults (SIGSEGV and SIGBUS of guarded copies, SIGSYS of
-// seccomp filters, all of a dumper gone wrong) and the freeze signal, by which the
-// watchdog ticks.
+// The mask of a dump: every signal but those of faults (SIGSEGV and SIGBUS of guarded
+// copies, SIGSYS of seccomp filters, all of a dumper gone wrong) and the freeze signal, by
+// which the watchdog ticks.
 inline constexpr uint64_t kFatalMask =
     ~(SignalBit(SIGSEGV) | SignalBit(SIGBUS) | SignalBit(SIGSYS) | SignalBit(SIGILL) |
       SignalBit(SIGFPE) | SignalBit(SIGTRAP) | SignalBit(kFreezeSignal));
 
-// The handler of every signal in Policy::signals: SA_SIGINFO, SA_ONSTACK, SA_NODEFER,
-// kFatalMask.
+// All but the freeze signal and SIGSYS: until the dump has a stack of its own, a fault of
+// ours, on a signal stack that is too small for us say, is no fault to be dumped. With its
+// signal blocked the kernel kills (kernel/signal.c, force_sig_info_to_task()); a handler
+// would begin at the top of the same stack, and fault again.
+inline constexpr uint64_t kEntryMask = ~(SignalBit(kFreezeSignal) | SignalBit(SIGSYS));
+
+// The handler of every signal in Policy::signals: SA_SIGINFO, SA_ONSTACK, SA_NODEFER (which
+// SIGSYS needs), kEntryMask.
 void OnFatalSignal(int signal, siginfo_t* info, void* context);
 
 // The handler of kFreezeSignal: joins a freeze, makes a live dump of its own thread, takes

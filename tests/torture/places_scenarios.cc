@@ -7,9 +7,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -26,6 +28,9 @@
 namespace torture {
 
 #define NOINLINE __attribute__((noinline))
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ 51
+#endif
 
 // --- signal handlers ---
 
@@ -137,6 +142,21 @@ void AbortWhenHandled(const Arguments& arguments) {
   CrashIn(arguments, [] {
     Handle(SIGABRT, [](int) {});
     AbortHere();
+  });
+}
+
+// The least that the kernel takes, with a guard page below; behind libc's back, where
+// nobody makes it larger.
+void OnTheLeastAlternateStack(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    constexpr size_t kGuard = 4096;
+    const size_t size = getauxval(AT_MINSIGSTKSZ);
+    auto* memory = static_cast<char*>(mmap(nullptr, kGuard + size, PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    mprotect(memory, kGuard, PROT_NONE);
+    const stack_t least = {memory + kGuard, 0, size};
+    if (syscall(SYS_sigaltstack, &least, nullptr) != 0) Fail("sigaltstack");
+    CrashHere();
   });
 }
 
@@ -387,6 +407,7 @@ constexpr Scenario kScenarios[] = {
     {"handler_of_wait", InHandlerOfWait},
     {"abort_ignored", AbortWhenIgnored},
     {"abort_handled", AbortWhenHandled},
+    {"least_alternate", OnTheLeastAlternateStack},
     {"atexit", InAtexit},
     {"static_destructor", InStaticDestructor},
     {"thread_local_destructor", InThreadLocalDestructor},

@@ -59,6 +59,13 @@ class Places(torture.Torture):
             scenario, "abort", "torture::AbortHere", number=signal.SIGABRT, function=None
         )
 
+    def test_where_the_signal_stack_has_no_room_for_our_handler_the_fault_kills(self):
+        for place in ("main", "worker"):
+            for build in torture.BUILDS:
+                with self.subTest(place=place, build=build.name):
+                    child = self.run_child(build, "least_alternate", place)
+                    self.assertEqual(child.signal, signal.SIGSEGV)
+
     def test_in_an_exit_handler(self):
         self.survive("atexit", callers=["torture::CrashInAtexit", "exit", "main"])
 

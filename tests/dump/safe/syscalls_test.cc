@@ -85,5 +85,40 @@ TEST_F(SyscallsTest, TimeGoesForward) {
   EXPECT_GT(before, 0u);
 }
 
+uint64_t Mask() {
+  uint64_t mask = 0;
+  SigProcMask(SIG_BLOCK, nullptr, &mask);
+  return mask;
+}
+
+TEST_F(SyscallsTest, TheSignalMaskIsSet) {
+  const uint64_t before = Mask();
+  SetSignalMask(before | 1u << (SIGUSR1 - 1));
+  EXPECT_EQ(Mask(), before | 1u << (SIGUSR1 - 1));
+  SetSignalMask(before);
+  EXPECT_EQ(Mask(), before);
+}
+
+TEST_F(SyscallsTest, TheSignalMaskIsSetWithoutTheCallForIt) {
+  static char memory[64 * 1024];
+  const stack_t stack = {memory, 0, sizeof(memory)};
+  stack_t old;
+  ASSERT_EQ(sigaltstack(&stack, &old), 0);
+  const uint64_t before = Mask();
+  // What must be the same behind the call lives in registers and on the stack.
+  for (uint64_t i = 0; i < 10; ++i) {
+    const uint64_t wanted = before | i << (SIGUSR1 - 1);
+    g_basic_calls_only = true;
+    SetSignalMask(wanted);
+    g_basic_calls_only = false;
+    EXPECT_EQ(Mask(), wanted);
+  }
+  SetSignalMask(before);
+  stack_t now;
+  ASSERT_EQ(sigaltstack(&old, &now), 0);
+  EXPECT_EQ(now.ss_sp, memory);
+  EXPECT_EQ(now.ss_flags, 0);
+}
+
 }  // namespace
 }  // namespace minicore::safe
