@@ -218,10 +218,18 @@ enum class Disposition : uint8_t {
   kElide = 3,       // no byte may leave the process
 };
 
+// What a tag does, as a byte of its entry: 0 as long as nobody has said, then
+// this. The built-in names have a default; a name of the program's that is just
+// being interned is elided.
+constexpr uint8_t RuleOf(Disposition disposition) {
+  return static_cast<uint8_t>(static_cast<unsigned>(disposition) + 1);
+}
+
 struct TagEntry {
   // 0: free; 1: `name` is complete (release / acquire); else: being written.
+  // Stays 0 for the built-in names.
   std::atomic<uint8_t> ready;
-  std::atomic<uint8_t> disposition;
+  std::atomic<uint8_t> rule;
   char name[kMaxTagName + 1];
 };
 

@@ -325,12 +325,10 @@ bool Contradicts(const IndexState& index, ByteCount offset) {
 Disposition DispositionOf(const TagState& tags, uint8_t tag) {
   if (tag == kNoTag) return Disposition::kKeep;
   if (tag > kMaxTags) return Disposition::kElide;
-  const TagEntry& entry = tags.entries[tag];
-  // Acquire: an entry that is ready has its name and its rule.
-  if (entry.ready.load(std::memory_order_acquire) == 1) {
-    const uint8_t rule = entry.disposition.load(std::memory_order_relaxed);
-    return rule <= static_cast<uint8_t>(Disposition::kElide)
-               ? static_cast<Disposition>(rule)
+  const uint8_t rule = tags.entries[tag].rule.load(std::memory_order_relaxed);
+  if (rule != 0) {
+    return rule <= RuleOf(Disposition::kElide)
+               ? static_cast<Disposition>(rule - 1)
                : Disposition::kElide;
   }
   switch (tag) {

@@ -23,7 +23,7 @@ Interned Intern(const char* name) {
   return {id == -ENOSPC ? kTagSecret : kNoTag, id};
 }
 
-bool RangeOf(const void* begin, size_t size, AddressRange* range) {
+bool MakeRange(const void* begin, size_t size, AddressRange* range) {
   range->begin = reinterpret_cast<Address>(begin);
   return size != 0 && !__builtin_add_overflow(range->begin, size, &range->end);
 }
@@ -49,7 +49,7 @@ int minicore_untag(const void* ptr) {
 int minicore_tag_range(const void* begin, size_t size, const char* tag) {
   minicore::AddressRange range;
   const auto [id, error] = minicore::Intern(tag);
-  if (error == -EINVAL || !minicore::RangeOf(begin, size, &range)) {
+  if (error == -EINVAL || !minicore::MakeRange(begin, size, &range)) {
     return -EINVAL;
   }
   minicore::TagRangeOf(minicore::g_tag_state, range, id);
@@ -57,12 +57,13 @@ int minicore_tag_range(const void* begin, size_t size, const char* tag) {
 }
 
 int minicore_untag_range(const void* begin, size_t size, const char* tag) {
-  minicore::AddressRange range;
-  const auto [id, error] = minicore::Intern(tag);
-  if (error == -EINVAL || !minicore::RangeOf(begin, size, &range)) {
-    return -ENOENT;
-  }
-  return minicore::UntagRangeOf(minicore::g_tag_state, range, id);
+  using namespace minicore;
+  AddressRange range;
+  int id = FindTag(g_tag_state, tag);
+  // What found no place in the table was tagged as a secret.
+  if (id == -ENOENT && g_tag_state.lost_tags != 0) id = kTagSecret;
+  if (id < 0 || !MakeRange(begin, size, &range)) return -ENOENT;
+  return UntagRangeOf(g_tag_state, range, static_cast<uint8_t>(id));
 }
 
 int minicore_tag_elides(const char* tag) {

@@ -53,14 +53,8 @@ uint8_t SettledState(const TagEntry& entry) {
   return state;
 }
 
-void WriteEntry(TagEntry& entry, const char* name, Disposition disposition) {
-  unsigned i = 0;
-  for (; name[i] != '\0'; ++i) entry.name[i] = name[i];
-  entry.name[i] = '\0';
-  entry.disposition.store(static_cast<uint8_t>(disposition),
-                          std::memory_order_relaxed);
-  // Sequentially consistent: see SetTagRule.
-  entry.ready.store(kEntryReady);
+bool HasName(const TagEntry& entry, const char* name) {
+  return entry.ready.load() == kEntryReady && SameName(entry.name, name);
 }
 
 // The first entry that has this name, else kNoTag.
@@ -76,6 +70,28 @@ uint8_t Lookup(const TagState& tags, const char* name) {
   return kNoTag;
 }
 
+// Fills an entry that the caller has taken. There may be another one of the name:
+// a handler interned it in the middle of another intern, or patience ran out.
+// Whoever sets a rule gives it to his entry first and then to all others that are
+// ready; here the entry becomes ready first, and then the others are asked for
+// their rule. So one of the two sees the other (sequentially consistent). Until
+// then the entry has no rule, and its memory is elided.
+void WriteEntry(TagState& tags, TagEntry& entry, const char* name) {
+  unsigned i = 0;
+  for (; name[i] != '\0'; ++i) entry.name[i] = name[i];
+  entry.name[i] = '\0';
+  entry.ready.store(kEntryReady);
+  uint8_t strictest = RuleOf(Disposition::kKeep);
+  for (unsigned id = kFirstUserTag; id <= kMaxTags; ++id) {
+    const TagEntry& other = tags.entries[id];
+    if (!HasName(other, name)) continue;
+    const uint8_t rule = other.rule.load();
+    if (rule > strictest) strictest = rule;
+  }
+  uint8_t none = 0;
+  entry.rule.compare_exchange_strong(none, strictest);
+}
+
 }  // namespace
 
 int InternTag(TagState& tags, const char* name) {
@@ -88,9 +104,8 @@ int InternTag(TagState& tags, const char* name) {
     if (state == kEntryFree &&
         entry.ready.compare_exchange_strong(state, kEntryTaken,
                                             std::memory_order_acquire)) {
-      WriteEntry(entry, name, Disposition::kKeep);
-      // Another thread may have given the name an earlier entry while this one
-      // was being written (we lost patience there): the first one counts.
+      WriteEntry(tags, entry, name);
+      // Of several entries of the name the first one counts.
       return Lookup(tags, name);
     }
     state = SettledState(entry);
@@ -102,27 +117,21 @@ int InternTag(TagState& tags, const char* name) {
   return -ENOSPC;
 }
 
+int FindTag(const TagState& tags, const char* name) {
+  if (NameLength(name) == 0) return -EINVAL;
+  const uint8_t built_in = BuiltIn(name);
+  if (built_in != kNoTag) return built_in;
+  const uint8_t id = Lookup(tags, name);
+  return id != kNoTag ? id : -ENOENT;
+}
+
 int SetTagRule(TagState& tags, const char* name, Disposition disposition) {
   const int id = InternTag(tags, name);
   if (id < 0) return id;
-  if (static_cast<unsigned>(id) < kFirstUserTag) {
-    TagEntry& entry = tags.entries[id];
-    uint8_t state = kEntryFree;
-    if (entry.ready.compare_exchange_strong(state, kEntryTaken)) {
-      WriteEntry(entry, name, disposition);
-    } else {
-      entry.disposition.store(static_cast<uint8_t>(disposition));
-    }
-    return 0;
-  }
-  // All entries of the name: there may be two, if a handler interned it in the
-  // middle of another intern. Each writer publishes its entry before it looks
-  // here.
+  const uint8_t rule = RuleOf(disposition);
+  tags.entries[id].rule.store(rule);
   for (unsigned i = kFirstUserTag; i <= kMaxTags; ++i) {
-    TagEntry& entry = tags.entries[i];
-    if (entry.ready.load() == kEntryReady && SameName(entry.name, name)) {
-      entry.disposition.store(static_cast<uint8_t>(disposition));
-    }
+    if (HasName(tags.entries[i], name)) tags.entries[i].rule.store(rule);
   }
   return 0;
 }

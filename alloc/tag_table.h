@@ -27,6 +27,11 @@ namespace minicore {
 //          `lost_tags` is set.
 int InternTag(TagState& tags, const char* name);
 
+// The id of a name that has one. Interns nothing.
+//
+// Returns: the id, > 0; -EINVAL for a bad name; -ENOENT if it has none.
+int FindTag(const TagState& tags, const char* name);
+
 // Sets what is done with memory of a tag, from now on; before its first use,
 // too.
 //

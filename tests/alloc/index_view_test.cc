@@ -508,7 +508,8 @@ TEST(IndexView, AnUnknownTagIsElided) {
               Disposition::kElide);
   }
   tags->entries[5].ready = 1;
-  tags->entries[5].disposition = 77;
+  EXPECT_EQ(DispositionOf(*tags, 5), Disposition::kElide);
+  tags->entries[5].rule = 77;
   EXPECT_EQ(DispositionOf(*tags, 5), Disposition::kElide);
   char name[kMaxTagName + 1] = "x";
   NameOf(*tags, 200, name);
@@ -542,11 +543,11 @@ TEST(IndexView, OfTwoTagsTheMoreProtectiveCounts) {
   EXPECT_EQ(tag_of(kUnknownTag, kTagCache), kUnknownTag);
   // Labels: its own.
   for (const int label : {4, 5}) {
-    tags->entries[label].ready = 1;
+    tags->entries[label].rule = RuleOf(Disposition::kKeep);
   }
   EXPECT_EQ(tag_of(4, 5), 4);
   EXPECT_EQ(tag_of(5, 4), 5);
-  tags->entries[5].disposition = static_cast<uint8_t>(Disposition::kElide);
+  tags->entries[5].rule = RuleOf(Disposition::kElide);
   EXPECT_EQ(tag_of(4, 5), 5);
   EXPECT_EQ(tag_of(kNoTag, 5), 5);
 }

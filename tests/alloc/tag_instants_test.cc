@@ -292,6 +292,48 @@ TEST_P(TagInstants, NoByteOfTheChunksTagsIsOverwrittenUnseen) {
   }
 }
 
+// A rule is set at any instant of another thread's intern, or interns at any instant
+// of a rule that is being set: it counts for every entry of the name, and no entry that
+// memory may be tagged with is written before that.
+TEST(RuleInstants, ARuleIsNeverLost) {
+  const auto count = [](const TagState& tags) {
+    int entries = 0;
+    for (unsigned id = kFirstUserTag; id <= kMaxTags; ++id) {
+      if (tags.entries[id].ready != 1) continue;
+      ++entries;
+      EXPECT_EQ(DispositionOf(tags, static_cast<uint8_t>(id)),
+                Disposition::kElide);
+    }
+    return entries;
+  };
+  int twice = 0;
+  for (const bool rule_first : {false, true}) {
+    for (int when = 0;; when += 3) {
+      const auto tags = std::make_unique<TagState>();
+      const auto intern = [&] { InternTag(*tags, "session"); };
+      const auto rule = [&] {
+        SetTagRule(*tags, "session", Disposition::kElide);
+      };
+      bool is_set = false;
+      int exposed = 0;
+      const int steps = SingleStep::Run(
+          [&] { rule_first ? rule() : intern(); },
+          [&](int n) {
+            if (n == when) rule_first ? intern() : rule();
+            if (n == when && !rule_first) is_set = true;
+            for (uint8_t id : {kFirstUserTag, uint8_t{kFirstUserTag + 1}}) {
+              exposed += is_set && tags->entries[id].ready == 1 &&
+                         DispositionOf(*tags, id) != Disposition::kElide;
+            }
+          });
+      if (when >= steps) break;
+      EXPECT_EQ(exposed, 0);
+      twice += count(*tags) == 2;
+    }
+  }
+  EXPECT_GT(twice, 0);
+}
+
 // One thread merges a secret into a slot; at each instant another one has untagged that
 // slot's range and taken it for a label.
 TEST(RangeInstants, ASlotThatIsUntaggedAndTakenAgainIsNotWidened) {

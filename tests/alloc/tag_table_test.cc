@@ -130,6 +130,42 @@ TEST_F(TagTable, AnEntryThatIsNeverFinishedDelaysNobodyForEver) {
             Disposition::kElide);
 }
 
+// The same the other way round: a rule is set while another thread, or the one that
+// was interrupted, is still writing an entry of that name.
+TEST_F(TagTable, ARuleReachesAnEntryThatWasBeingWritten) {
+  TagEntry& entry = tags_->entries[kFirstUserTag];
+  entry.ready = 2;
+  EXPECT_EQ(SetTagRule(*tags_, "session", Disposition::kElide), 0);
+  EXPECT_EQ(SetTagRule(*tags_, "other", Disposition::kCut), 0);
+  EXPECT_EQ(InternTag(*tags_, "session"), kFirstUserTag + 1);
+  // The writer goes on, by the hand of another one: its entry is free again.
+  entry.ready = 0;
+  EXPECT_EQ(InternTag(*tags_, "session"), kFirstUserTag);
+  EXPECT_EQ(DispositionOf(*tags_, kFirstUserTag), Disposition::kElide);
+  EXPECT_EQ(DispositionOf(*tags_, kFirstUserTag + 1), Disposition::kElide);
+  // And both have every rule that comes later.
+  EXPECT_EQ(SetTagRule(*tags_, "session", Disposition::kCut), 0);
+  EXPECT_EQ(DispositionOf(*tags_, kFirstUserTag), Disposition::kCut);
+  EXPECT_EQ(DispositionOf(*tags_, kFirstUserTag + 1), Disposition::kCut);
+}
+
+TEST_F(TagTable, AnEntryWithoutARuleYetIsElided) {
+  const int id = InternTag(*tags_, "session");
+  tags_->entries[id].rule = 0;  // as it is before its writer has looked around
+  EXPECT_EQ(DispositionOf(*tags_, static_cast<uint8_t>(id)),
+            Disposition::kElide);
+}
+
+TEST_F(TagTable, ANameIsFoundWithoutBeingInterned) {
+  EXPECT_EQ(FindTag(*tags_, "secret"), kTagSecret);
+  EXPECT_EQ(FindTag(*tags_, "session"), -ENOENT);
+  EXPECT_EQ(FindTag(*tags_, "session"), -ENOENT);
+  EXPECT_EQ(FindTag(*tags_, ""), -EINVAL);
+  const int id = InternTag(*tags_, "other");
+  EXPECT_EQ(id, kFirstUserTag);
+  EXPECT_EQ(FindTag(*tags_, "other"), id);
+}
+
 // Allocations
 
 TEST_F(TagTable, ATagGoesOnTheAllocationThatEncloses) {

@@ -123,7 +123,7 @@ void FillPlanes(FuzzInput& input, World& world) {
 void FillTags(FuzzInput& input, World& world) {
   for (unsigned count = input.Take<uint8_t>() % 4; count != 0; --count) {
     TagEntry& entry = world.tags->entries[1 + input.Take<uint8_t>() % kMaxTags];
-    entry.disposition.store(input.Take<uint8_t>());
+    entry.rule.store(input.Take<uint8_t>());
     entry.ready.store(input.Take<uint8_t>() % 2);
   }
   for (unsigned slot = 0, count = input.Take<uint8_t>() % 3; slot < count;
