@@ -85,8 +85,12 @@ void* TakeStack() {
   return static_cast<char*>(memory) + kPageSize;
 }
 
-// The calling thread's own of these; null before it has one and after it gave it back.
+// The calling thread's own of these; null before it has one and after it gave it back. A
+// thread that libc does not know has these of another thread, whose number is not its own.
 thread_local void* t_stack = nullptr;
+thread_local long t_owner = 0;
+// What the program has set, while the kernel has ours.
+thread_local stack_t t_believed = {};
 thread_local int t_rounds = 0;  // of destructors, while the thread ends
 
 pthread_key_t g_key;
@@ -96,6 +100,29 @@ bool g_has_key = false;
 // libc's is ChangeAltStack(), see interpose.cc. Returns: 0, or -1 and errno.
 int SetAltStack(const stack_t* stack, stack_t* old) {
   return static_cast<int>(syscall(SYS_sigaltstack, stack, old));
+}
+
+int SetOurs() {
+  const stack_t ours = {t_stack, 0, StackBytes()};
+  return SetAltStack(&ours, nullptr);
+}
+
+bool IsOff(const stack_t& stack) { return (stack.ss_flags & SS_DISABLE) != 0; }
+
+// Handlers are written for stacks of SIGSTKSZ bytes, 8 KiB for twenty years, which hold a
+// frame and what the handler takes; besides, two frames of ours. Who wants a stack disarmed
+// (SS_AUTODISARM) means to leave it while a handler runs there, for another one perhaps.
+bool HasRoom(const stack_t& stack) {
+  constexpr ByteCount kForHandlers = 8192;
+  constexpr int kAutoDisarm = static_cast<int>(1u << 31);  // SS_AUTODISARM, linux/signal.h
+  if (IsOff(stack)) return false;
+  return (stack.ss_flags & kAutoDisarm) != 0 ||
+         stack.ss_size >= kForHandlers + 2 * getauxval(AT_MINSIGSTKSZ);
+}
+
+stack_t AsSet(const stack_t& stack) {
+  if (IsOff(stack)) return {nullptr, SS_DISABLE, 0};
+  return {stack.ss_sp, 0, stack.ss_size};
 }
 
 // Runs when a thread with a stack of ours ends, in each round of its keys' destructors
@@ -110,8 +137,7 @@ void ReleaseStack(void* stack) {
   t_stack = nullptr;
   stack_t current;
   if (SetAltStack(nullptr, &current) == 0 && current.ss_sp == stack) {
-    const stack_t none = {nullptr, SS_DISABLE, 0};
-    if (SetAltStack(&none, nullptr) != 0) return;  // ends on it: leaked, not reused
+    if (SetAltStack(&t_believed, nullptr) != 0) return;  // ends on it: leaked, not reused
   }
   GiveBackStack(stack);
 }
@@ -121,14 +147,10 @@ void ReleaseStack(void* stack) {
 bool HasStack() {
   if (t_stack == nullptr && t_rounds == 0) {
     t_stack = TakeStack();
+    t_owner = gettid();
     if (t_stack != nullptr && g_has_key) pthread_setspecific(g_key, t_stack);
   }
   return t_stack != nullptr;
-}
-
-bool IsOff(const stack_t& stack) {
-  constexpr unsigned kAutoDisarm = 1u << 31;  // SS_AUTODISARM, linux/signal.h
-  return (static_cast<unsigned>(stack.ss_flags) & ~kAutoDisarm) == SS_DISABLE;
 }
 
 }  // namespace
@@ -137,20 +159,30 @@ void EnsureAltStack() {
   pthread_once(&g_key_once,
                [] { g_has_key = pthread_key_create(&g_key, &ReleaseStack) == 0; });
   stack_t current;
-  if (SetAltStack(nullptr, &current) != 0 || !IsOff(current) || !HasStack()) return;
-  const stack_t ours = {t_stack, 0, StackBytes()};
-  SetAltStack(&ours, nullptr);
+  if (t_stack != nullptr || SetAltStack(nullptr, &current) != 0 || HasRoom(current) ||
+      !HasStack()) {
+    return;
+  }
+  t_believed = AsSet(current);
+  SetOurs();
 }
 
-int ChangeAltStack(const stack_t* stack, stack_t* old) {
-  stack_t ours;
-  if (stack != nullptr && IsOff(*stack) && HasStack()) {
-    ours = {t_stack, 0, StackBytes()};
-    stack = &ours;
+int ChangeAltStack(const stack_t* wanted, stack_t* old) {
+  stack_t before;
+  // The kernel checks what is wanted.
+  if (SetAltStack(wanted, &before) != 0) return -1;
+  const bool was_ours = t_stack != nullptr && before.ss_sp == t_stack;
+  if (old != nullptr) {
+    *old = before;
+    if (was_ours) *old = t_believed;
+    // Whether the thread is on it.
+    if (was_ours && !IsOff(*old)) old->ss_flags |= before.ss_flags & SS_ONSTACK;
   }
-  if (SetAltStack(stack, old) != 0) return -1;
-  if (old != nullptr && t_stack != nullptr && old->ss_sp == t_stack) {
-    *old = {nullptr, SS_DISABLE, 0};
+  // A forked child has the number of another thread, and ours in use.
+  if (wanted != nullptr && !HasRoom(*wanted) && HasStack() &&
+      (was_ours || t_owner == gettid())) {
+    t_believed = AsSet(*wanted);
+    SetOurs();
   }
   return 0;
 }

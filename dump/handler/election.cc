@@ -49,8 +49,8 @@ bool HasEnded(int pid, int parent_at_first) {
 
 // Another process that dumps in this memory: the parent of our vfork(), or its child.
 // (Or, without a mark, the parent whose memory we have a copy of: then waiting is in vain,
-// but ends.)
-void WaitForOtherProcess(uint64_t holder, uint64_t until_us) {
+// but ends.) Not inlined: who does not wait shall not take its stack, a signal stack.
+[[gnu::noinline]] void WaitForOtherProcess(uint64_t holder, uint64_t until_us) {
   const int parent = static_cast<int>(safe::Syscall(SYS_getppid));
   while (g_dumper.load(std::memory_order_acquire) == holder &&
          g_finished.load(std::memory_order_acquire) != holder &&

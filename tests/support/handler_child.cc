@@ -22,12 +22,15 @@ namespace minicore {
 namespace {
 
 constexpr size_t kArenaBytes = 256 * 1024 * 1024;
+constexpr size_t kSignalStackBytes = 128 * 1024;
 constexpr uint64_t kPaint = 0x5ca1ab1e0ddba11d;
 
 // Shared with the child: what it leaves behind.
 struct Left {
   std::atomic<size_t> allocations;
   alignas(4096) uint64_t stack[kDumpStackBytes / sizeof(uint64_t)];
+  // Not the stack that overflows, if that is the test.
+  alignas(4096) uint64_t signal_stack[kSignalStackBytes / sizeof(uint64_t)];
 };
 
 // Where the dumper runs; set in the child only.
@@ -70,7 +73,7 @@ void ReserveMemory(Left* left) {
                            reinterpret_cast<Address>(memory + bytes)};
 }
 
-void Install(const std::string& path, TestHeap& heap,
+void Install(const std::string& path, Left* left, TestHeap& heap,
              const std::function<void(Policy&, TestHeap&)>& prepare) {
   minicore_config config = minicore_default_config();
   config.path = path.c_str();
@@ -89,9 +92,7 @@ void Install(const std::string& path, TestHeap& heap,
   g_runtime.index = &heap.index();
   g_runtime.tags = &heap.tags();
 
-  // Not on the stack that overflows, if that is the test.
-  static char alternate[128 * 1024];
-  const stack_t stack = {alternate, 0, sizeof(alternate)};
+  const stack_t stack = {left->signal_stack, 0, kSignalStackBytes};
   Check(sigaltstack(&stack, nullptr) == 0, "sigaltstack");
   struct sigaction action {};
   action.sa_sigaction = &OnSignal;
@@ -104,12 +105,11 @@ void Install(const std::string& path, TestHeap& heap,
   }
 }
 
-size_t DeepestByte(const Left& left) {
+template <size_t kWords>
+size_t DeepestByte(const uint64_t (&stack)[kWords]) {
   size_t untouched = 0;
-  while (untouched < std::size(left.stack) && left.stack[untouched] == kPaint) {
-    ++untouched;
-  }
-  return kDumpStackBytes - untouched * sizeof(uint64_t);
+  while (untouched < kWords && stack[untouched] == kPaint) ++untouched;
+  return (kWords - untouched) * sizeof(uint64_t);
 }
 
 }  // namespace
@@ -131,18 +131,20 @@ HandlerChild CrashInChild(
                               MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   EXPECT_NE(left, MAP_FAILED);
   for (uint64_t& word : left->stack) word = kPaint;
+  for (uint64_t& word : left->signal_stack) word = kPaint;
   const pid_t pid = fork();
   if (pid == 0) {
     const auto heap = std::make_unique<TestHeap>();
     ReserveMemory(left);
-    Install(child.core, *heap, prepare);
+    Install(child.core, left, *heap, prepare);
     g_left.store(left);
     crash(*heap);
     _exit(101);
   }
   EXPECT_GT(pid, 0);
   EXPECT_EQ(waitpid(pid, &child.status, 0), pid);
-  child.stack_bytes = DeepestByte(*left);
+  child.stack_bytes = DeepestByte(left->stack);
+  child.signal_stack_bytes = DeepestByte(left->signal_stack);
   child.allocations = left->allocations.load();
   munmap(left, sizeof(Left));
   return child;

@@ -22,6 +22,7 @@ struct HandlerChild {
   int status = 0;          // of waitpid()
   std::string core;        // where it should be
   size_t stack_bytes = 0;  // of the dumper's stack, at the deepest
+  size_t signal_stack_bytes = 0;  // likewise of the thread's signal stack
   size_t allocations = 0;  // calls of malloc and its kin in the handler
 };
 

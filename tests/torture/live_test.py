@@ -67,6 +67,16 @@ class Live(torture.Torture):
                         child, core, stacks, None, ["torture::DumpHere"], _STANDING
                     )
 
+    def test_while_another_thread_has_no_room_left_on_its_small_signal_stack(self):
+        for build in torture.BUILDS:
+            child = self.live(build, "deep_in_small_stack", "live")
+            path = child.directory / "core.live"
+            core = self.check_live(child, path, "crasher", threads=2)
+            self.check_stacks(
+                child, core, torture.frames(child, path), None, ["main"],
+                {"deep": "torture::StandDeepInHandler"},
+            )  # fmt: skip
+
     def test_what_the_callers_frame_leads_to_is_whole_and_secrets_are_not_in_it(self):
         for build in torture.BUILDS:
             # With the filter the whole scan waits until the threads stand still.

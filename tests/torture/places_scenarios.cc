@@ -1,6 +1,7 @@
 // Crashes in the places where programs are neither here nor there: handlers,
 // constructors, destructors, the dynamic linker, other people's stacks.
 
+#include <alloca.h>
 #include <dlfcn.h>
 #include <poll.h>
 #include <pthread.h>
@@ -22,6 +23,7 @@
 #include "tests/e2e/facts.h"
 #include "tests/e2e/threads.h"
 #include "tests/torture/crash.h"
+#include "tests/torture/live.h"
 #include "tests/torture/places.h"
 #include "tests/torture/scenarios.h"
 
@@ -123,11 +125,35 @@ void InHandlerOfWait(const Arguments& arguments) {
   });
 }
 
+// A stack of SIGSTKSZ bytes as it was for twenty years.
+void UseSmallAlternateStack() {
+  alignas(16) static char stack[8192];
+  const stack_t small = {stack, 0, sizeof(stack)};
+  if (sigaltstack(&small, nullptr) != 0) Fail("sigaltstack");
+}
+
 }  // namespace
 
 // --- abort() ---
 
 NOINLINE void AbortHere() { abort(); }
+
+// Takes all of a small signal stack but a thousand bytes, and of a large one as much. With the
+// frame of the kernel, AT_MINSIGSTKSZ bytes at the most.
+NOINLINE void StandDeepInHandler(int) {
+  const size_t size = 8192 - getauxval(AT_MINSIGSTKSZ) - 1000;
+  auto* const deep = static_cast<volatile char*>(alloca(size));
+  deep[0] = 1;
+  victim::Park();
+  deep[0] = 2;
+}
+
+NOINLINE void AbortDeepInHandler(int) {
+  const size_t size = 8192 - getauxval(AT_MINSIGSTKSZ) - 1000;
+  auto* const deep = static_cast<volatile char*>(alloca(size));
+  deep[0] = 1;
+  abort();
+}
 
 namespace {
 
@@ -145,9 +171,35 @@ void AbortWhenHandled(const Arguments& arguments) {
   });
 }
 
-// The least that the kernel takes, with a guard page below; behind libc's back, where
-// nobody makes it larger.
+void StandDeep() {
+  UseSmallAlternateStack();
+  Handle(SIGUSR1, StandDeepInHandler, SA_ONSTACK);
+  raise(SIGUSR1);
+}
+
+void OtherIsDeepInSmallStack(const Arguments& arguments) {
+  victim::StartThread("deep", StandDeep);
+  victim::AwaitParked(1);
+  NameTheCrasher();
+  if (!arguments.empty() && arguments[0] == "live") {
+    if (DumpTo("core.live") != 0) Fail("minicore_dump");
+    _exit(0);
+  }
+  CrashHere();
+}
+
+void AbortsDeepInSmallStack(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    UseSmallAlternateStack();
+    Handle(SIGUSR1, AbortDeepInHandler, SA_ONSTACK);
+    raise(SIGUSR1);
+  });
+}
+
+// The least that the kernel takes, with a guard page below; with "raw", behind libc's
+// back, where nobody puts a larger one in its place.
 void OnTheLeastAlternateStack(const Arguments& arguments) {
+  static bool raw = arguments.size() > 1 && arguments[1] == "raw";
   CrashIn(arguments, [] {
     constexpr size_t kGuard = 4096;
     const size_t size = getauxval(AT_MINSIGSTKSZ);
@@ -155,7 +207,9 @@ void OnTheLeastAlternateStack(const Arguments& arguments) {
                                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     mprotect(memory, kGuard, PROT_NONE);
     const stack_t least = {memory + kGuard, 0, size};
-    if (syscall(SYS_sigaltstack, &least, nullptr) != 0) Fail("sigaltstack");
+    const long error =
+        raw ? syscall(SYS_sigaltstack, &least, nullptr) : sigaltstack(&least, nullptr);
+    if (error != 0) Fail("sigaltstack");
     CrashHere();
   });
 }
@@ -408,6 +462,8 @@ constexpr Scenario kScenarios[] = {
     {"abort_ignored", AbortWhenIgnored},
     {"abort_handled", AbortWhenHandled},
     {"least_alternate", OnTheLeastAlternateStack},
+    {"deep_in_small_stack", OtherIsDeepInSmallStack},
+    {"aborts_deep_in_small_stack", AbortsDeepInSmallStack},
     {"atexit", InAtexit},
     {"static_destructor", InStaticDestructor},
     {"thread_local_destructor", InThreadLocalDestructor},

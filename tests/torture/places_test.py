@@ -59,11 +59,23 @@ class Places(torture.Torture):
             scenario, "abort", "torture::AbortHere", number=signal.SIGABRT, function=None
         )
 
+    def test_while_another_thread_has_no_room_left_on_its_small_signal_stack(self):
+        self.survive("deep_in_small_stack", unwound={"deep": "torture::StandDeepInHandler"})
+
+    def test_abort_with_no_room_left_on_the_programs_small_signal_stack(self):
+        self.each_place(
+            "aborts_deep_in_small_stack", "abort", "torture::AbortDeepInHandler", _RESTORER,
+            number=signal.SIGABRT, function=None,
+        )  # fmt: skip
+
+    def test_on_the_smallest_signal_stack_that_a_program_can_set(self):
+        self.each_place("least_alternate")
+
     def test_where_the_signal_stack_has_no_room_for_our_handler_the_fault_kills(self):
         for place in ("main", "worker"):
             for build in torture.BUILDS:
                 with self.subTest(place=place, build=build.name):
-                    child = self.run_child(build, "least_alternate", place)
+                    child = self.run_child(build, "least_alternate", place, "raw")
                     self.assertEqual(child.signal, signal.SIGSEGV)
 
     def test_in_an_exit_handler(self):

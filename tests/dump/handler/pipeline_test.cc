@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -26,6 +27,10 @@
 #include "tools/process_notes.h"
 #include "tools/verify.h"
 
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ 51
+#endif
+
 namespace minicore {
 namespace {
 
@@ -33,6 +38,9 @@ namespace {
 // of threads. The budget leaves room for two nested signal frames with the
 // vector state of AMX (11 KiB each), and is a quarter of the stack.
 constexpr size_t kStackBudget = 64 * 1024;
+// On the signal stack of the crashed thread, which may be a small one of the program's, besides
+// the kernel's frame: until the dump has its own.
+constexpr size_t kOnSignalStack = 1024;
 // Less than this would mean that nothing was measured.
 constexpr size_t kLeastStack = 2 * 1024;
 
@@ -55,6 +63,8 @@ class PipelineTest : public testing::Test {
     EXPECT_GE(child.stack_bytes, kLeastStack);
     RecordProperty("stack_bytes", static_cast<int>(child.stack_bytes));
     printf("stack: %zu bytes\n", child.stack_bytes);
+    EXPECT_LE(child.signal_stack_bytes, getauxval(AT_MINSIGSTKSZ) + kOnSignalStack);
+    EXPECT_GE(child.signal_stack_bytes, kLeastStack);
     std::string error;
     core_ = CoreReader::Open(child.core, &error);
     ASSERT_NE(core_, nullptr) << error;
