@@ -204,8 +204,8 @@ MINICORE_API int sigignore(int number) noexcept {
 
 // As libc's (glibc 2.36, stdlib/abort.c), whose SIG_DFL goes behind our back: if SIGABRT
 // is ignored, or its handler returns, it is sent again, to the default action, which may be
-// ours.
-MINICORE_API void abort() noexcept {
+// ours. Weak, for static programs: something in libc.a may ask for that of libc.
+MINICORE_API __attribute__((weak)) void abort() noexcept {
   const uint64_t bit = minicore::SignalBit(SIGABRT);
   minicore::safe::SigProcMask(SIG_UNBLOCK, &bit, nullptr);
   raise(SIGABRT);

@@ -207,8 +207,8 @@ bool Walk::InElidedExtent(Address address) const {
   if (!heap_.Contains(address)) return false;
   const ChunkEntry& chunk =
       runtime_.index->chunks[(address - heap_.begin) >> kChunkShift];
-  return DispositionOfTag(chunk.extent_tag.load(std::memory_order_relaxed)) ==
-         Disposition::kElide;
+  const uint64_t tags = chunk.tags.load(std::memory_order_relaxed);
+  return DispositionOfTag(ExtentTag(tags)) == Disposition::kElide;
 }
 
 // What kLook bytes from `word` on show of [begin, end), and of which nothing is

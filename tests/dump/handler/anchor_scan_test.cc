@@ -226,7 +226,7 @@ TEST_F(AnchorScanTest, NoLookIsTakenAtExtentsOfSecrets) {
     process_ = std::make_unique<MadeUpProcess>();
     heap().Allocate(64);
     const Address secrets = heap().region().begin + kChunkSize;
-    heap().index().chunks[1].extent_tag.store(kTagSecret);
+    heap().index().chunks[1].tags.store(ChunkTags(0, kTagSecret));
     ScanFrom({word - begin + heap().region().begin});
     EXPECT_EQ(process().KeptBytes({secrets, secrets + kChunkSize}), 0u) << std::hex << word;
   }
