@@ -64,27 +64,22 @@ const Mapping* StackMapping(const MemoryMap& map, Address stack_pointer) {
   return near ? mapping : nullptr;
 }
 
-// The live part of the stack that `stack_pointer` is on. `home`: where the thread lives.
+// The live part of the stack that `stack_pointer` is on: from its page on, since there
+// Breakpad's core2md starts reading. `home`: where the thread lives.
 AddressRange LiveStack(const StackFinder& find, Address stack_pointer,
                        Address thread_pointer, AddressRange home) {
-  const Address lowest = stack_pointer - kRedZone;
+  const Address lowest = AlignDown(stack_pointer - kRedZone, kPageSize);
   if (InHeap(*find.index, stack_pointer)) {
     // A coroutine's stack from the heap ends with its allocation.
-    const Allocation allocation = Resolve(*find.index, stack_pointer);
-    if (allocation.state == AllocationState::kLive) {
-      return AddressRange{AlignDown(lowest, 16), allocation.range().end}.Clip(
-          allocation.range());
-    }
-    return {};
+    const AddressRange whole = Resolve(*find.index, stack_pointer).range();
+    return AddressRange{lowest, whole.end}.Clip(whole);
   }
   const Mapping* mapping = StackMapping(*find.map, stack_pointer);
   if (mapping == nullptr) return {};
-  // From the page of the stack pointer: Breakpad's core2md starts reading there.
   const Address oldest = home.empty() ? 0 : home.end - 1;
   const AddressRange parts = {mapping->range.begin,
                               EndOfParts(*find.map, mapping, oldest)};
-  AddressRange stack =
-      AddressRange{AlignDown(lowest, kPageSize), parts.end}.Clip(parts);
+  AddressRange stack = AddressRange{lowest, parts.end}.Clip(parts);
   // The kernel merges neighbouring anonymous mappings: the thread control block, which
   // glibc puts at the end of the stack, ends it for certain.
   const Address control_block_end =
@@ -124,6 +119,12 @@ AddressRange HomeStack(const StackFinder& find, const Thread& thread, bool main)
   return {BeginOfParts(*find.map, mapping), thread.registers.fs_base};
 }
 
+// Whether the stack pointer is where no thread should be, even if there is memory.
+bool IsWild(const StackFinder& find, Address stack_pointer) {
+  return InHeap(*find.index, stack_pointer) &&
+         Resolve(*find.index, stack_pointer).state != AllocationState::kLive;
+}
+
 // A signal frame on the current stack holds the interrupted stack pointer, and no word
 // on it points lower into the home stack but by chance: the lowest is taken.
 Address InterruptedStackPointer(AddressRange current, AddressRange home) {
@@ -150,9 +151,9 @@ unsigned FindStacks(const StackFinder& find, const Thread& thread, bool main,
   const AddressRange current =
       LiveStack(find, thread.stack_pointer(), thread.registers.fs_base, home);
   if (!current.empty()) stacks[count++] = current;
-  if (current.empty()) {
-    // The stack pointer is wild. The frames are still there to be read by hand, the
-    // newest of them within reach of the oldest more often than not.
+  if (current.empty() || IsWild(find, thread.stack_pointer())) {
+    // The frames are still there to be read by hand, the newest of them within reach of
+    // the oldest more often than not.
     constexpr ByteCount kMost = 256 * 1024;
     AddressRange tail = home;
     if (tail.size() > kMost) tail.begin = AlignDown(tail.end - kMost, kPageSize);

@@ -363,20 +363,6 @@ TEST_F(DumpPlanTest, WithoutProgramHeadersWhatWasReachedLastGoesFirst) {
 }
 
 // With a million of them each turn takes long.
-TEST_F(DumpPlanTest, PastTheDeadlineFewAreTriedThatWereReachedLast) {
-  process_.runtime.policy.segments = 64;
-  process_.outcome.past_deadline = true;
-  for (Address i = 0; i < 1000; ++i) {
-    AddReached({kHeap + (i << 20), kHeap + (i << 20) + 0x40});
-  }
-  AddStack({kStack, kStack + 0x1000}, true);
-  Build();
-  for (Address i = 0; i < 1000; ++i) {
-    EXPECT_EQ(PieceAt(kHeap + (i << 20)) != nullptr, i < 32) << i;
-  }
-  EXPECT_NE(PieceAt(kStack), nullptr);
-}
-
 TEST_F(DumpPlanTest, WithoutProgramHeadersMereLooksGoBeforeAllocations) {
   process_.runtime.policy.segments = 64;
   for (Address i = 0; i < 500; ++i) {

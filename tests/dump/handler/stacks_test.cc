@@ -137,10 +137,22 @@ TEST_F(StacksTest, AStackFromTheHeapEndsWithItsAllocation) {
   EXPECT_EQ(stacks_[0].begin, block) << "a neighbour's bytes";
 }
 
-TEST_F(StacksTest, AFreedStackIsNone) {
+// A coroutine that runs on, or a stack pointer that is garbage: nobody knows.
+TEST_F(StacksTest, BehindAFreedStackIsTheEndOfTheThreadsOwn) {
   const Address block = process_.heap.Allocate(64 * 1024);
   process_.heap.Free(block);
-  EXPECT_EQ(Find(block + 1000, 0), 0u);
+  ASSERT_EQ(Find(block + 10'000, 0), 1u);
+  EXPECT_EQ(stacks_[0],
+            (AddressRange{AlignDown(block + 10'000 - 128, kPageSize), block + 64 * 1024}));
+  const AddressRange home = {0x7f0000001000, 0x7f0000801000};
+  process_.Map(home);
+  ASSERT_EQ(Find(block + 10'000, 0x7f00008006c0), 2u);
+  EXPECT_EQ(stacks_[1].end, 0x7f00008006c0u);
+}
+
+TEST_F(StacksTest, HeapThatNobodyHasIsNoStack) {
+  const Address nobodys = process_.heap.Allocate(16) + 4096;
+  EXPECT_EQ(Find(nobodys, 0), 0u);
 }
 
 // An alternate signal stack, with the signal frame that says where the thread
