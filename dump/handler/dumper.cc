@@ -172,7 +172,6 @@ void Dump(Request& request) {
     BlockProgramsFaults();
   } else {
     TakeFaultSignalsForGood();
-    safe::SetSignalMask(kFatalMask);
   }
   // A timer takes a place in the queue of signals.
   RaiseSignalLimit();

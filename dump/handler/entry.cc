@@ -133,6 +133,8 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
   request.crash = MakeContext(signal, info, context);
   request.runtime = &g_runtime;
   RememberFirstSignal(request.crash);
+  // Our part on this stack has fitted: a fault from here on is one of the dumper.
+  safe::SetSignalMask(kFatalMask);
   Dump(request);
   LeaveToOtherProcesses();
   DieAsBefore(request.crash);
