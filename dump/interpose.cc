@@ -1,7 +1,7 @@
-// sigaction() and its kin, sigaltstack(), abort(), pthread_create(): the calls by which a
-// program would notice, or undo, that minicore stands where the kernel's default action
-// stood; and madvise(), by which it says what must be in no core, and mremap(), by which it
-// moves that.
+// sigaction() and its kin, sigaltstack(), abort(), pthread_create(), timer_create(): the
+// calls by which a program would notice, or undo, that minicore stands where the kernel's
+// default action stood; and madvise(), by which it says what must be in no core, and
+// mremap(), by which it moves that.
 //
 // Asking for SIG_DFL installs ours; asking what is installed answers SIG_DFL. The kernel
 // holds the state, so that this is as atomic as the system call, but for what it is not
@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -27,14 +28,17 @@
 #include "dump/one_shot.h"
 #include "dump/safe/syscalls.h"
 #include "dump/signal_mask.h"
+#include "dump/timer_callback.h"
 #include "minicore/minicore.h"
 
 extern "C" int __sigaction(int, const struct sigaction*, struct sigaction*);
-// libc.a's pthread_create under a second name (glibc 2.36, nptl/pthread_create.c); null
-// in a program with libc.so.6, which does not export it. //dump:minicore asks the linker
-// for it, since a weak reference alone takes nothing out of an archive.
+// libc.a's pthread_create and timer_create under second names (glibc 2.36, nptl/
+// pthread_create.c, sysdeps/unix/sysv/linux/timer_create.c); null in a program with
+// libc.so.6, which does not export them. //dump:minicore asks the linker for them, since a
+// weak reference alone takes nothing out of an archive.
 extern "C" int __pthread_create(pthread_t*, const pthread_attr_t*, void* (*)(void*),
                                 void*) __attribute__((weak));
+extern "C" int ___timer_create(clockid_t, sigevent*, timer_t*) __attribute__((weak));
 
 namespace minicore {
 namespace {
@@ -121,6 +125,15 @@ PthreadCreate RealPthreadCreate() {
   if (&__pthread_create != nullptr) return &__pthread_create;
   static const auto real =
       reinterpret_cast<PthreadCreate>(dlsym(RTLD_NEXT, "pthread_create"));
+  return real;
+}
+
+using TimerCreate = int (*)(clockid_t, sigevent*, timer_t*);
+
+TimerCreate RealTimerCreate() {
+  if (&___timer_create != nullptr) return &___timer_create;
+  static const auto real =
+      reinterpret_cast<TimerCreate>(dlsym(RTLD_NEXT, "timer_create"));
   return real;
 }
 
@@ -239,6 +252,17 @@ MINICORE_API int pthread_create(pthread_t* thread, const pthread_attr_t* attribu
   const int error = real(thread, attributes, &minicore::StartThread, start);
   if (error != 0) free(start);
   return error;
+}
+
+MINICORE_API int timer_create(clockid_t clock, sigevent* event, timer_t* timer) noexcept {
+  const auto real = minicore::RealTimerCreate();
+  if (event == nullptr || event->sigev_notify != SIGEV_THREAD ||
+      minicore::g_runtime.policy.signals == 0) {
+    return real(clock, event, timer);
+  }
+  sigevent ours = *event;
+  ours.sigev_notify_function = minicore::CallbackFor(event->sigev_notify_function);
+  return real(clock, &ours, timer);
 }
 
 MINICORE_API int madvise(void* begin, size_t size, int advice) noexcept {

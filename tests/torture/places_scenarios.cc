@@ -14,6 +14,7 @@
 #include <sys/select.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -280,7 +281,27 @@ NOINLINE void CrashInLateKeyDestructor(void* value) {
   CrashHere();
 }
 
+NOINLINE void CrashInTimer(sigval) {
+  NameTheCrasher();
+  CrashHere();
+}
+
 namespace {
+
+// In the thread that libc makes when a timer expires.
+void RunByTimer(void (*function)(sigval)) {
+  StartBystanders(2);
+  sigevent event = {};
+  event.sigev_notify = SIGEV_THREAD;
+  event.sigev_notify_function = function;
+  timer_t timer;
+  if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0) Fail("timer_create");
+  const itimerspec at_once = {{0, 0}, {0, 1}};
+  if (timer_settime(timer, 0, &at_once, nullptr) != 0) Fail("timer_settime");
+  victim::Park();
+}
+
+void InTimer(const Arguments&) { RunByTimer(CrashInTimer); }
 
 void InThreadLocalDestructor(const Arguments&) {
   StartBystanders(2);
@@ -442,6 +463,13 @@ void OnMappedCoroutine(const Arguments& arguments) {
   });
 }
 
+void OverflowInTimer(const Arguments&) {
+  RunByTimer([](sigval) {
+    NameTheCrasher();
+    OverflowingBody();
+  });
+}
+
 void OnOverflowingCoroutine(const Arguments& arguments) {
   CrashIn(arguments, [] {
     auto* stack = static_cast<char*>(mmap(nullptr, kCoroutineBytes,
@@ -469,6 +497,8 @@ constexpr Scenario kScenarios[] = {
     {"thread_local_destructor", InThreadLocalDestructor},
     {"key_destructor", InKeyDestructor},
     {"late_key_destructor", InLateKeyDestructor},
+    {"timer", InTimer},
+    {"timer_overflow", OverflowInTimer},
     {"fork_prepare", InForkPrepare},
     {"fork_parent", InForkParent},
     {"fork_child", InForkChild},

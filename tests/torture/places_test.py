@@ -113,6 +113,15 @@ class Places(torture.Torture):
     def test_in_a_late_round_of_key_destructors(self):
         self.survive("late_key_destructor", callers=["torture::CrashInLateKeyDestructor"])
 
+    def test_in_a_function_that_a_timer_runs(self):
+        self.survive("timer", callers=["torture::CrashInTimer"], unwound=_STANDING)
+
+    def test_overflow_in_a_function_that_a_timer_runs(self):
+        self.survive(
+            "timer_overflow", function="torture::OverflowCoroutine",
+            callers=["torture::OverflowCoroutine"] * 2, unwound=_STANDING,
+        )  # fmt: skip
+
     def test_in_a_handler_that_prepares_fork(self):
         self.each_place("fork_prepare", "torture::CrashBeforeFork")
 
