@@ -33,6 +33,8 @@ struct MaskBelief {
   uint64_t kernel;
 };
 
+constexpr uint64_t kNotInBelief =
+    kFaults | SignalBit(SIGKILL) | SignalBit(SIGSTOP);
 thread_local MaskBelief t_belief = {0, 0};
 
 // Those that minicore stands for.
@@ -51,17 +53,25 @@ int ChangeMask(int how, const sigset_t* set, sigset_t* old) {
   const uint64_t faults = OurFaults();
   uint64_t wanted = set == nullptr ? 0 : BitsOf(*set) & ~kInternal;
   const uint64_t told = how == SIG_UNBLOCK ? wanted : wanted & ~faults;
+  const MaskBelief belief = t_belief;
+  // What is unblocked and pending comes at once, and must find it so.
+  if (set != nullptr && how == SIG_SETMASK) {
+    t_belief = {wanted & faults, told & ~kNotInBelief};
+  } else if (set != nullptr && how == SIG_UNBLOCK) {
+    t_belief = {belief.faults & ~wanted, belief.kernel & ~wanted};
+  }
   uint64_t before = 0;
   const long error =
       safe::SigProcMask(how, set == nullptr ? nullptr : &told, &before);
-  if (error != 0) return static_cast<int>(-error);
-  const uint64_t believed = BelievedWith(t_belief, before);
-  if (set != nullptr) {
-    MaskBelief now = {wanted & faults, told};
-    if (how == SIG_BLOCK) now = {believed | (wanted & faults), before | told};
-    if (how == SIG_UNBLOCK) now = {believed & ~wanted, before & ~told};
-    now.kernel &= ~(kFaults | SignalBit(SIGKILL) | SignalBit(SIGSTOP));
-    t_belief = now;
+  if (error != 0) {
+    t_belief = belief;
+    return static_cast<int>(-error);
+  }
+  const uint64_t believed = BelievedWith(belief, before);
+  if (set != nullptr && how == SIG_BLOCK) {
+    t_belief = {believed | (wanted & faults), (before | told) & ~kNotInBelief};
+  } else if (set != nullptr && how == SIG_UNBLOCK) {
+    t_belief = {believed & ~wanted, before & ~told & ~kNotInBelief};
   }
   if (old != nullptr) old->__val[0] = before | believed;
   return 0;

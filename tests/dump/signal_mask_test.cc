@@ -240,6 +240,30 @@ TEST(SignalMask, KeepsASentSignalPendingUntilItIsUnblocked) {
              SIGSEGV);
 }
 
+void BlockAllBut(int signal) {
+  sigset_t rest = Full();
+  sigdelset(&rest, signal);
+  pthread_sigmask(SIG_SETMASK, &rest, nullptr);
+}
+
+TEST(SignalMask, LetsOneOfManyGoWhenItIsUnblocked) {
+  ExpectDump(RunChild([] {
+               BlockAll();
+               raise(SIGFPE);
+               raise(SIGSEGV);
+               BlockAllBut(SIGSEGV);
+             }),
+             SIGSEGV);
+  ExpectDump(RunChild([] {
+               BlockAll();
+               raise(SIGFPE);
+               raise(SIGSEGV);
+               const sigset_t segv = Only(SIGSEGV);
+               pthread_sigmask(SIG_UNBLOCK, &segv, nullptr);
+             }),
+             SIGSEGV);
+}
+
 TEST(SignalMask, LeavesASentSignalToSigwait) {
   ExpectNoDump(RunChild([] {
     BlockAll();
