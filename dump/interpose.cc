@@ -5,7 +5,7 @@
 //
 // Asking for SIG_DFL installs ours; asking what is installed answers SIG_DFL. The kernel
 // holds the state, so that this is as atomic as the system call, but for what it is not
-// told: the handlers of one_shot.h, and the signals of faults in handlers' masks.
+// told: the signals of faults in handlers' masks.
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -25,7 +25,7 @@
 #include "dump/handler/advised_ranges.h"
 #include "dump/handler/entry.h"
 #include "dump/install.h"
-#include "dump/one_shot.h"
+#include "dump/own_handler.h"
 #include "dump/safe/syscalls.h"
 #include "dump/signal_mask.h"
 #include "dump/timer_callback.h"
@@ -51,44 +51,30 @@ bool IsHandler(const struct sigaction& action) {
   return action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN;
 }
 
-// The signals of faults that the mask of a signal's handler had. Relaxed: nothing else is
-// published with it.
-std::atomic<uint64_t> g_stripped[65];
-
-int SetActionStripped(int signal, const struct sigaction* wanted, struct sigaction* old) {
+int SetAction(int signal, const struct sigaction* wanted, struct sigaction* old) {
+  if (signal < 1 || signal > 64) return __sigaction(signal, wanted, old);
+  std::atomic<uint64_t>& faults = FaultsInMaskOf(signal);
+  const uint64_t faults_before = faults.load(std::memory_order_relaxed);
   struct sigaction ours;
-  if (!IsOurs(signal)) return __sigaction(signal, wanted, old);
-  void* one_shot = OneShotHandler(signal);
-  const bool is_one_shot = wanted != nullptr && IsOneShot(*wanted);
-  if (is_one_shot) {
-    ours = OneShotAction(signal, *wanted, &one_shot);
+  if (wanted != nullptr && IsHandler(*wanted)) {
+    ours = IsOurs(signal) ? StandFor(signal, *wanted) : *wanted;
+    faults.store(StripFaults(&ours.sa_mask), std::memory_order_relaxed);
     wanted = &ours;
-  } else if (wanted != nullptr && wanted->sa_handler == SIG_DFL) {
+  } else if (wanted != nullptr && wanted->sa_handler == SIG_DFL && IsOurs(signal)) {
     ours = DefaultAction();
     wanted = &ours;
   }
-  const int result = __sigaction(signal, wanted, old);
-  if (result != 0 && is_one_shot) SetOneShotHandler(signal, one_shot);
-  if (result != 0 || old == nullptr) return result;
-  if (IsOurHandler(*old)) memset(old, 0, sizeof(*old));
-  HideOneShot(one_shot, old);
-  return 0;
-}
-
-int SetAction(int signal, const struct sigaction* wanted, struct sigaction* old) {
-  if (signal < 1 || signal > 64) return __sigaction(signal, wanted, old);
-  const uint64_t before = g_stripped[signal].load(std::memory_order_relaxed);
-  struct sigaction ours;
-  if (wanted != nullptr && IsHandler(*wanted)) {
-    ours = *wanted;
-    g_stripped[signal].store(StripFaults(&ours.sa_mask), std::memory_order_relaxed);
-    wanted = &ours;
-  }
-  if (SetActionStripped(signal, wanted, old) != 0) {
-    g_stripped[signal].store(before, std::memory_order_relaxed);
+  if (__sigaction(signal, wanted, old) != 0) {
+    faults.store(faults_before, std::memory_order_relaxed);
     return -1;
   }
-  if (old != nullptr && IsHandler(*old)) AddFaults(before, &old->sa_mask);
+  if (old == nullptr || !IsHandler(*old)) return 0;
+  if (IsOurHandler(*old)) {
+    memset(old, 0, sizeof(*old));
+  } else {
+    TellOwn(old);
+    old->sa_mask.__val[0] |= faults_before;
+  }
   return 0;
 }
 

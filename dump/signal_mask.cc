@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
+
 #include "dump/handler/entry.h"
 #include "dump/safe/syscalls.h"
 #include "minicore/minicore.h"
@@ -43,9 +45,31 @@ uint64_t OurFaults() { return g_runtime.policy.signals & kFaults; }
 // The kernel's sigset_t is the first word of libc's.
 uint64_t BitsOf(const sigset_t& set) { return set.__val[0]; }
 
-// The part of `belief` that holds if `mask` is the thread's.
+// Of the signals of faults. Relaxed: nothing else is published with it.
+std::atomic<uint64_t> g_in_masks[65];
+
+// Whether `mask` is what the kernel makes of `before` when it enters the handler
+// that `signal` has now (Linux 6.1, kernel/signal.c, signal_delivered()).
+bool IsEntered(int signal, uint64_t mask, uint64_t before) {
+  safe::KernelSigaction action{};
+  if (safe::SigAction(signal, nullptr, &action) != 0) return false;
+  uint64_t entered = before | action.mask;
+  if ((action.flags & SA_NODEFER) == 0) entered |= SignalBit(signal);
+  return ((entered ^ mask) & ~kFaults) == 0;
+}
+
+// Which signals of faults the thread believes blocked, `mask` being its own for
+// the kernel. A handler that runs has changed that, and is known by it.
 uint64_t BelievedWith(const MaskBelief& belief, uint64_t mask) {
-  return belief.kernel == (mask & ~kFaults) ? belief.faults : 0;
+  if (belief.kernel == (mask & ~kFaults)) return belief.faults;
+  for (int signal = 1; signal <= 64; ++signal) {
+    const uint64_t faults =
+        g_in_masks[signal].load(std::memory_order_relaxed);
+    if (faults != 0 && IsEntered(signal, mask, belief.kernel)) {
+      return belief.faults | faults;
+    }
+  }
+  return 0;
 }
 
 // As rt_sigprocmask(2), for libc's sets. Returns: 0 or an error number.
@@ -188,7 +212,9 @@ uint64_t StripFaults(sigset_t* mask) {
   return stripped;
 }
 
-void AddFaults(uint64_t stripped, sigset_t* mask) { mask->__val[0] |= stripped; }
+std::atomic<uint64_t>& FaultsInMaskOf(int signal) { return g_in_masks[signal]; }
+
+bool IsKeptUnblocked(int signal) { return (OurFaults() & SignalBit(signal)) != 0; }
 
 bool BelievesBlocked(int signal, uint64_t kernel_mask) {
   return (BelievedWith(t_belief, kernel_mask) & SignalBit(signal)) != 0;

@@ -13,15 +13,18 @@
 //     blocked for real when it comes, and sent again: it is then pending, as it
 //     should be.
 //
-// The same holds for the masks that sigsuspend(), pselect(), ppoll(),
-// epoll_pwait() and epoll_pwait2() set for their own time. What is not seen:
-// rt_sigprocmask behind libc's back.
+// The same holds for the masks of handlers, and for those that sigsuspend(),
+// pselect(), ppoll(), epoll_pwait() and epoll_pwait2() set for their own time.
+// What is not seen: rt_sigprocmask behind libc's back; a handler in a handler,
+// or in one of these calls, whose masks have such a signal that is then sent.
 
 #ifndef MINICORE_DUMP_SIGNAL_MASK_H_
 #define MINICORE_DUMP_SIGNAL_MASK_H_
 
 #include <signal.h>
 #include <stdint.h>
+
+#include <atomic>
 
 namespace minicore {
 
@@ -50,7 +53,17 @@ class InheritableMask {
 // Takes the signals of faults out of a handler's mask.
 // Returns: which there were.
 uint64_t StripFaults(sigset_t* mask);
-void AddFaults(uint64_t stripped, sigset_t* mask);
+
+// The signals of faults that the mask of a signal's handler has for the
+// program, and not for the kernel.
+//
+// Requires: 1 <= signal <= 64.
+// Context: any. The program's sigaction() writes it, before the action is
+// installed.
+std::atomic<uint64_t>& FaultsInMaskOf(int signal);
+
+// Whether the kernel is never told to block `signal`.
+bool IsKeptUnblocked(int signal);
 
 // Whether the calling thread believes `signal` blocked, `kernel_mask` being its
 // mask.

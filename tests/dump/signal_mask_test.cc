@@ -264,6 +264,64 @@ TEST(SignalMask, LetsOneOfManyGoWhenItIsUnblocked) {
              SIGSEGV);
 }
 
+volatile int g_runs = 0;
+
+void CountRun(int) { g_runs = g_runs + 1; }
+
+TEST(SignalMask, KeepsAHandlerOfTheProgramWaiting) {
+  for (const int flags : {0, static_cast<int>(SA_RESETHAND)}) {
+    static int g_flags;
+    g_flags = flags;
+    ExpectNoDump(RunChild([] {
+      struct sigaction action = {};
+      action.sa_handler = CountRun;
+      action.sa_flags = g_flags;
+      sigaction(SIGBUS, &action, nullptr);
+      const sigset_t bus = Only(SIGBUS);
+      pthread_sigmask(SIG_BLOCK, &bus, nullptr);
+      raise(SIGBUS);
+      Require(g_runs == 0 && Pending(SIGBUS));
+      pthread_sigmask(SIG_UNBLOCK, &bus, nullptr);
+      Require(g_runs == 1 && !Pending(SIGBUS) && !Blocked(SIGBUS));
+    }));
+  }
+}
+
+void RaiseTrapAndLook(int) {
+  Require(Blocked(SIGTRAP));
+  raise(SIGTRAP);
+  Require(g_runs == 0 && Pending(SIGTRAP) && Blocked(SIGTRAP));
+}
+
+void HandleWithFullMask(int number) {
+  struct sigaction action = {};
+  action.sa_handler = RaiseTrapAndLook;
+  action.sa_mask = Full();
+  sigaction(number, &action, nullptr);
+}
+
+TEST(SignalMask, OfAHandlerKeepsTheProgramsOtherHandlersWaiting) {
+  ExpectNoDump(RunChild([] {
+    signal(SIGTRAP, CountRun);
+    HandleWithFullMask(SIGUSR1);
+    raise(SIGUSR1);
+    Require(g_runs == 1 && !Blocked(SIGTRAP));
+    // One of a fault is no different.
+    g_runs = 0;
+    HandleWithFullMask(SIGBUS);
+    raise(SIGBUS);
+    Require(g_runs == 1 && !Blocked(SIGTRAP));
+  }));
+}
+
+TEST(SignalMask, OfAHandlerKeepsASentSignalPendingUntilItReturns) {
+  ExpectDump(RunChild([] {
+               HandleWithFullMask(SIGUSR1);
+               raise(SIGUSR1);
+             }),
+             SIGTRAP);
+}
+
 TEST(SignalMask, LeavesASentSignalToSigwait) {
   ExpectNoDump(RunChild([] {
     BlockAll();
