@@ -6,7 +6,7 @@
 // The variables malloc_conf and malloc_message keep their names in the archive
 // (redefine.syms) and are exported from there: a program defines or sets them.
 
-#include "alloc/arena_end.h"
+#include "alloc/mallctl.h"
 #include "alloc/malloc_wrapper.h"
 #include "alloc/realloc.h"
 
@@ -61,8 +61,7 @@ MINICORE_EXPORT size_t nallocx(size_t size, int flags) noexcept {
 
 MINICORE_EXPORT int mallctl(const char* name, void* old_value, size_t* old_size,
                             void* new_value, size_t new_size) noexcept {
-  minicore::BeforeMallctl(name);
-  return je_mallctl(name, old_value, old_size, new_value, new_size);
+  return minicore::Mallctl(name, {old_value, old_size, new_value, new_size});
 }
 
 MINICORE_EXPORT int mallctlnametomib(const char* name, size_t* mib,
@@ -73,9 +72,8 @@ MINICORE_EXPORT int mallctlnametomib(const char* name, size_t* mib,
 MINICORE_EXPORT int mallctlbymib(const size_t* mib, size_t mib_length,
                                  void* old_value, size_t* old_size,
                                  void* new_value, size_t new_size) noexcept {
-  minicore::BeforeMallctl(mib, mib_length);
-  return je_mallctlbymib(mib, mib_length, old_value, old_size, new_value,
-                         new_size);
+  return minicore::MallctlByMib(mib, mib_length,
+                                {old_value, old_size, new_value, new_size});
 }
 
 MINICORE_EXPORT void malloc_stats_print(void (*write)(void*, const char*),

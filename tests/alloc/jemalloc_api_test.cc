@@ -1,13 +1,18 @@
 // jemalloc's own interface, under its public names, keeps the index right.
 
+#include <errno.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
+#include <minicore/minicore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #undef JEMALLOC_NO_RENAME  // the names that programs use
 #include <jemalloc/jemalloc.h>
 
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/alloc/heap_view.h"
@@ -132,6 +137,91 @@ TEST(JemallocApi, AnArenaThatIsResetOrDestroyedLeavesNothingLive) {
     EXPECT_EQ(Find(other).state, AllocationState::kLive);
     free(other);
   }
+}
+
+TEST(JemallocApi, AnArenaThatMayNotBeEndedKeepsItsAllocations) {
+  const auto arena = Ctl<unsigned>("arenas.create");
+  const int flags = MALLOCX_ARENA(arena) | MALLOCX_TCACHE_NONE;
+  auto* secret = static_cast<char*>(mallocx(100, flags));
+  strcpy(secret, "the secret itself");
+  minicore_tag(secret, "secret");
+  const auto end = [arena](const char* what, void* new_value, size_t new_size) {
+    const std::string name = "arena." + std::to_string(arena) + "." + what;
+    size_t mib[3], length = 3;
+    mallctlnametomib(name.c_str(), mib, &length);
+    const int by_mib =
+        mallctlbymib(mib, length, nullptr, nullptr, new_value, new_size);
+    EXPECT_EQ(mallctl(name.c_str(), nullptr, nullptr, new_value, new_size),
+              by_mib);
+    return by_mib;
+  };
+  const auto is_there = [secret] {
+    return Find(secret).state == AllocationState::kLive &&
+           Find(secret).own_tag == kTagSecret &&
+           strcmp(secret, "the secret itself") == 0;
+  };
+  // It takes no value.
+  unsigned value = 0;
+  EXPECT_EQ(end("reset", &value, sizeof(value)), EPERM);
+  EXPECT_EQ(end("destroy", &value, sizeof(value)), EPERM);
+  EXPECT_TRUE(is_there());
+  // Another thread is bound to it.
+  int parked[2], release[2];
+  ASSERT_EQ(pipe(parked) + pipe(release), 0);
+  std::thread bound([&] {
+    mallctl("thread.arena", nullptr, nullptr, const_cast<unsigned*>(&arena),
+            sizeof(arena));
+    char byte = 0;
+    EXPECT_EQ(write(parked[1], &byte, 1), 1);
+    EXPECT_EQ(read(release[0], &byte, 1), 1);
+  });
+  char byte = 0;
+  ASSERT_EQ(read(parked[0], &byte, 1), 1);
+  EXPECT_EQ(end("destroy", nullptr, 0), EFAULT);
+  EXPECT_TRUE(is_there());
+  ASSERT_EQ(write(release[1], &byte, 1), 1);
+  bound.join();
+  // One of jemalloc's own.
+  void* plain = malloc(100);
+  EXPECT_EQ(mallctl("arena.0.reset", nullptr, nullptr, nullptr, 0), EFAULT);
+  EXPECT_EQ(Find(plain).state, AllocationState::kLive);
+  free(plain);
+  // And now it may.
+  const std::string destroy = "arena." + std::to_string(arena) + ".destroy";
+  EXPECT_EQ(mallctl(destroy.c_str(), nullptr, nullptr, nullptr, 0), 0);
+  EXPECT_NE(Find(secret).state, AllocationState::kLive);
+}
+
+TEST(JemallocApi, EachAllocationOfABatchIsKnown) {
+  struct {
+    void** pointers;
+    size_t count, size;
+    int flags;
+  } batch;
+  size_t mib[2], length = 2;
+  ASSERT_EQ(mallctlnametomib("experimental.batch_alloc", mib, &length), 0);
+  for (const size_t size : {1, 8, 64, 5000, 100'000}) {
+    for (const bool by_mib : {false, true}) {
+      void* pointers[100];
+      batch = {pointers, std::size(pointers), size, 0};
+      size_t filled = 0, filled_size = sizeof(filled);
+      ASSERT_EQ(by_mib ? mallctlbymib(mib, length, &filled, &filled_size,
+                                      &batch, sizeof(batch))
+                       : mallctl("experimental.batch_alloc", &filled,
+                                 &filled_size, &batch, sizeof(batch)),
+                0);
+      ASSERT_EQ(filled, std::size(pointers));
+      EXPECT_EQ(batch.size, size);
+      for (void* pointer : pointers) {
+        ASSERT_TRUE(IsKnownWhole(pointer, malloc_usable_size(pointer)));
+        free(pointer);
+      }
+    }
+  }
+  size_t filled = 0, filled_size = sizeof(filled);
+  EXPECT_EQ(mallctl("experimental.batch_alloc", &filled, &filled_size, &batch,
+                    sizeof(batch) - 1),
+            EINVAL);
 }
 
 }  // namespace
