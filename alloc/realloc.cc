@@ -102,13 +102,17 @@ void RetireMoved(void* pointer, void* moved, const Old& old, int flags) {
 size_t GrowOrShrinkLarge(void* pointer, const Old& old, size_t size,
                          size_t extra, int flags) {
   if (!old.indexed) return je_xallocx(pointer, size, extra, flags);
-  const size_t least = je_nallocx(size, flags);
-  if (least <= kSmallMax) return old.usable;  // too large, or no longer large
+  // It shrinks to this, or not at all (5.3.0, src/large.c,
+  // large_ralloc_no_move()). 0: to no size that there is.
+  const size_t most =
+      je_nallocx(extra < SIZE_MAX - size ? size + extra : SIZE_MAX, 0);
+  if (most != 0 && most <= kSmallMax) return old.usable;  // no longer large
   // A tail that is given up belongs to somebody else as soon as jemalloc has
   // it.
-  if (least < old.usable) ResizeLarge(g_index_state, old.offset, least);
+  const bool shrinks = most != 0 && most < old.usable;
+  if (shrinks) ResizeLarge(g_index_state, old.offset, most);
   const size_t usable = je_xallocx(pointer, size, extra, flags);
-  if (usable != least || least > old.usable) {
+  if (usable != (shrinks ? most : old.usable)) {
     ResizeLarge(g_index_state, old.offset, usable);
   }
   return usable;

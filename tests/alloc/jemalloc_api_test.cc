@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "tests/alloc/heap_view.h"
+#include "tests/support/single_step.h"
 
 // As a program would; jemalloc reads it when the first malloc runs.
 const char* malloc_conf = "lg_tcache_max:14";
@@ -136,6 +137,34 @@ TEST(JemallocApi, AnArenaThatIsResetOrDestroyedLeavesNothingLive) {
     }
     EXPECT_EQ(Find(other).state, AllocationState::kLive);
     free(other);
+  }
+}
+
+// jemalloc may leave it as it is, at any size up to `size + extra`.
+TEST(JemallocApi, WhatXallocxLeavesIsKnownAtEveryInstant) {
+  constexpr size_t kLarge = 1 << 20;
+  const struct {
+    size_t size, extra, usable;
+  } calls[] = {{64 << 10, kLarge - (64 << 10), kLarge},
+               {100, kLarge, kLarge},
+               {64 << 10, SIZE_MAX - (64 << 10), kLarge},
+               {64 << 10, 448 << 10, 512 << 10},
+               {64 << 10, 0, 64 << 10}};
+  for (const auto& call : calls) {
+    auto* block = static_cast<char*>(malloc(kLarge));
+    size_t usable = 0;
+    int missing = 0;
+    SingleStep::Run(
+        [&] { usable = xallocx(block, call.size, call.extra, 0); },
+        [&](int) {
+          const Allocation found = FindAt(block, call.usable - 1);
+          missing += found.state != AllocationState::kLive ||
+                     found.begin != AddressOf(block);
+        });
+    EXPECT_EQ(missing, 0) << call.size << " " << call.extra;
+    EXPECT_EQ(usable, call.usable);
+    EXPECT_TRUE(IsKnownWhole(block, usable));
+    free(block);
   }
 }
 
