@@ -15,6 +15,10 @@ namespace {
 
 constexpr int kAlignMask = 0x3f;  // the MALLOCX_LG_ALIGN bits of mallocx flags
 
+// Of the flags of an allocation, those for dallocx(): alignment and zeroing mean
+// nothing there, and an arena is no cache.
+int CacheFlags(int flags) { return flags & ~(kAlignMask | MALLOCX_ZERO); }
+
 // What the index knows of the allocation that is to be resized.
 struct Old {
   uint64_t offset = 0;
@@ -83,20 +87,14 @@ __attribute__((noinline)) void RetireTagged(void* pointer, void* moved,
 }
 
 // After a move: retire the old place, and see whether a tag came meanwhile.
-void RetireMoved(void* pointer, void* moved, const Old& old, int flags) {
-  if (old.indexed) {
-    uint8_t byte = StartByte(g_index_state, old.offset);
-    const bool has_tag =
-        ((byte & kShadowTagged) | old.tag | old.extent_tag) != 0;
-    if (MINICORE_UNLIKELY(has_tag ||
-                          !RetireIfStill(g_index_state, old.offset, &byte))) {
-      RetireTagged(pointer, moved, old, byte);
-    }
+MINICORE_INLINE void RetireMoved(void* pointer, void* moved, const Old& old,
+                                 bool tagged) {
+  if (!old.indexed) return;
+  uint8_t byte = StartByte(g_index_state, old.offset);
+  if (MINICORE_UNLIKELY(tagged || (byte & kShadowTagged) != 0 ||
+                        !RetireIfStill(g_index_state, old.offset, &byte))) {
+    RetireTagged(pointer, moved, old, byte);
   }
-  if (old.extent_tag != kNoTag) flags = MALLOCX_TCACHE_NONE;
-  if (MINICORE_LIKELY(flags == 0)) return GiveBack(pointer);
-  // Alignment and zeroing mean nothing here, and an arena is no cache.
-  je_dallocx(pointer, flags & ~(kAlignMask | MALLOCX_ZERO));
 }
 
 size_t GrowOrShrinkLarge(void* pointer, const Old& old, size_t size,
@@ -119,7 +117,7 @@ size_t GrowOrShrinkLarge(void* pointer, const Old& old, size_t size,
 }
 
 // What an allocation of `size` will have; 0 if there can be none.
-size_t UsableSize(size_t size, int flags) {
+MINICORE_INLINE size_t UsableSize(size_t size, int flags) {
   if (MINICORE_LIKELY(flags == 0)) {
     if (size <= kSmallMax) return kSmallClassSize[SizeClassOf(size)];
     if (size <= PTRDIFF_MAX / 2) return LargeUsableSize(size);
@@ -138,7 +136,8 @@ MINICORE_INLINE bool FitsAsItIs(const void* pointer, size_t size) {
   return (entry & 1) != 0 && entry >> 48 == SizeClassOf(size);
 }
 
-void* AllocateUnrecorded(size_t size, size_t usable, int flags) {
+MINICORE_INLINE void* AllocateUnrecorded(size_t size, size_t usable,
+                                         int flags) {
   if (flags != 0) return je_mallocx(size, flags);
   if (usable <= kSmallMax) {
     void* pointer;
@@ -153,30 +152,56 @@ bool IsAligned(const void* pointer, int flags) {
   return (reinterpret_cast<Address>(pointer) & (alignment - 1)) == 0;
 }
 
-}  // namespace
-
-void* Reallocate(void* pointer, size_t size, int flags, const char* function) {
-  size = AtLeastGranule(size);
-  const Old old = Inspect(pointer, function);
-  if (old.extent_tag != kNoTag) {
-    flags = (flags & (kAlignMask | MALLOCX_ZERO)) |
-            TaggedExtentFlags(old.extent_tag);
-  }
+// `tagged`, known to the compiler: the allocation or its extents have a tag.
+MINICORE_INLINE void* Resize(void* pointer, size_t size, int flags,
+                             const Old& old, bool tagged) {
   const size_t usable = UsableSize(size, flags);
   if (usable == 0) return nullptr;
   if (IsAligned(pointer, flags)) {
     if (usable == old.usable) return pointer;
-    if (usable > kSmallMax && old.usable > kSmallMax && !old.wipe &&
+    if (usable > kSmallMax && old.usable > kSmallMax && !(tagged && old.wipe) &&
         GrowOrShrinkLarge(pointer, old, size, 0, flags) == usable) {
       return pointer;
     }
   }
   void* moved = AllocateUnrecorded(size, usable, flags);
   if (moved == nullptr) return nullptr;
+  if (tagged && old.wipe && !IsIndexed(OffsetOf(g_index_state, moved))) {
+    // Nobody would know it there.
+    je_dallocx(moved, CacheFlags(flags));
+    return nullptr;
+  }
   std::memcpy(moved, pointer, old.usable < size ? old.usable : size);
-  RecordUsable(moved, usable, old.tag);
-  RetireMoved(pointer, moved, old, flags);
+  RecordUsable(moved, usable, tagged ? old.tag : kNoTag);
+  RetireMoved(pointer, moved, old, tagged);
+  if (tagged && old.extent_tag != kNoTag) flags = MALLOCX_TCACHE_NONE;
+  if (MINICORE_LIKELY(flags == 0)) {
+    GiveBack(pointer);
+  } else {
+    je_dallocx(pointer, CacheFlags(flags));
+  }
   return moved;
+}
+
+__attribute__((noinline)) void* ResizeTagged(void* pointer, size_t size,
+                                             int flags, const Old& old) {
+  if (old.extent_tag != kNoTag) {
+    const int extent_flags = TaggedExtentFlags(old.extent_tag);
+    if (extent_flags == 0) return nullptr;  // rather none than ordinary memory
+    flags = (flags & (kAlignMask | MALLOCX_ZERO)) | extent_flags;
+  }
+  return Resize(pointer, size, flags, old, true);
+}
+
+}  // namespace
+
+void* Reallocate(void* pointer, size_t size, int flags, const char* function) {
+  size = AtLeastGranule(size);
+  const Old old = Inspect(pointer, function);
+  if (MINICORE_UNLIKELY((old.tag | old.extent_tag) != kNoTag)) {
+    return ResizeTagged(pointer, size, flags, old);
+  }
+  return Resize(pointer, size, flags, old, false);
 }
 
 size_t ResizeInPlace(void* pointer, size_t size, size_t extra, int flags) {

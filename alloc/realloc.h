@@ -18,8 +18,8 @@ namespace minicore {
 // stays in the extents of its tag.
 //
 // Context: ordinary.
-// Returns: null, with `pointer` untouched, if there is no memory. errno is not
-// set.
+// Returns: null, with `pointer` untouched, if there is no memory, or for a secret
+//          none that the index knows of. errno is not set.
 void* Reallocate(void* pointer, size_t size, int flags, const char* function);
 
 // As xallocx(3): in place or not at all.

@@ -6,6 +6,7 @@
 #include <minicore/minicore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #undef JEMALLOC_NO_RENAME  // the names that programs use
@@ -251,6 +252,45 @@ TEST(JemallocApi, EachAllocationOfABatchIsKnown) {
   EXPECT_EQ(mallctl("experimental.batch_alloc", &filled, &filled_size, &batch,
                     sizeof(batch) - 1),
             EINVAL);
+}
+
+void* MapExtent(extent_hooks_t*, void* new_addr, size_t size, size_t alignment,
+                bool* zero, bool* commit, unsigned) {
+  if (new_addr != nullptr) return nullptr;
+  void* memory = mmap(nullptr, size + alignment, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  *zero = *commit = true;
+  return reinterpret_cast<void*>(AlignUp(AddressOf(memory), alignment));
+}
+
+// The index knows nothing of memory that the program's own hooks give, nor of what
+// lies outside when the region is used up.
+TEST(JemallocApi, ASecretIsNotMovedToWhereNobodyKnowsIt) {
+  static extent_hooks_t hooks = {};
+  hooks.alloc = MapExtent;
+  extent_hooks_t* pointer_to_hooks = &hooks;
+  unsigned arena = 0;
+  size_t arena_size = sizeof(arena);
+  ASSERT_EQ(mallctl("arenas.create", &arena, &arena_size, &pointer_to_hooks,
+                    sizeof(pointer_to_hooks)),
+            0);
+  const int flags = MALLOCX_ARENA(arena) | MALLOCX_TCACHE_NONE;
+  for (const size_t size : {100, 20'000, 300'000}) {
+    auto* secret = static_cast<char*>(malloc(5000));
+    strcpy(secret, "the secret itself");
+    minicore_tag(secret, "secret");
+    EXPECT_EQ(rallocx(secret, size, flags), nullptr);
+    EXPECT_EQ(Find(secret).own_tag, kTagSecret);
+    EXPECT_STREQ(secret, "the secret itself");
+    // A tag that protects nothing may get lost.
+    minicore_tag(secret, "a label");
+    void* moved = rallocx(secret, size, flags);
+    ASSERT_NE(moved, nullptr);
+    EXPECT_EQ(Find(moved).state, AllocationState::kUnknown);
+    EXPECT_EQ(memcmp(moved, "the secret itself", 18), 0);
+    free(moved);
+  }
 }
 
 }  // namespace
