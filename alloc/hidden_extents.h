@@ -11,27 +11,21 @@
 
 namespace minicore {
 
-// Memory between two guards, which a forked child reads as zeros. `alignment`:
-// a power of two, at least kChunkSize.
+// Whole chunks between two guards, which belong to `tag`, are read as zeros by a
+// forked child, and are locked in memory if LockHiddenExtents() said so last.
+// `alignment`: a power of two, at least kChunkSize.
 //
 // Context: inside jemalloc, see tagged_extents.cc. Lock-free.
-// Returns: 0 if there is none.
-Address AllocateHidden(ByteCount size, ByteCount alignment);
+// Returns: 0 if there is none, or none that can be locked.
+Address AllocateHidden(ByteCount size, ByteCount alignment, uint8_t tag);
 
-// Locks an extent in memory if LockHiddenExtents() was ever called; to be
-// called when its chunks have their tag.
-//
-// Context: as above.
-// Returns: false if it must be locked and cannot be.
-bool LockIfWanted(AddressRange extent);
-
-// Keeps all of them, now and later, out of swap: pages are locked when they are
-// touched first.
+// `wanted`: keeps all of them, now and later, out of swap; pages are locked when
+// they are touched first. Else: later ones no more; what is locked stays so.
 //
 // Context: ordinary.
-// Returns: 0, or -ENOMEM if the kernel refuses (RLIMIT_MEMLOCK); what is locked
-//          already stays so.
-int LockHiddenExtents();
+// Returns: 0, or -ENOMEM if the kernel refuses (RLIMIT_MEMLOCK): what is locked
+//          by then stays so, and there will be no memory that is not.
+int LockHiddenExtents(bool wanted);
 
 // Zeroes all allocations that live in them. Runs at exit by itself, after every
 // destructor; threads that still run then find zeros.

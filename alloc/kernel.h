@@ -58,6 +58,10 @@ inline bool Lock(AddressRange range) {
   return Call(SYS_mlock2, range.begin, range.size(), kOnFault) == 0;
 }
 
+inline bool Unlock(AddressRange range) {
+  return Call(SYS_munlock, range.begin, range.size(), 0) == 0;
+}
+
 inline bool Advise(AddressRange range, int advice) {
   return range.empty() ||
          Call(SYS_madvise, range.begin, range.size(), advice) == 0;

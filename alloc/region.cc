@@ -145,8 +145,8 @@ bool CommitPlanes(ByteCount end) {
   return true;
 }
 
-// Address space from `taken_from` to `end` belongs to the caller; the extent is
-// the part from `begin` on.
+// Address space from `from` to `end` belongs to the caller; the extent is the part
+// from `begin` on.
 struct Taken {
   ByteCount from = 0;
   ByteCount begin = 0;
@@ -172,9 +172,6 @@ Address AllocateExtent(ByteCount size, ByteCount alignment, ExtentKind kind) {
   if (!RegionIsReady()) return 0;
   if (kind == ExtentKind::kApart) size = AlignUp(size, kChunkSize);
   if (size >= kChunkSize && alignment < kChunkSize) alignment = kChunkSize;
-  if (kind == ExtentKind::kApart && alignment < kChunkSize) {
-    alignment = kChunkSize;
-  }
   Taken taken;
   if (!TakeAddressSpace(size, alignment, &taken)) return 0;
   const Address region = g_index_state.region;
@@ -192,6 +189,13 @@ Address AllocateExtent(ByteCount size, ByteCount alignment, ExtentKind kind) {
   }
   if (kind == ExtentKind::kOrdinary) kernel::Advise(extent, MADV_DODUMP);
   return region + taken.begin;
+}
+
+void ReturnExtent(AddressRange extent) {
+  kernel::Forbid(extent);
+  ByteCount end = extent.end - g_index_state.region;
+  g_next.compare_exchange_strong(end, extent.begin - g_index_state.region,
+                                 std::memory_order_relaxed);
 }
 
 bool InRegion(AddressRange range) {

@@ -43,6 +43,12 @@ enum class ExtentKind {
 //          (RLIMIT_AS), or the kernel has no memory.
 Address AllocateExtent(ByteCount size, ByteCount alignment, ExtentKind kind);
 
+// Takes back an extent of kind kApart that was never used: it is as it was, and if
+// no other was allocated since, the next one begins there.
+//
+// Context: as AllocateExtent().
+void ReturnExtent(AddressRange extent);
+
 // True if the whole range lies in the region.
 //
 // Context: any.

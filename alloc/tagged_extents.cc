@@ -38,26 +38,29 @@ constexpr int kPatience = 10'000;
 // What follows runs inside jemalloc with its locks held: no allocation, no
 // lock, no mallctl. Contracts: jemalloc(3), arena.<i>.extent_hooks.
 
+Address AllocateShown(ByteCount size, ByteCount alignment, uint8_t tag) {
+  const Address begin = AllocateExtent(size, alignment, ExtentKind::kApart);
+  if (begin == 0) return 0;
+  const AddressRange extent{begin, begin + AlignUp(size, kChunkSize)};
+  kernel::Advise(extent, MADV_DODUMP);
+  for (Address chunk = begin; chunk < extent.end; chunk += kChunkSize) {
+    ExpectTagsOfExtent(g_index_state, chunk - g_index_state.region, tag);
+  }
+  return begin;
+}
+
 void* AllocateHook(extent_hooks_t* hooks, void* new_addr, size_t size,
                    size_t alignment, bool* zero, bool* commit, unsigned) {
   if (new_addr != nullptr) return nullptr;
   const auto* arena = reinterpret_cast<const TaggedArena*>(hooks);
   // Whole chunks in any case: a chunk has one tag.
   if (alignment < kChunkSize) alignment = kChunkSize;
-  const Address begin =
-      arena->hidden ? AllocateHidden(size, alignment)
-                    : AllocateExtent(size, alignment, ExtentKind::kApart);
+  // Its chunks have their tag before the address is out: whatever starts in
+  // there is tagged from the first instant.
+  const Address begin = arena->hidden
+                            ? AllocateHidden(size, alignment, arena->tag)
+                            : AllocateShown(size, alignment, arena->tag);
   if (begin == 0) return nullptr;
-  const AddressRange extent{begin, begin + AlignUp(size, kChunkSize)};
-  if (!arena->hidden) kernel::Advise(extent, MADV_DODUMP);
-  for (Address chunk = begin; chunk < extent.end; chunk += kChunkSize) {
-    // Before the address is out: whatever starts in here is tagged from the
-    // first instant.
-    ExpectTagsOfExtent(g_index_state, chunk - g_index_state.region, arena->tag);
-  }
-  // Memory that was to be locked and is not is no memory; its address space is
-  // lost.
-  if (arena->hidden && !LockIfWanted(extent)) return nullptr;
   *zero = true;
   *commit = true;
   return reinterpret_cast<void*>(begin);

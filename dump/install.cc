@@ -206,12 +206,10 @@ int Install(const Policy& policy, const TagRules& rules) {
     g_runtime.tags = &g_tag_state;
     g_runtime.believes_blocked = &BelievesBlocked;
   }
-  if (policy.lock_secrets) {
-    const int error = LockHiddenExtents();
-    if (error != 0) {
-      ProtectRuntime(PROT_READ);
-      return error;
-    }
+  const int not_locked = LockHiddenExtents(policy.lock_secrets);
+  if (not_locked != 0) {
+    ProtectRuntime(PROT_READ);
+    return not_locked;
   }
   for (unsigned i = 0; i < rules.count; ++i) {
     SetTagRule(g_tag_state, rules.rules[i].name, rules.rules[i].disposition);

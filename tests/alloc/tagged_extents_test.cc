@@ -6,15 +6,17 @@
 #include <jemalloc/jemalloc.h>
 #include <malloc.h>
 #include <minicore/minicore.h>
-#include <stdlib.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <set>
 #include <sstream>
 #include <string>
@@ -241,7 +243,7 @@ TEST(TaggedExtents, ElidedOnesLieBetweenGuards) {
 int LockAndAllocate() {
   void* before = minicore_malloc(100, "secret");
   if (VmFlags(before).find(" lo ") != std::string::npos) return 1;
-  if (LockHiddenExtents() != 0) return 77;  // RLIMIT_MEMLOCK
+  if (LockHiddenExtents(true) != 0) return 77;  // RLIMIT_MEMLOCK
   if (VmFlags(before).find(" lo ") == std::string::npos) return 2;
   void* after = minicore_malloc(4 << 20, "secret");
   if (after == nullptr) return 77;
@@ -270,16 +272,38 @@ TEST(TaggedExtents, ElidedOnesCanBeLockedInMemory) {
   EXPECT_EQ(status, 0);
 }
 
+ptrdiff_t Mappings() {
+  std::ifstream maps("/proc/self/maps");
+  return std::count(std::istreambuf_iterator<char>(maps), {}, '\n');
+}
+
 // Runs as somebody who may lock nothing, if it can become one.
 int LockWithoutTheRight() {
   const rlimit none = {0, 0};
   setrlimit(RLIMIT_MEMLOCK, &none);
   void* before = minicore_malloc(100, "secret");
   if (geteuid() == 0 && setuid(65534) != 0) return 77;
-  if (LockHiddenExtents() == 0) return 1;
+  if (LockHiddenExtents(true) == 0) return 1;
   // More than earlier tests have left.
-  if (before == nullptr || minicore_malloc(64 << 20, "secret") != nullptr) return 2;
-  return malloc(64 << 20) != nullptr ? 0 : 3;
+  constexpr size_t kMuch = 64 << 20;
+  if (before == nullptr || minicore_malloc(kMuch, "secret") != nullptr)
+    return 2;
+  if (malloc(kMuch) == nullptr) return 3;
+  // However often it is tried, nothing is used up.
+  if (minicore_malloc(kMuch, "secret") != nullptr) return 4;
+  const ptrdiff_t mappings = Mappings();
+  const ByteCount committed = g_index_state.committed;
+  for (int i = 0; i < 200; ++i) {
+    if (minicore_malloc(kMuch, "secret") != nullptr) return 4;
+  }
+  if (Mappings() != mappings || g_index_state.committed != committed) return 5;
+  // Who asks for no lock any more gets memory again, as good as any.
+  if (LockHiddenExtents(false) != 0) return 6;
+  auto* after = static_cast<char*>(minicore_malloc(kMuch, "secret"));
+  if (after == nullptr || TagOf(after) != "secret") return 7;
+  if (VmFlags(after).find(" wf ") == std::string::npos) return 8;
+  memset(after, 'S', kMuch);
+  return 0;
 }
 
 TEST(TaggedExtents, WhatCannotBeLockedIsNoMemory) {
