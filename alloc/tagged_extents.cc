@@ -24,11 +24,12 @@ struct TaggedArena {
 TaggedArena g_arenas[kMaxTaggedArenas];
 std::atomic<uint32_t> g_arenas_taken;
 
-// By tag: jemalloc's arena index plus one, written with release when the arena
-// is complete; before, kNoArena, or kBeingMade while one thread makes it.
+// By tag: jemalloc's arena index plus one, or one of the two above.
 std::atomic<uint32_t> g_arena_of_tag[kMaxTags + 1];
-constexpr uint32_t kNoArena = 0;
-constexpr uint32_t kBeingMade = UINT32_MAX;
+
+bool IsArena(uint32_t arena) {
+  return arena != kNoArena && arena != kArenaBeingMade;
+}
 
 // How often to let another thread run that is making an arena. It takes
 // microseconds; only in a child that was forked meanwhile nobody ever finishes,
@@ -129,19 +130,16 @@ uint32_t MakeArena(uint8_t tag) {
 uint32_t ArenaOf(uint8_t tag) {
   std::atomic<uint32_t>& entry = g_arena_of_tag[tag];
   uint32_t arena = entry.load(std::memory_order_acquire);
-  for (int i = 0; arena == kBeingMade && i < kPatience; ++i) {
-    kernel::Yield();
+  for (int i = 0; !IsArena(arena) && i < kPatience; ++i) {
+    if (arena == kNoArena &&
+        entry.compare_exchange_strong(arena, kArenaBeingMade,
+                                      std::memory_order_acquire)) {
+      break;
+    }
+    if (arena == kArenaBeingMade) kernel::Yield();
     arena = entry.load(std::memory_order_acquire);
   }
-  if (arena != kNoArena && arena != kBeingMade) return arena;
-  if (arena == kNoArena && !entry.compare_exchange_strong(
-                               arena, kBeingMade, std::memory_order_acquire)) {
-    return ArenaOf(tag);  // somebody else was first: wait for him
-  }
-  arena = MakeArena(tag);
-  // Release: whoever sees the arena sees its slot.
-  entry.store(arena, std::memory_order_release);
-  return arena;
+  return IsArena(arena) ? arena : PublishArena(entry, MakeArena(tag));
 }
 
 int FlagsOf(uint32_t arena) {
@@ -150,10 +148,19 @@ int FlagsOf(uint32_t arena) {
 
 }  // namespace
 
+uint32_t PublishArena(std::atomic<uint32_t>& entry, uint32_t made) {
+  uint32_t before = entry.load(std::memory_order_acquire);
+  // Release: whoever sees the arena sees its slot.
+  while (!IsArena(before) && !entry.compare_exchange_weak(
+                                 before, made, std::memory_order_acq_rel)) {
+  }
+  return IsArena(before) ? before : made;
+}
+
 int TaggedExtentFlags(uint8_t tag) {
   if (tag > kMaxTags) return 0;
   const uint32_t arena = g_arena_of_tag[tag].load(std::memory_order_acquire);
-  return arena == kNoArena || arena == kBeingMade ? 0 : FlagsOf(arena);
+  return IsArena(arena) ? FlagsOf(arena) : 0;
 }
 
 void* AllocateInTaggedExtents(size_t size, uint8_t tag) {

@@ -11,6 +11,7 @@
 #ifndef MINICORE_ALLOC_TAGGED_EXTENTS_H_
 #define MINICORE_ALLOC_TAGGED_EXTENTS_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -27,6 +28,18 @@ inline constexpr unsigned kMaxTaggedArenas = 16;
 // `tag` would be
 //          the 17th with extents of its own.
 void* AllocateInTaggedExtents(size_t size, uint8_t tag);
+
+// What a tag has instead of an arena: none, or one that a thread is making.
+inline constexpr uint32_t kNoArena = 0;
+inline constexpr uint32_t kArenaBeingMade = UINT32_MAX;
+
+// Enters the arena that somebody has made, or kNoArena if that failed. Two may
+// have been at it, if patience ran out: the first arena that is entered stays,
+// whatever the other one brings.
+//
+// Context: any.
+// Returns: what the entry is then.
+uint32_t PublishArena(std::atomic<uint32_t>& entry, uint32_t made);
 
 // mallocx flags to stay within the extents of `tag`; 0 if it has none.
 int TaggedExtentFlags(uint8_t tag);

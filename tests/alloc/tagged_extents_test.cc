@@ -25,6 +25,7 @@
 
 #include "alloc/hidden_extents.h"
 #include "alloc/tag_table.h"
+#include "alloc/tagged_extents.h"
 #include "tests/alloc/heap_view.h"
 
 namespace minicore {
@@ -126,6 +127,19 @@ TEST(TaggedExtents, ElidedOnesAreInNoCoreFileAndInNoChild) {
   EXPECT_EQ(status, 0);
   EXPECT_STREQ(block, "the secret itself");
   free(block);
+}
+
+TEST(TaggedExtents, TheFirstArenaThatIsMadeStays) {
+  for (const uint32_t before : {kNoArena, kArenaBeingMade}) {
+    std::atomic<uint32_t> entry{before};
+    EXPECT_EQ(PublishArena(entry, 7), 7u);
+    EXPECT_EQ(PublishArena(entry, 8), 7u);
+    EXPECT_EQ(PublishArena(entry, kNoArena), 7u);
+    EXPECT_EQ(entry, 7u);
+  }
+  std::atomic<uint32_t> entry{kArenaBeingMade};
+  EXPECT_EQ(PublishArena(entry, kNoArena), kNoArena);
+  EXPECT_EQ(PublishArena(entry, 9), 9u);
 }
 
 TEST(TaggedExtents, OrdinaryHeapIsInCoreFiles) {
