@@ -73,7 +73,6 @@ enum class SegmentKind : uint8_t {
   kStack = 6,
   kHeap = 7,        // allocations
   kForeign = 8,     // windows into other writable memory
-  kFiller = 9,      // markers in a small gap between two kept stretches
 };
 
 struct SegmentRow {
@@ -82,8 +81,9 @@ struct SegmentRow {
   SegmentKind kind;
   uint8_t reserved[3];
   uint32_t tid;  // whose stack; else 0
+  uint64_t filler = 0;  // bytes of it that are the marker, between what is of this kind
 };
-static_assert(sizeof(SegmentRow) == 24);
+static_assert(sizeof(SegmentRow) == 32);
 
 // Why bytes are not in the file, or stand as the marker.
 enum class HoleReason : uint8_t {

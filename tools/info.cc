@@ -151,7 +151,12 @@ CoreInfo CollectInfo(const CoreReader& core, const std::string& path) {
   for (const SegmentRow& row : info.notes.segments.rows) {
     Total& total = kinds[KindName(row.kind)];
     total.count += 1;
-    total.bytes += SizeOf(row.begin, row.end);
+    const uint64_t size = SizeOf(row.begin, row.end);
+    const uint64_t filler = std::min(row.filler, size);
+    total.bytes += size - filler;
+    if (filler == 0) continue;
+    kinds["filler"].count += 1;
+    kinds["filler"].bytes += filler;
   }
   info.bytes_by_kind = Sorted(std::move(kinds));
   std::map<std::string, Total> reasons;

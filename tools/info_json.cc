@@ -80,7 +80,8 @@ json Segments(const CoreInfo& info) {
     rows.push_back({{"begin", Hex(row.begin)},
                     {"end", Hex(row.end)},
                     {"kind", KindName(row.kind)},
-                    {"tid", row.tid}});
+                    {"tid", row.tid},
+                    {"filler", row.filler}});
   }
   return rows;
 }

@@ -175,8 +175,8 @@ std::string WhatIsCutOff(const CoreReader& core, const MinicoreNotes& notes) {
 
 const char* KindName(SegmentKind kind) {
   static constexpr const char* kNames[] = {
-      "nothing",     "headers", "text", "vdso",    "module_data",
-      "thread_data", "stack",   "heap", "foreign", "filler"};
+      "nothing",     "headers", "text", "vdso",   "module_data",
+      "thread_data", "stack",   "heap", "foreign"};
   return NameIn(kNames, static_cast<size_t>(kind));
 }
 

@@ -24,7 +24,6 @@ inline constexpr unsigned kFileGroups = 6;
 
 enum class Content : uint8_t {
   kMemory,  // the bytes of the process
-  kMarker,  // <ELIDED>: a gap too small for a program header of its own
   kAbsent,  // a program header without bytes: read-only file mappings, which debuggers
             // read from the file, and pages that were never touched and are zero
 };

@@ -42,7 +42,8 @@ void SetDropped(uint8_t* rows, uint32_t dropped) {
   __builtin_memcpy(rows - sizeof(uint32_t), &dropped, sizeof(dropped));
 }
 
-// Calls `visit(row)` for each stretch of one kind within a segment.
+// Calls `visit(row)` for each stretch of one kind within a segment. A gap is of the stretch
+// before it.
 template <typename Visit>
 void ForEachStretch(const DumpPlan& plan, Visit visit) {
   for (const Segment& segment : plan.segments) {
@@ -50,12 +51,15 @@ void ForEachStretch(const DumpPlan& plan, Visit visit) {
     for (uint32_t i = 0; i < segment.piece_count; ++i) {
       const Piece& piece = plan.pieces[segment.first_piece + i];
       if (piece.content == Content::kAbsent) continue;
-      if (row.end != 0 && row.kind == piece.kind && row.tid == piece.tid) {
-        row.end = piece.range.end;
-        continue;
+      if (row.end != 0) {
+        row.filler += piece.range.begin - row.end;
+        row.end = piece.range.begin;
       }
-      if (row.end != 0) visit(row);
-      row = {piece.range.begin, piece.range.end, piece.kind, {}, piece.tid};
+      if (row.end == 0 || row.kind != piece.kind || row.tid != piece.tid) {
+        if (row.end != 0) visit(row);
+        row = {piece.range.begin, 0, piece.kind, {}, piece.tid};
+      }
+      row.end = piece.range.end;
     }
     if (row.end != 0) visit(row);
   }

@@ -48,6 +48,7 @@ TEST(CoreFormat, RowsKeepTheirPlaces) {
   EXPECT_PLACE(SegmentRow, end, 8, 8);
   EXPECT_PLACE(SegmentRow, kind, 16, 1);
   EXPECT_PLACE(SegmentRow, tid, 20, 4);
+  EXPECT_PLACE(SegmentRow, filler, 24, 8);
 
   EXPECT_PLACE(HoleRow, begin, 0, 8);
   EXPECT_PLACE(HoleRow, end, 8, 8);
@@ -76,7 +77,7 @@ TEST(CoreFormat, RowsKeepTheirPlaces) {
 TEST(CoreFormat, NumbersOfKindsReasonsAndSourcesStay) {
   EXPECT_EQ(static_cast<int>(ThreadSource::kPtrace), 4);
   EXPECT_EQ(static_cast<int>(SegmentKind::kStack), 6);
-  EXPECT_EQ(static_cast<int>(SegmentKind::kFiller), 9);
+  EXPECT_EQ(static_cast<int>(SegmentKind::kForeign), 8);
   EXPECT_EQ(static_cast<int>(HoleReason::kSecret), 1);
   EXPECT_EQ(static_cast<int>(HoleReason::kSecretCopy), 2);
   EXPECT_EQ(static_cast<int>(HoleReason::kUnreadable), 9);
