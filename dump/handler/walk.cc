@@ -36,6 +36,8 @@ constexpr ByteCount kFreedShare = 4096;
 constexpr ByteCount kLook = 64;
 // What debuggers need beyond the budget; a list that runs in circles ends here.
 constexpr ByteCount kMetadataBytes = 4 * 1024 * 1024;
+// Of one allocation: a module's thread-locals may be large.
+constexpr ByteCount kLargestMetadata = kMetadataBytes / 4;
 constexpr Address kLowest = 64 * 1024;        // vm.mmap_min_addr
 constexpr Address kHighest = 0x7fffffffffff;  // user half, 4-level paging
 // Type tags, counters, hardware tags stand above these bits. Tags in the low 3
@@ -67,6 +69,7 @@ Walk::Walk(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
       result_(result),
       outcome_(outcome),
       roots_(roots),
+      metadata_left_(kMetadataBytes),
       untagged_(runtime.policy.tagged_pointers ? kUntagged : ~uint64_t{0}),
       budget_(runtime.policy.max_bytes) {
   seen_.Reserve(arena, kSeenLog2);
@@ -281,12 +284,11 @@ void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
     case Disposition::kKeep:
     case Disposition::kKeepAlways:
       ++count.kept;
-      if (!metadata_) {
-        const ByteCount most =
-            directly_ ? std::min(kFirstShare, LargestWhole()) : LargestWhole();
-        if (whole > most)
-          reached.range = Around(word, most, allocation.range());
-      }
+      const ByteCount most = metadata_   ? kLargestMetadata
+                             : directly_ ? std::min(kFirstShare, LargestWhole())
+                                         : LargestWhole();
+      if (whole > most)
+        reached.range = Around(word, most, allocation.range());
       break;
   }
   Keep(reached, tag, whole);
@@ -346,6 +348,12 @@ void Walk::Keep(Reached reached, uint8_t tag, ByteCount whole) {
     }
     budget_ -= size;
     quota_ = quota_ > size ? quota_ - size : 0;
+  } else if (size > metadata_left_) {
+    outcome_.AddHole(reached.range.begin, reached.range.end,
+                     HoleReason::kBudget, tag);
+    return;
+  } else {
+    metadata_left_ -= size;
   }
   AskFor(reached);
   reached.counted = whole != 0;
@@ -475,10 +483,7 @@ void Walk::AddRoot(uint64_t word) {
 }
 
 void Walk::KeepMetadata(Address address) {
-  if (!InHeap(*runtime_.index, address) ||
-      outcome_.heap_bytes > kMetadataBytes) {
-    return;
-  }
+  if (!InHeap(*runtime_.index, address)) return;
   metadata_ = true;
   const size_t first = result_.reached.size();
   Follow(address, 0);
@@ -514,7 +519,8 @@ void Walk::Drain(ByteCount reserve) {
 }
 
 bool Walk::MayBeWidened(const Reached& reached, AddressRange* whole) const {
-  if (reached.kind != SegmentKind::kHeap ||
+  if ((reached.kind != SegmentKind::kHeap &&
+       reached.kind != SegmentKind::kThreadData) ||
       DispositionOfTag(reached.tag) == Disposition::kCut) {
     return false;
   }

@@ -38,7 +38,7 @@ class Walk {
   void AddRoot(uint64_t word);
 
   // Keeps what a debugger needs, and what that points to (a DTV's blocks, a link map's
-  // name), outside the budget.
+  // name), on a budget of its own: the list may be overwritten, and lead anywhere.
   void KeepMetadata(Address address);
 
   // Keeps a tagged range of any memory.
@@ -110,13 +110,14 @@ class Walk {
   RangeSet covered_;  // by the roots' pieces
   safe::FixedVector<size_t> direct_;         // indices of what KeepDirect() kept
   Disposition dispositions_[256];
+  ByteCount metadata_left_;  // of what debuggers need beyond max_bytes
   const uint64_t untagged_;  // the bits of an address
   ByteCount budget_;         // left of max_bytes
   ByteCount quota_ = 0;      // left for this root word
   bool directly_ = false;
   unsigned refused_ = 0;  // allocations that were larger than the rest of the budget
   bool full_ = false;
-  bool metadata_ = false;    // outside the budget
+  bool metadata_ = false;    // on a budget of its own
 };
 
 }  // namespace minicore

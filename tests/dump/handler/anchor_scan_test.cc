@@ -758,7 +758,30 @@ TEST_F(AnchorScanTest, WhatDebuggersNeedHasABoundToo) {
   }
   policy().max_bytes = 0;
   process().Scan();
-  EXPECT_LE(process().KeptBytes(heap().region()), 8u << 20);
+  EXPECT_LE(process().KeptBytes(heap().region()), 4u << 20);
+  EXPECT_GT(process().outcome.hole_bytes[static_cast<int>(HoleReason::kBudget)], 0u);
+}
+
+// A list of modules that was overwritten may lead anywhere.
+TEST_F(AnchorScanTest, ALargeAllocationWhereDebuggersLookIsKeptInPart) {
+  const ByteCount size = 6 << 20;
+  const Address large = heap().Allocate(size);
+  const Address link_map = heap().Allocate(1024);
+  const Address name = heap().Allocate(32);
+  const Address behind = heap().Allocate(size);
+  heap().Word(link_map + 8) = name;
+  heap().Word(link_map + 16) = behind;
+  policy().max_bytes = 64;
+  for (const Address address : {large + 100, link_map}) {
+    ASSERT_TRUE(process().roots.metadata.Push(address));
+  }
+  process().Scan();
+  EXPECT_TRUE(process().Kept(large + 100));
+  EXPECT_EQ(process().KeptBytes({large, large + size}), 1u << 20);
+  EXPECT_TRUE(process().Hole(large + size - 1, HoleReason::kObjectLimit));
+  EXPECT_TRUE(process().Kept(link_map));
+  EXPECT_TRUE(process().Kept(name));
+  EXPECT_EQ(process().KeptBytes({behind, behind + size}), 1u << 20);
 }
 
 TEST_F(AnchorScanTest, ASecretIsElidedEvenWhereDebuggersLook) {
