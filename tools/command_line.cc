@@ -23,6 +23,8 @@ constexpr char kRunFooter[] =
     "Exit status: that of PROGRAM, which it becomes; 125 if it could not be set up,\n"
     "126 if PROGRAM could not be executed, 127 if it was not found.";
 constexpr char kInfoFooter[] =
+    "Backtraces need the files of the program and its libraries at their places, or a\n"
+    "core that was made with text=all; lines need their debug information.\n\n"
     "docs/CLI.md has the keys of --json.\n\n"
     "Exit status: 0; 1 if the file is no core, or nothing is left of it; 2 for wrong\n"
     "usage or a file that cannot be read.";
@@ -99,6 +101,8 @@ Parser::Parser() {
   info->footer(kInfoFooter);
   add_core(info);
   info->add_flag("--json", line.as_json, "For programs");
+  info->add_flag("--threads", line.all_threads,
+                 "Backtraces of all threads, not of the crashed one alone");
 
   verify = app.add_subcommand(
       "verify",

@@ -19,6 +19,7 @@ struct CommandLine {
   std::string patterns;   // the same
   std::string directory;  // of unpack
   bool as_json = false;
+  bool all_threads = false;
   std::string help;       // what is to be printed
 };
 

@@ -29,24 +29,37 @@ uint64_t SizeOf(uint64_t begin, uint64_t end) {
   return end > begin ? end - begin : 0;
 }
 
-// Files that are mapped from their start and begin with an ELF header.
-std::vector<ModuleInfo> FindModules(const CoreReader& core,
-                                    const std::vector<FileMapping>& files) {
-  std::vector<ModuleInfo> modules;
-  for (const FileMapping& file : files) {
-    const bool same = !modules.empty() && modules.back().path == file.path &&
-                      file.file_offset != 0;
-    if (same) {
-      modules.back().end = std::max(modules.back().end, file.end);
-      continue;
-    }
-    if (file.file_offset != 0) continue;
-    const auto magic = core.ReadAs<uint32_t>(file.begin);
-    if (magic != 0x464c457fu) continue;
-    modules.push_back(
-        {file.path, file.begin, file.end, BuildIdAt(core, file.begin)});
+// Where the crashed thread's stack begins, above `address`; 0 if that is not known.
+uint64_t StackAbove(const CoreReader& core, const CoreInfo& info, uint64_t address) {
+  const uint32_t tid = info.process.threads.front().tid;
+  uint64_t begin = 0;
+  for (const SegmentRow& row : info.notes.segments.rows) {
+    if (row.kind != SegmentKind::kStack || row.tid != tid || row.begin <= address) continue;
+    if (begin == 0 || row.begin < begin) begin = row.begin;
   }
-  return modules;
+  if (info.notes.segments.present) return begin;
+  const CoreSegment* const load = core.NextLoad(address);
+  return load != nullptr && (load->flags & PF_W) != 0 ? load->address : 0;
+}
+
+// A push, a call, or the first touch of a new frame has left the stack: the fault is not
+// below the stack pointer (but for its red zone and a word), and its address is in what is
+// kept free below the stack. A large frame goes further than a guard.
+bool IsStackOverflow(const CoreReader& core, const CoreInfo& info) {
+  constexpr uint64_t kRedZone = 128 + sizeof(uint64_t);  // AMD64 ABI supplement, 3.2.2
+  constexpr uint64_t kReach = 16u << 20;
+  const SignalInfo& signal = info.process.signal;
+  if (info.process.threads.empty() || !signal.present || signal.number != SIGSEGV ||
+      (signal.code != SEGV_MAPERR && signal.code != SEGV_ACCERR)) {
+    return false;
+  }
+  char byte;
+  if (signal.address + kRedZone < info.process.threads.front().registers.rsp ||
+      core.Read(signal.address, &byte, 1)) {
+    return false;
+  }
+  const uint64_t begin = StackAbove(core, info, signal.address);
+  return begin != 0 && begin - signal.address <= kReach;
 }
 
 constexpr char kHolesKey[] = "holes.";
@@ -146,6 +159,7 @@ CoreInfo CollectInfo(const CoreReader& core, const std::string& path) {
   info.notes = DecodeMinicoreNotes(core, &info.faults);
   info.origin = OriginOf(core);
   info.live = info.notes.ReportValue("signal") == "0";
+  info.stack_overflow = IsStackOverflow(core, info);
   info.modules = FindModules(core, info.process.files);
   std::map<std::string, Total> kinds;
   for (const SegmentRow& row : info.notes.segments.rows) {
@@ -178,6 +192,12 @@ CoreInfo CollectInfo(const CoreReader& core, const std::string& path) {
   return info;
 }
 
+void AddBacktraces(const CoreReader& core, bool all_threads, CoreInfo* info) {
+  Backtraces found = CollectBacktraces(core, info->process, info->modules, all_threads);
+  info->backtraces = std::move(found.threads);
+  for (std::string& remark : found.remarks) info->remarks.push_back(std::move(remark));
+}
+
 std::string CrashSentence(const CoreInfo& info) {
   const SignalInfo& signal = info.process.signal;
   std::string sentence = "The process";
@@ -194,6 +214,7 @@ std::string CrashSentence(const CoreInfo& info) {
   if (!signal.present) return sentence + ": the signal is not recorded";
   sentence += " got " + SignalName(signal.number);
   if (HasFaultAddress(signal)) sentence += " at " + Hex(signal.address);
+  if (info.stack_overflow) return sentence + ": stack overflow";
   sentence += ": " + SignalCause(signal);
   if (signal.number == SIGSEGV && HasFaultAddress(signal) &&
       signal.address < 4096) {

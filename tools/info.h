@@ -7,18 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "tools/backtrace.h"
 #include "tools/core_reader.h"
 #include "tools/minicore_notes.h"
 #include "tools/process_notes.h"
 
 namespace minicore {
-
-struct ModuleInfo {
-  std::string path;
-  uint64_t begin = 0;  // where the file's first byte is mapped
-  uint64_t end = 0;
-  std::string build_id;
-};
 
 // Counts and bytes under a name, largest bytes first.
 struct Total {
@@ -38,6 +32,8 @@ struct CoreInfo {
   std::vector<Total> holes_by_reason;
   Origin origin = Origin::kUnknown;
   bool live = false;  // nothing had crashed
+  bool stack_overflow = false;
+  std::vector<Backtrace> backtraces;  // of AddBacktraces()
   // What somebody should know who misses something: one sentence each.
   std::vector<std::string> remarks;
   // What was wrong with the notes: info shows what it can all the same.
@@ -46,11 +42,14 @@ struct CoreInfo {
 
 CoreInfo CollectInfo(const CoreReader& core, const std::string& path);
 
+// Adds the crashed thread's backtrace, or all.
+void AddBacktraces(const CoreReader& core, bool all_threads, CoreInfo* info);
+
 // Whether there is anything of a process in the file.
 bool HasProcess(const CoreInfo& info);
 
-// "Thread 12 got SIGSEGV at 0x10: the address is not mapped", without a full
-// stop.
+// "Thread 12 got SIGSEGV at 0x10: the address is not mapped", or ": stack overflow",
+// without a full stop.
 std::string CrashSentence(const CoreInfo& info);
 
 // "rdi = 0x5000 points 16 bytes into a freed allocation of 48 bytes at 0x4ff0".

@@ -10,6 +10,28 @@ namespace {
 
 using nlohmann::json;
 
+json Frames(const Backtrace& backtrace) {
+  json frames = json::array();
+  for (size_t i = 0; i < backtrace.frames.size(); ++i) {
+    const Frame& frame = backtrace.frames[i];
+    json row = {{"address", Hex(frame.address)},
+                {"inlined", frame.inlined},
+                {"signal_handler", frame.is_signal_handler},
+                {"text", JsonSafe(FrameSentence(frame, i))}};
+    if (!frame.function.empty()) {
+      row["function"] = JsonSafe(frame.function);
+      if (!frame.inlined) row["offset"] = frame.offset;
+    }
+    if (!frame.module.empty()) row["module"] = JsonSafe(frame.module);
+    if (!frame.file.empty()) {
+      row["file"] = JsonSafe(frame.file);
+      row["line"] = frame.line;
+    }
+    frames.push_back(row);
+  }
+  return frames;
+}
+
 // Addresses as text: a JSON number above 2^53 is not safe with every reader.
 json Threads(const CoreInfo& info) {
   json threads = json::array();
@@ -29,6 +51,11 @@ json Threads(const CoreInfo& info) {
       row["name"] =
           JsonSafe({note.name, strnlen(note.name, sizeof(note.name))});
       row["source"] = SourceOf(info, note.source);
+    }
+    for (const Backtrace& backtrace : info.backtraces) {
+      if (backtrace.tid != thread.tid) continue;
+      row["frames"] = Frames(backtrace);
+      if (!backtrace.end.empty()) row["frames_end"] = JsonSafe(backtrace.end);
     }
     threads.push_back(row);
   }
@@ -159,6 +186,7 @@ json InfoJson(const CoreInfo& info) {
           {"minicore", info.notes.any()},
           {"live", info.live},
           {"crash", JsonSafe(CrashSentence(info))},
+          {"stack_overflow", info.stack_overflow},
           {"signal", Signal(info.process.signal)},
           {"pid", info.process.pid},
           {"program", JsonSafe(info.process.program)},

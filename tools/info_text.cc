@@ -45,6 +45,32 @@ void Threads(const CoreInfo& info, std::string* out) {
   }
 }
 
+// A function that calls itself, from the same place.
+bool IsRepetition(const Frame& frame, const Frame& next) {
+  return !frame.is_signal_handler && frame.address == next.address &&
+         frame.inlined == next.inlined && frame.function == next.function;
+}
+constexpr size_t kToldEach = 4;  // up to so many
+
+void Calls(const CoreInfo& info, std::string* out) {
+  for (const Backtrace& backtrace : info.backtraces) {
+    std::string source;
+    const std::string name = ThreadName(info, backtrace.tid, &source);
+    *out += "\nBacktrace of thread " + std::to_string(backtrace.tid) +
+            (name.empty() ? "" : " (" + name + ")") + "\n";
+    const auto& frames = backtrace.frames;
+    for (size_t i = 0; i < frames.size(); ++i) {
+      Line(out, FrameSentence(frames[i], i));
+      size_t same = i + 1;
+      while (same < frames.size() && IsRepetition(frames[i], frames[same])) ++same;
+      if (same - i < kToldEach) continue;
+      Line(out, "and " + std::to_string(same - i - 1) + " more like it");
+      i = same - 1;
+    }
+    if (!backtrace.end.empty()) Line(out, "(it ends here: " + Printable(backtrace.end) + ")");
+  }
+}
+
 void Totals(const char* title, const std::vector<Total>& totals,
             const char* noun, std::string* out) {
   if (totals.empty()) return;
@@ -106,6 +132,7 @@ std::string InfoText(const CoreInfo& info) {
   for (const std::string& remark : info.remarks) {
     out += Printable(remark) + "\n";
   }
+  Calls(info, &out);
   if (!info.notes.anchors.rows.empty()) {
     out += info.live ? "\nWhat the dumping thread's registers point to\n"
                      : "\nWhat the crashed thread's registers point to\n";

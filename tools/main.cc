@@ -25,16 +25,17 @@ using minicore::kNotAsAsked;
 
 constexpr size_t kMaxFaults = 100;
 
-int Info(const std::string& path, bool as_json) {
+int Info(const std::string& path, bool as_json, bool all_threads) {
   int status = 0;
   const auto core = minicore::OpenCore(path, &status);
   if (core == nullptr) return status;
-  const minicore::CoreInfo info = minicore::CollectInfo(*core, path);
+  minicore::CoreInfo info = minicore::CollectInfo(*core, path);
   if (!minicore::HasProcess(info)) {
     minicore::Complain(minicore::Named(path) +
                        " is damaged or cut short: nothing of a process is in it.");
     return kNotAsAsked;
   }
+  minicore::AddBacktraces(*core, all_threads, &info);
   if (as_json) {
     std::cout << minicore::InfoJson(info).dump(2) << "\n";
   } else {
@@ -83,7 +84,7 @@ int Answer(const minicore::CommandLine& line) {
     case Command::kRun:
       return minicore::Run(line.run);
     case Command::kInfo:
-      return Info(line.core, line.as_json);
+      return Info(line.core, line.as_json, line.all_threads);
     case Command::kVerify:
       return Verify(line.core, line.as_json);
     case Command::kVerifySecrets:

@@ -54,6 +54,25 @@ DynamicSection FindDynamic(const CoreReader& core, uint64_t headers,
 
 }  // namespace
 
+std::vector<ModuleInfo> FindModules(const CoreReader& core,
+                                    const std::vector<FileMapping>& files) {
+  std::vector<ModuleInfo> modules;
+  for (const FileMapping& file : files) {
+    const bool same = !modules.empty() && modules.back().path == file.path &&
+                      file.file_offset != 0;
+    if (same) {
+      modules.back().end = std::max(modules.back().end, file.end);
+      continue;
+    }
+    if (file.file_offset != 0) continue;
+    const auto magic = core.ReadAs<uint32_t>(file.begin);
+    if (magic != 0x464c457fu) continue;
+    modules.push_back(
+        {file.path, file.begin, file.end, BuildIdAt(core, file.begin)});
+  }
+  return modules;
+}
+
 std::vector<LinkedModule> WalkModules(const CoreReader& core,
                                       const ProcessNotes& process,
                                       Faults* faults) {

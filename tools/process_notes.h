@@ -47,6 +47,14 @@ struct FileMapping {
   std::string path;
 };
 
+// An ELF file that is mapped from its start.
+struct ModuleInfo {
+  std::string path;
+  uint64_t begin = 0;  // where the file's first byte is mapped
+  uint64_t end = 0;
+  std::string build_id;
+};
+
 // One node of the dynamic linker's list.
 struct LinkedModule {
   uint64_t node = 0;
@@ -67,6 +75,10 @@ struct ProcessNotes {
 };
 
 ProcessNotes DecodeProcessNotes(const CoreReader& core, Faults* faults);
+
+// The rows that are the images of files.
+std::vector<ModuleInfo> FindModules(const CoreReader& core,
+                                    const std::vector<FileMapping>& files);
 
 // Walks AT_PHDR, PT_DYNAMIC, DT_DEBUG and r_debug to the list of link_maps.
 // Empty, and no fault, for a program without a dynamic linker or one that it

@@ -1,9 +1,10 @@
+#include "tools/rebuild_image.h"
+
 #include <algorithm>
 #include <cstring>
 #include <set>
 
 #include "tools/debug_sections.h"
-#include "tools/unpack.h"
 
 namespace minicore {
 namespace {

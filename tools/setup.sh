@@ -13,7 +13,7 @@ packages=(
   libjemalloc-dev       # the malloc that ours is built on (5.3.0)
   libjemalloc2          # stock jemalloc, for comparison
   libelf-dev            # the tools and tests read cores with libelf,
-  libdw-dev             # and with libdw
+  libdw-dev             # and backtraces with libdw
   libgtest-dev          # tests
   libbenchmark-dev      # benchmarks
   libcli11-dev          # command line of tools/minicore

@@ -12,6 +12,8 @@
 #include "tools/debug_sections.h"
 #include "tools/minicore_notes.h"
 #include "tools/open_core.h"
+#include "tools/process_notes.h"
+#include "tools/rebuild_image.h"
 #include "tools/text.h"
 
 namespace minicore {

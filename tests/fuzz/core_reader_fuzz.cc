@@ -1,8 +1,12 @@
 // Arbitrary bytes as a core: whatever `minicore info`, `minicore verify` and
-// `minicore unpack` read of them, they end, and end orderly.
+// `minicore unpack` read of them, they end, and end orderly. What elfutils makes of the
+// images in them may end in any way, in a process of its own.
+
+#include <sys/auxv.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -13,15 +17,36 @@
 #include "tools/core_reader.h"
 #include "tools/info.h"
 #include "tools/process_notes.h"
-#include "tools/unpack.h"
+#include "tools/rebuild_image.h"
 #include "tools/verify.h"
 
 namespace minicore {
+namespace {
+
+// A whole image that no file has, with frame information and symbols: the kernel's vdso.
+CoreBuilder CoreWithAnImage() {
+  CoreBuilder core = SmallCore();
+  BuiltSegment& image = core.At("image");
+  const auto* const vdso = reinterpret_cast<const char*>(getauxval(AT_SYSINFO_EHDR));
+  if (vdso == nullptr) return core;
+  Elf64_Ehdr header;
+  memcpy(&header, vdso, sizeof(header));
+  for (unsigned i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr load;
+    memcpy(&load, vdso + header.e_phoff + i * sizeof(load), sizeof(load));
+    if (load.p_type == PT_LOAD) image.bytes.assign(vdso, (load.p_filesz + 15) / 16 * 16);
+  }
+  image.memory_bytes = image.bytes.size();
+  image.flags = PF_R | PF_X;
+  return core;
+}
+
+}  // namespace
 
 std::vector<std::string> FuzzSeeds() {
   CoreBuilder without_own_notes = SmallCore();
   without_own_notes.own_notes.clear();
-  return {SmallCore().Build(), without_own_notes.Build()};
+  return {SmallCore().Build(), without_own_notes.Build(), CoreWithAnImage().Build()};
 }
 
 }  // namespace minicore
@@ -37,7 +62,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   minicore::VerifyCore(*core);
   minicore::Faults faults;
   minicore::RebuildImages(*core, minicore::DecodeProcessNotes(*core, &faults), "");
-  const minicore::CoreInfo info = minicore::CollectInfo(*core, "core");
+  minicore::CoreInfo info = minicore::CollectInfo(*core, "core");
+  minicore::AddBacktraces(*core, true, &info);
   if (minicore::InfoText(info).empty()) __builtin_trap();
   // dump() throws on what is not UTF-8; parse() on what is not JSON.
   const std::string json = minicore::InfoJson(info).dump();

@@ -32,6 +32,37 @@ TEST(InfoTest, SaysWhichThreadGotWhichSignalAndWhere) {
             "bytes from null");
 }
 
+// A core whose crashed thread had `sp`, and a fault at `address`.
+CoreInfo Faulted(uint64_t sp, uint64_t address, bool with_rows = true) {
+  CoreBuilder core = SmallCore();
+  auto& status = core.Note(NT_PRSTATUS).desc;
+  Put(&status, offsetof(elf_prstatus, pr_reg) + offsetof(user_regs_struct, rsp), sp);
+  Put(&core.Note(NT_SIGINFO).desc, 16, address);
+  if (!with_rows) core.own_notes.clear();
+  return Collect(core);
+}
+
+TEST(InfoTest, NamesAStackOverflow) {
+  for (const bool with_rows : {true, false}) {
+    for (const auto& [sp, address] : std::vector<std::pair<uint64_t, uint64_t>>{
+             {kStack, kStack - 8},                    // a call
+             {kStack - 0x500, kStack - 0x500},        // a frame
+             {kStack - 0x500, kStack - 0x10},         // what lies in it
+             {kStack - (1 << 20), kStack - 0x1000},   // a large one
+         }) {
+      EXPECT_EQ(CrashSentence(Faulted(sp, address, with_rows)),
+                "Thread 100 got SIGSEGV at " + Hex(address) + ": stack overflow");
+    }
+    for (const auto& [sp, address] : std::vector<std::pair<uint64_t, uint64_t>>{
+             {kStack + 0x40, kStack + 0x40},   // in the stack
+             {kStack + 0x2000, kStack - 8},    // far below the frame
+             {kStack - (1 << 30), kStack - (1 << 30)},  // anywhere
+             {kStack, 0x10}}) {
+      EXPECT_FALSE(Faulted(sp, address, with_rows).stack_overflow) << sp << " " << address;
+    }
+  }
+}
+
 TEST(InfoTest, SaysThatARegisterPointsIntoAFreedAllocation) {
   const CoreInfo info = Collect(SmallCore());
   ASSERT_EQ(info.notes.anchors.rows.size(), 1u);

@@ -14,6 +14,7 @@
 #include <random>
 
 #include "tests/support/core_builder.h"
+#include "tools/rebuild_image.h"
 
 namespace minicore {
 namespace {
