@@ -63,7 +63,8 @@ bool Send(int fd, const std::string& text) {
 }
 
 [[noreturn]] void BeChild(int fd, const CoreReader& core, const ProcessNotes& process,
-                          const std::vector<ModuleInfo>& modules, size_t count) {
+                          const std::vector<ModuleInfo>& modules,
+                          const std::string& sysroot, size_t count) {
   // What it says or leaves when it goes wrong is nobody's business.
   const struct rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);
@@ -74,7 +75,7 @@ bool Send(int fd, const std::string& text) {
   // elfutils asks the servers named there for files (debuginfod(8)); an answer about a core
   // comes from this machine.
   unsetenv("DEBUGINFOD_URLS");
-  Unwinder unwinder(core, process, modules);
+  Unwinder unwinder(core, process, modules, sysroot);
   bool heard = true;
   for (size_t i = 0; i < count && heard; ++i) heard = Send(fd, LineOf(unwinder.Unwind(i)));
   if (heard) Send(fd, json(unwinder.Missing()).dump() + "\n");
@@ -113,21 +114,22 @@ void TakeLines(const std::string& text, Backtraces* backtraces) {
 }  // namespace
 
 Backtraces CollectBacktraces(const CoreReader& core, const ProcessNotes& process,
-                             const std::vector<ModuleInfo>& modules, bool all_threads,
-                             int seconds) {
+                             const std::vector<ModuleInfo>& modules,
+                             const BacktraceOptions& options) {
   Backtraces backtraces;
-  const size_t count = std::min<size_t>(process.threads.size(), all_threads ? SIZE_MAX : 1);
+  const size_t count =
+      std::min<size_t>(process.threads.size(), options.all_threads ? SIZE_MAX : 1);
   if (count == 0) return backtraces;
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return backtraces;
   const pid_t child = fork();
-  if (child == 0) BeChild(ends[1], core, process, modules, count);
+  if (child == 0) BeChild(ends[1], core, process, modules, options.sysroot, count);
   close(ends[1]);
   std::string text;
   bool in_time = true;
   int status = 0;
   if (child > 0) {
-    in_time = Receive(ends[0], Clock::now() + std::chrono::seconds(seconds), &text);
+    in_time = Receive(ends[0], Clock::now() + std::chrono::seconds(options.seconds), &text);
     kill(child, SIGKILL);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
   }
@@ -138,7 +140,7 @@ Backtraces CollectBacktraces(const CoreReader& core, const ProcessNotes& process
     backtraces.remarks.push_back(
         "There is no backtrace of " + Count(missing, "thread") + ": " +
         (in_time ? "the unwinder failed."
-                 : "the unwinder took longer than " + Count(seconds, "second") + "."));
+                 : "the unwinder took longer than " + Count(options.seconds, "second") + "."));
   }
   return backtraces;
 }

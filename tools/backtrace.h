@@ -44,14 +44,19 @@ struct Backtraces {
 
 inline constexpr size_t kMaxFrames = 128;
 
-// The backtrace of the crashed thread, or those of all. Files are taken from their own
-// places if their build ids are those of the core; what the core holds whole (option
-// text=all) needs none.
+struct BacktraceOptions {
+  bool all_threads = false;  // not the crashed one alone
+  std::string sysroot;       // where the process's "/" is now; "" for the same
+  int seconds = 60;          // for all together
+};
+
+// Files of modules are taken from their own places if their build ids are those of the core;
+// frames in what the core holds whole (option text=all) need none.
 //
-// Bounds: kMaxFrames for each thread; `seconds` for all together.
+// Bounds: kMaxFrames for each thread; options.seconds.
 Backtraces CollectBacktraces(const CoreReader& core, const ProcessNotes& process,
-                             const std::vector<ModuleInfo>& modules, bool all_threads,
-                             int seconds = 60);
+                             const std::vector<ModuleInfo>& modules,
+                             const BacktraceOptions& options);
 
 // "#0  PriceOf(shop::Order const*)+0x8b in service at service.cc:96".
 std::string FrameSentence(const Frame& frame, size_t number);

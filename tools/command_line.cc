@@ -101,8 +101,12 @@ Parser::Parser() {
   info->footer(kInfoFooter);
   add_core(info);
   info->add_flag("--json", line.as_json, "For programs");
-  info->add_flag("--threads", line.all_threads,
+  info->add_flag("--threads", line.backtraces.all_threads,
                  "Backtraces of all threads, not of the crashed one alone");
+  info->add_option("--sysroot", line.backtraces.sysroot,
+                   "Where the files of the process are, such as a container's root")
+      ->option_text("DIRECTORY")
+      ->take_last();
 
   verify = app.add_subcommand(
       "verify",

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "tools/backtrace.h"
 #include "tools/run.h"
 
 namespace minicore {
@@ -19,7 +20,7 @@ struct CommandLine {
   std::string patterns;   // the same
   std::string directory;  // of unpack
   bool as_json = false;
-  bool all_threads = false;
+  BacktraceOptions backtraces;
   std::string help;       // what is to be printed
 };
 

@@ -192,8 +192,8 @@ CoreInfo CollectInfo(const CoreReader& core, const std::string& path) {
   return info;
 }
 
-void AddBacktraces(const CoreReader& core, bool all_threads, CoreInfo* info) {
-  Backtraces found = CollectBacktraces(core, info->process, info->modules, all_threads);
+void AddBacktraces(const CoreReader& core, const BacktraceOptions& options, CoreInfo* info) {
+  Backtraces found = CollectBacktraces(core, info->process, info->modules, options);
   info->backtraces = std::move(found.threads);
   for (std::string& remark : found.remarks) info->remarks.push_back(std::move(remark));
 }

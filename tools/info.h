@@ -42,8 +42,8 @@ struct CoreInfo {
 
 CoreInfo CollectInfo(const CoreReader& core, const std::string& path);
 
-// Adds the crashed thread's backtrace, or all.
-void AddBacktraces(const CoreReader& core, bool all_threads, CoreInfo* info);
+// Adds what is asked for, and its remarks.
+void AddBacktraces(const CoreReader& core, const BacktraceOptions& options, CoreInfo* info);
 
 // Whether there is anything of a process in the file.
 bool HasProcess(const CoreInfo& info);

@@ -25,7 +25,7 @@ using minicore::kNotAsAsked;
 
 constexpr size_t kMaxFaults = 100;
 
-int Info(const std::string& path, bool as_json, bool all_threads) {
+int Info(const std::string& path, bool as_json, const minicore::BacktraceOptions& options) {
   int status = 0;
   const auto core = minicore::OpenCore(path, &status);
   if (core == nullptr) return status;
@@ -35,7 +35,7 @@ int Info(const std::string& path, bool as_json, bool all_threads) {
                        " is damaged or cut short: nothing of a process is in it.");
     return kNotAsAsked;
   }
-  minicore::AddBacktraces(*core, all_threads, &info);
+  minicore::AddBacktraces(*core, options, &info);
   if (as_json) {
     std::cout << minicore::InfoJson(info).dump(2) << "\n";
   } else {
@@ -84,7 +84,7 @@ int Answer(const minicore::CommandLine& line) {
     case Command::kRun:
       return minicore::Run(line.run);
     case Command::kInfo:
-      return Info(line.core, line.as_json, line.all_threads);
+      return Info(line.core, line.as_json, line.backtraces);
     case Command::kVerify:
       return Verify(line.core, line.as_json);
     case Command::kVerifySecrets:

@@ -102,13 +102,13 @@ bool IsFunction(Dwarf_Die* die) {
 class Unwinder::Session {
  public:
   Session(const CoreReader& core, const ProcessNotes& process,
-          const std::vector<ModuleInfo>& modules);
+          const std::vector<ModuleInfo>& modules, const std::string& sysroot);
   ~Session() { dwfl_end(dwfl_); }
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   Backtrace Unwind(size_t index);
-  const std::vector<std::string>& missing() const { return missing_; }
+  std::string Missing() const;
 
  private:
   struct Place {  // what is mapped somewhere
@@ -126,10 +126,10 @@ class Unwinder::Session {
     bool again = false;      // from start_
   };
 
-  void ReportModule(const ModuleInfo& module);
+  void ReportModule(const ModuleInfo& module, const std::string& sysroot);
   void ReportVdso();
   bool Report(const std::string& path, int fd, uint64_t begin);
-  std::string OpenFile(const ModuleInfo& module, int* fd);
+  static std::string OpenFile(const ModuleInfo& module, const std::string& sysroot, int* fd);
   bool StepOverBadCall(Dwfl_Frame* state, uint64_t address, Walk* walk);
   bool IsSignalFrame(uint64_t address) const;
   bool GoToInterrupted(uint64_t sp, Walk* walk);
@@ -149,7 +149,8 @@ class Unwinder::Session {
   Dwfl* dwfl_ = nullptr;
   bool attached_ = false;
   std::vector<Place> places_;
-  std::vector<std::string> missing_;
+  std::vector<std::string> missing_;  // files
+  bool all_images_ = true;            // of these are in the core
   user_regs_struct start_ = {};  // where a walk begins
 };
 
@@ -162,11 +163,11 @@ constexpr Dwfl_Callbacks kCallbacks = {
 }  // namespace
 
 Unwinder::Session::Session(const CoreReader& core, const ProcessNotes& process,
-                           const std::vector<ModuleInfo>& modules)
+                           const std::vector<ModuleInfo>& modules, const std::string& sysroot)
     : core_(core), process_(process), dwfl_(dwfl_begin(&kCallbacks)) {
   if (dwfl_ == nullptr) return;
   dwfl_report_begin(dwfl_);
-  for (const ModuleInfo& module : modules) ReportModule(module);
+  for (const ModuleInfo& module : modules) ReportModule(module, sysroot);
   ReportVdso();
   dwfl_report_end(dwfl_, nullptr, nullptr);
   static constexpr Dwfl_Thread_Callbacks kThreads = {
@@ -176,9 +177,11 @@ Unwinder::Session::Session(const CoreReader& core, const ProcessNotes& process,
 }
 
 // Returns: why there is none, "" with a descriptor.
-std::string Unwinder::Session::OpenFile(const ModuleInfo& module, int* fd) {
+std::string Unwinder::Session::OpenFile(const ModuleInfo& module, const std::string& sysroot,
+                                        int* fd) {
+  if (module.path.substr(0, 1) != "/") return "is no path";
   // Whatever a damaged core has for a name, nothing but files is opened.
-  *fd = open(module.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  *fd = open((sysroot + module.path).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   struct stat status;
   if (*fd < 0) return "cannot be opened";
   std::string why;
@@ -201,16 +204,17 @@ bool Unwinder::Session::Report(const std::string& path, int fd, uint64_t begin) 
   return false;
 }
 
-void Unwinder::Session::ReportModule(const ModuleInfo& module) {
+void Unwinder::Session::ReportModule(const ModuleInfo& module, const std::string& sysroot) {
+  const auto vdso = process_.auxv.find(AT_SYSINFO_EHDR);
+  if (vdso != process_.auxv.end() && vdso->second == module.begin) return;
   places_.push_back({module.path, module.begin, module.end});
   int fd = -1;
-  std::string why = OpenFile(module, &fd);
-  if (fd < 0) {
-    const auto image = RebuildImage(core_, module.begin, kDebugDirectory);
-    if (image && image->whole) fd = InMemory(image->bytes);
-  }
+  std::string why = OpenFile(module, sysroot, &fd);
   if (fd >= 0 && Report(module.path, fd, module.begin)) return;
   missing_.push_back(Printable(module.path) + " " + (why.empty() ? "is damaged" : why));
+  const auto image = RebuildImage(core_, module.begin, kDebugDirectory);
+  fd = image && image->whole ? InMemory(image->bytes) : -1;
+  all_images_ &= fd >= 0 && Report(module.path, fd, module.begin);
 }
 
 void Unwinder::Session::ReportVdso() {
@@ -450,25 +454,27 @@ Backtrace Unwinder::Session::Unwind(size_t index) {
   return backtrace;
 }
 
+std::string Unwinder::Session::Missing() const {
+  if (missing_.empty()) return "";
+  std::string text = all_images_ ? "Names of functions may be missing: "
+                                 : "Frames may be missing or wrong: ";
+  for (size_t i = 0; i < missing_.size() && i < kMissingShown; ++i) {
+    text += (i == 0 ? "" : ", ") + missing_[i];
+  }
+  if (missing_.size() > kMissingShown) {
+    text += ", and so on for " + Count(missing_.size() - kMissingShown, "more file");
+  }
+  return text + ".";
+}
+
 Unwinder::Unwinder(const CoreReader& core, const ProcessNotes& process,
-                   const std::vector<ModuleInfo>& modules)
-    : session_(std::make_unique<Session>(core, process, modules)) {}
+                   const std::vector<ModuleInfo>& modules, const std::string& sysroot)
+    : session_(std::make_unique<Session>(core, process, modules, sysroot)) {}
 
 Unwinder::~Unwinder() = default;
 
 Backtrace Unwinder::Unwind(size_t index) { return session_->Unwind(index); }
 
-std::string Unwinder::Missing() const {
-  const auto& missing = session_->missing();
-  if (missing.empty()) return "";
-  std::string text = "Frames may be missing or wrong: ";
-  for (size_t i = 0; i < missing.size() && i < kMissingShown; ++i) {
-    text += (i == 0 ? "" : ", ") + missing[i];
-  }
-  if (missing.size() > kMissingShown) {
-    text += ", and so on for " + Count(missing.size() - kMissingShown, "more file");
-  }
-  return text + ".";
-}
+std::string Unwinder::Missing() const { return session_->Missing(); }
 
 }  // namespace minicore

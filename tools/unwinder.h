@@ -13,9 +13,9 @@ namespace minicore {
 
 class Unwinder {
  public:
-  // Keeps: all three, which outlive this.
+  // Keeps: `core` and `process`, which outlive this.
   Unwinder(const CoreReader& core, const ProcessNotes& process,
-           const std::vector<ModuleInfo>& modules);
+           const std::vector<ModuleInfo>& modules, const std::string& sysroot);
   ~Unwinder();
 
   // Of the thread at `index` of the notes.

@@ -189,12 +189,31 @@ class BacktraceTest(unittest.TestCase):
         self.assertEqual(len(answer["remarks"]), 1)
         self.assertIn(f"{here}/threads has another build id", answer["remarks"][0])
         self.assertIn(f"{here}/libfidelity_plugin.so cannot be opened", answer["remarks"][0])
-        # What the core holds needs no file.
+        self.assertIn("Frames may be missing or wrong", answer["remarks"][0])
+        # Frames in what the core holds need no file.
         answer = info(whole, "--threads")
-        self.assertEqual(answer["remarks"], [])
+        self.assertEqual(len(answer["remarks"]), 1)
+        self.assertIn("Names of functions may be missing", answer["remarks"][0])
         found = by_thread(answer)
         for tid, frames in expected.items():
             self.assertEqual(addresses(found[int(tid)]), [frame[0] for frame in frames])
+
+    def test_files_are_found_below_another_root(self):
+        here = self.scratch / "bin"
+        here.mkdir()
+        for name in ("threads", "libfidelity_plugin.so"):
+            shutil.copy(_BUILT / name, here)
+        core = self.crash(here / "threads")
+        expected = by_thread(info(core, "--threads"))
+        root = self.scratch / "root"
+        for module in info(core)["modules"]:
+            copy = root / module["path"].lstrip("/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(module["path"], copy)
+        shutil.rmtree(here)
+        answer = info(core, "--threads", "--sysroot", root)
+        self.assertEqual(answer["remarks"], [])
+        self.assertEqual(by_thread(answer), expected)
 
     def test_a_damaged_core_is_answered_all_the_same(self):
         core = self.crash(_BUILT / "threads", options="text=all:max_bytes=64K")

@@ -63,7 +63,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   minicore::Faults faults;
   minicore::RebuildImages(*core, minicore::DecodeProcessNotes(*core, &faults), "");
   minicore::CoreInfo info = minicore::CollectInfo(*core, "core");
-  minicore::AddBacktraces(*core, true, &info);
+  minicore::AddBacktraces(*core, {/*all_threads=*/true, "", 60}, &info);
   if (minicore::InfoText(info).empty()) __builtin_trap();
   // dump() throws on what is not UTF-8; parse() on what is not JSON.
   const std::string json = minicore::InfoJson(info).dump();
