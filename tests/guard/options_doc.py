@@ -15,7 +15,7 @@ _OPTION = re.compile(
 _TYPES = {
     "STRING": "text",
     "SIZE": "bytes; `K`, `M`, `G`",
-    "TIME": "milliseconds; `ms`, `s`",
+    "TIME": "milliseconds, with `ms` or without; `s`",
     "NUMBER": "a count",
     "FLAG": "0 or 1",
     "FD": "a descriptor, or -1",
@@ -31,7 +31,7 @@ An option has its value from the first of these that names it:
 
 * the environment variable `MINICORE_OPTIONS`, read when minicore is installed, and set by
   `minicore run -o KEY=VALUE PROGRAM`;
-* the field of `minicore_config` that has its name (`dump/minicore.h`);
+* the field of `minicore_config` that has its name (`minicore/minicore.h`);
 * the default.
 
 `MINICORE_OPTIONS` is a list of `key=value`, separated by `:`. A `:` that no `key=` follows
