@@ -18,6 +18,7 @@ packages=(
   libbenchmark-dev      # benchmarks
   libcli11-dev          # command line of tools/minicore
   nlohmann-json3-dev    # its --json
+  pkgconf               # a test finds the archive by it, as programs do
   git                   # version control; also a program under test
   python3               # test drivers, demo; also a program under test
   libpython3.11-testsuite  # of python3's own tests, some run under the preload

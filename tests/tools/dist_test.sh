@@ -8,6 +8,15 @@ fail() { echo "$*"; exit 1; }
 
 tar -xzf "$archive"
 grep -q "Jason Evans" minicore/THIRD_PARTY.md || fail "jemalloc's notice is not in it"
+for document in README.md docs/CLI.md docs/OPTIONS.md docs/DEPLOYMENT.md; do
+  [ -s "minicore/$document" ] || fail "$document is not in it"
+done
+# It can be moved.
+mkdir moved && mv minicore moved && ln -s moved/minicore minicore
+export PKG_CONFIG_PATH=$PWD/moved/minicore/lib/pkgconfig
+[ "minicore $(pkg-config --modversion minicore)" = "$(minicore/bin/minicore --version)" ] ||
+  fail "pkg-config knows another version"
+read -ra flags <<<"$(pkg-config --cflags --libs minicore)"
 
 cat > plain.c <<'C'
 #include <minicore/minicore.h>
@@ -20,7 +29,7 @@ int main(void) {
   __builtin_trap();
 }
 C
-gcc -Iminicore/include plain.c -o plain -Lminicore/lib -lminicore -Wl,-rpath,"$PWD/minicore/lib"
+gcc plain.c -o plain "${flags[@]}" -Wl,-rpath,"$PWD/minicore/lib"
 # By its name, wherever it lay when the program was linked.
 readelf -d minicore/lib/libminicore.so | grep -q 'SONAME.*\[libminicore.so\]' || fail "no soname"
 status=0
