@@ -113,10 +113,9 @@ __attribute__((noinline)) double Handle(const Order* order) {
 }
 
 void Work(Queue* queue) {
-  double total = 0;
   for (;;) {
     const std::unique_ptr<Order> order = queue->Pop();
-    total += Handle(order.get());
+    Handle(order.get());
   }
 }
 
