@@ -308,7 +308,7 @@ TEST(RuleInstants, ARuleIsNeverLost) {
   };
   int twice = 0;
   for (const bool rule_first : {false, true}) {
-    for (int when = 0;; when += 3) {
+    for (int when = 0;; when += 19) {
       const auto tags = std::make_unique<TagState>();
       const auto intern = [&] { InternTag(*tags, "session"); };
       const auto rule = [&] {
@@ -340,7 +340,7 @@ TEST(RangeInstants, ASlotThatIsUntaggedAndTakenAgainIsNotWidened) {
   constexpr AddressRange kUntagged{0x100000, 0x100100},
       kSecret{0x100100, 0x100180}, kLabelled{0x100080, 0x100200};
   constexpr int kLast = 60;  // instructions that are looked at
-  constexpr int kStride = 9;
+  constexpr int kStride = 19;
   const auto tags = std::make_unique<TagState>();
   const auto label = static_cast<uint8_t>(InternTag(*tags, "label"));
   // How many instructions there were, if the other one comes after `when`.
