@@ -155,16 +155,15 @@ bool HasStack() {
 
 }  // namespace
 
-void EnsureAltStack() {
+bool EnsureAltStack() {
   pthread_once(&g_key_once,
                [] { g_has_key = pthread_key_create(&g_key, &ReleaseStack) == 0; });
   stack_t current;
-  if (t_stack != nullptr || SetAltStack(nullptr, &current) != 0 || HasRoom(current) ||
-      !HasStack()) {
-    return;
-  }
+  if (SetAltStack(nullptr, &current) != 0) return false;
+  if (t_stack != nullptr || HasRoom(current)) return true;
+  if (!HasStack()) return false;
   t_believed = AsSet(current);
-  SetOurs();
+  return SetOurs() == 0;
 }
 
 int ChangeAltStack(const stack_t* wanted, stack_t* old) {

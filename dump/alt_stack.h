@@ -1,4 +1,4 @@
-// An alternate signal stack for every thread, so that a stack overflow can be handled
+// An alternate signal stack for threads, so that a stack overflow can be handled
 // where it happens, and so that our signals find room for their frames wherever a thread
 // stands: where there is none the kernel ends the process (arch/x86/kernel/signal.c,
 // get_sigframe(): "we will die with SIGSEGV").
@@ -19,7 +19,8 @@ namespace minicore {
 
 // Gives the calling thread one, unless it has a large one of its own. Ours is taken back
 // when the thread ends.
-void EnsureAltStack();
+// Returns: whether it has one now.
+bool EnsureAltStack();
 
 // sigaltstack(), with ours in the place of a small stack or of none.
 //

@@ -6,11 +6,13 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "dump/alt_stack.h"
 #include "dump/config.h"
 #include "dump/handler/entry.h"
 #include "dump/handler/live_dump.h"
 #include "dump/install.h"
 #include "dump/safe/format.h"
+#include "dump/signal_mask.h"
 #include "dump/version.h"
 #include "minicore/minicore.h"
 
@@ -67,6 +69,16 @@ int minicore_dump_fd(int fd) {
   if (g_runtime.dump_stack_end == nullptr) return -ENODEV;
   if (fd < 0) return -EBADF;
   return DumpLive(nullptr, fd);
+}
+
+int minicore_thread_init(void) {
+  using namespace minicore;
+  if (g_runtime.dump_stack_end == nullptr) return -ENODEV;
+  const int saved_errno = errno;
+  const bool has_stack = EnsureAltStack();
+  AdoptMask();
+  errno = saved_errno;
+  return has_stack ? 0 : -ENOMEM;
 }
 
 const char* minicore_version(void) { return minicore::kVersion; }

@@ -1,7 +1,7 @@
-// sigaction() and its kin, sigaltstack(), abort(), pthread_create(), timer_create(): the
-// calls by which a program would notice, or undo, that minicore stands where the kernel's
-// default action stood; and madvise(), by which it says what must be in no core, and
-// mremap(), by which it moves that.
+// sigaction() and its kin, sigaltstack(), abort(), pthread_create(), thrd_create(),
+// timer_create(): the calls by which a program would notice, or undo, that minicore stands
+// where the kernel's default action stood; and madvise(), by which it says what must be in no
+// core, and mremap(), by which it moves that.
 //
 // Asking for SIG_DFL installs ours; asking what is installed answers SIG_DFL. The kernel
 // holds the state, so that this is as atomic as the system call, but for what it is not
@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -94,15 +95,19 @@ sighandler_t SetHandler(int signal, sighandler_t handler, int flags,
 
 struct ThreadStart {
   void* (*routine)(void*);
+  thrd_start_t c11_routine;  // instead of it, or null
   void* argument;
 };
 
+// What thrd_join() takes a result for is pthread_join()'s (glibc 2.36, nptl/thrd_join.c).
 void* StartThread(void* pointer) {
   const ThreadStart start = *static_cast<ThreadStart*>(pointer);
   free(pointer);
   EnsureAltStack();
   AdoptMask();
-  return start.routine(start.argument);
+  if (start.c11_routine == nullptr) return start.routine(start.argument);
+  const int result = start.c11_routine(start.argument);
+  return reinterpret_cast<void*>(static_cast<intptr_t>(result));
 }
 
 using PthreadCreate = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
@@ -112,6 +117,16 @@ PthreadCreate RealPthreadCreate() {
   static const auto real =
       reinterpret_cast<PthreadCreate>(dlsym(RTLD_NEXT, "pthread_create"));
   return real;
+}
+
+int CreateThread(pthread_t* thread, const pthread_attr_t* attributes, ThreadStart start) {
+  auto* copy = static_cast<ThreadStart*>(malloc(sizeof(ThreadStart)));
+  if (copy == nullptr) return EAGAIN;
+  *copy = start;
+  const InheritableMask mask;
+  const int error = RealPthreadCreate()(thread, attributes, &StartThread, copy);
+  if (error != 0) free(copy);
+  return error;
 }
 
 using TimerCreate = int (*)(clockid_t, sigevent*, timer_t*);
@@ -226,18 +241,22 @@ MINICORE_API int sigaltstack(const stack_t* stack, stack_t* old) noexcept {
 
 MINICORE_API int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
                                 void* (*routine)(void*), void* argument) noexcept {
-  const auto real = minicore::RealPthreadCreate();
   if (minicore::g_runtime.policy.signals == 0) {
-    return real(thread, attributes, routine, argument);
+    return minicore::RealPthreadCreate()(thread, attributes, routine, argument);
   }
-  auto* start =
-      static_cast<minicore::ThreadStart*>(malloc(sizeof(minicore::ThreadStart)));
-  if (start == nullptr) return EAGAIN;
-  *start = {routine, argument};
-  const minicore::InheritableMask mask;
-  const int error = real(thread, attributes, &minicore::StartThread, start);
-  if (error != 0) free(start);
-  return error;
+  return minicore::CreateThread(thread, attributes, {routine, nullptr, argument});
+}
+
+// libc's own calls pthread_create() where nobody comes in between.
+MINICORE_API int thrd_create(thrd_t* thread, thrd_start_t routine, void* argument) noexcept {
+  switch (minicore::CreateThread(thread, nullptr, {nullptr, routine, argument})) {
+    case 0:
+      return thrd_success;
+    case ENOMEM:
+      return thrd_nomem;
+    default:
+      return thrd_error;
+  }
 }
 
 MINICORE_API int timer_create(clockid_t clock, sigevent* event, timer_t* timer) noexcept {

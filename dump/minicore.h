@@ -153,6 +153,16 @@ MINICORE_API int minicore_tag_elides(const char *tag);
 MINICORE_API void *minicore_malloc(size_t size, const char *tag)
     __attribute__((malloc, alloc_size(1), warn_unused_result));
 
+// Gives the calling thread what every thread of pthread_create() and thrd_create() has: a
+// stack for signals, so that an overflow of its own can be dumped; and the signals of
+// faults, should all be blocked. For threads that are made elsewhere: by clone(), or inside
+// libc for SIGEV_THREAD (timer_create, mq_notify, aio, getaddrinfo_a), whose function calls
+// it first. Once is enough.
+//
+// Context: ordinary.
+// Returns: 0; -ENODEV if minicore is not installed; -ENOMEM without memory for a stack.
+MINICORE_API int minicore_thread_init(void);
+
 // Version of the library, such as "0.1.0".
 //
 // Context: any.

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -15,6 +16,7 @@
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <threads.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -220,6 +222,49 @@ TEST(SignalMask, IsInheritedFromAThreadsFirstInstruction) {
     int status = 0;
     Require(waitpid(sender, &status, 0) == sender && status == 0);
   }));
+}
+
+TEST(SignalMask, IsInheritedByThreadsOfC11) {
+  ExpectDump(RunChild([] {
+               BlockAll();
+               thrd_t thread;
+               const auto body = [](void*) -> int {
+                 Require(Blocked(SIGSEGV));
+                 Fault();
+                 return 0;
+               };
+               thrd_create(&thread, body, nullptr);
+               thrd_join(thread, nullptr);
+             }),
+             SIGSEGV);
+}
+
+TEST(SignalMask, ThreadsOfC11ReturnTheirResult) {
+  ExpectNoDump(RunChild([] {
+    thrd_t thread;
+    int result = 0;
+    const auto body = [](void* argument) -> int {
+      if (argument == nullptr) thrd_exit(-7);
+      return *static_cast<int*>(argument);
+    };
+    int number = INT_MIN;
+    Require(thrd_create(&thread, body, &number) == thrd_success);
+    Require(thrd_join(thread, &result) == thrd_success && result == INT_MIN);
+    Require(thrd_create(&thread, body, nullptr) == thrd_success);
+    Require(thrd_join(thread, &result) == thrd_success && result == -7);
+  }));
+}
+
+// One that libc makes by itself may have all signals blocked behind libc's back.
+TEST(SignalMask, IsAdoptedByAThreadThatAsksForIt) {
+  ExpectDump(RunChild([] {
+               const uint64_t all = ~uint64_t{0};
+               syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, nullptr, sizeof(all));
+               Require(minicore_thread_init() == 0);
+               Require(Blocked(SIGSEGV));
+               Fault();
+             }),
+             SIGSEGV);
 }
 
 TEST(SignalMask, KeepsASentSignalPendingUntilItIsUnblocked) {

@@ -1,21 +1,28 @@
 // Crashes of programs that have run out of something, or run into a wall.
 
+#include <aio.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <mqueue.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <threads.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <string>
 #include <vector>
 
 #include "tests/e2e/facts.h"
 #include "tests/e2e/threads.h"
 #include "tests/torture/crash.h"
+#include "tests/torture/live.h"
 #include "tests/torture/places.h"
 #include "tests/torture/scenarios.h"
 
@@ -154,6 +161,78 @@ void OverflowInLateKeyDestructor(const Arguments&) {
                nullptr);
 }
 
+// In threads that pthread_create() knows nothing of: of C11, and libc's own.
+void OverflowInThreadOf(const Arguments& arguments) {
+  StartBystanders(2);
+  const std::string& maker = arguments.at(0);
+  if (maker == "thrd_create") {
+    thrd_t thread;
+    const auto body = [](void*) -> int {
+      NameTheCrasher();
+      return OverflowTheStack(0);
+    };
+    if (thrd_create(&thread, body, nullptr) != thrd_success) Fail("thrd_create");
+    thrd_join(thread, nullptr);
+  } else if (maker == "timer_create") {
+    sigevent event = {};
+    event.sigev_notify = SIGEV_THREAD;
+    event.sigev_notify_function = [](sigval) {
+      InitThread();
+      NameTheCrasher();
+      OverflowTheStack(0);
+    };
+    timer_t timer;
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0) Fail("timer_create");
+    const itimerspec now = {{0, 0}, {0, 1}};
+    if (timer_settime(timer, 0, &now, nullptr) != 0) Fail("timer_settime");
+  }
+  victim::Park();
+}
+
+// A fault in a function that libc calls in a thread of its own.
+// fault_in_thread_of timer_create|mq_notify|aio_read|getaddrinfo_a [init]
+void FaultInThreadOf(const Arguments& arguments) {
+  StartBystanders(2);
+  const std::string& maker = arguments.at(0);
+  static sigevent event = {};
+  event.sigev_notify = SIGEV_THREAD;
+  event.sigev_value.sival_int = arguments.size() > 1;
+  event.sigev_notify_function = [](sigval init) {
+    if (init.sival_int != 0) InitThread();
+    NameTheCrasher();
+    CrashHere();
+  };
+  if (maker == "timer_create") {
+    timer_t timer;
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0) Fail("timer_create");
+    const itimerspec now = {{0, 0}, {0, 1}};
+    if (timer_settime(timer, 0, &now, nullptr) != 0) Fail("timer_settime");
+  } else if (maker == "mq_notify") {
+    const std::string name = "/minicore_torture." + std::to_string(getpid());
+    const mqd_t queue = mq_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600, nullptr);
+    if (queue < 0) Fail("mq_open");
+    mq_unlink(name.c_str());
+    if (mq_notify(queue, &event) != 0 || mq_send(queue, "", 0, 0) != 0) Fail("mq_notify");
+  } else if (maker == "aio_read") {
+    static aiocb request = {};
+    static char byte;
+    request.aio_fildes = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    request.aio_buf = &byte;
+    request.aio_nbytes = 1;
+    request.aio_sigevent = event;
+    if (aio_read(&request) != 0) Fail("aio_read");
+  } else if (maker == "getaddrinfo_a") {
+    static addrinfo hints = {};
+    hints.ai_flags = AI_NUMERICHOST;
+    static gaicb request = {};
+    request.ar_name = "127.0.0.1";
+    request.ar_request = &hints;
+    static gaicb* list[] = {&request};
+    if (getaddrinfo_a(GAI_NOWAIT, list, 1, &event) != 0) Fail("getaddrinfo_a");
+  }
+  victim::Park();
+}
+
 void NoDescriptors(const Arguments& arguments) {
   CrashIn(arguments, [] {
     while (open("/dev/null", O_RDONLY) >= 0) {
@@ -189,6 +268,8 @@ constexpr Scenario kScenarios[] = {
     {"overflow", Overflow},
     {"overflow_stack_off", OverflowWithoutAlternateStack},
     {"overflow_late", OverflowInLateKeyDestructor},
+    {"overflow_in_thread_of", OverflowInThreadOf},
+    {"fault_in_thread_of", FaultInThreadOf},
     {"no_descriptors", NoDescriptors},
     {"no_descriptors_at_all", NoDescriptorsAtAll},
     {"directory_removed", DirectoryRemoved},

@@ -102,6 +102,25 @@ class Exhaustion(torture.Torture):
             unwound=_STANDING,
         )  # fmt: skip
 
+    def test_stack_overflow_of_a_thread_that_pthread_create_did_not_make(self):
+        for maker in ("thrd_create", "timer_create"):
+            with self.subTest(maker=maker):
+                self.survive(
+                    "overflow_in_thread_of", maker, function="torture::OverflowTheStack",
+                    unwound=_STANDING,
+                )  # fmt: skip
+
+    def test_fault_in_a_thread_of_libcs_own(self):
+        for maker in ("mq_notify", "aio_read", "getaddrinfo_a"):
+            with self.subTest(maker=maker):
+                # libc's helper blocks its own signals, too, but for an instant.
+                self.survive("fault_in_thread_of", maker, unwound=_STANDING, silent=None)
+
+    def test_fault_in_a_function_of_a_timer(self):
+        # All signals are blocked there, behind libc's back, until our own function starts.
+        for how in ([], ["init"]):
+            self.survive("fault_in_thread_of", "timer_create", *how, unwound=_STANDING, silent=None)
+
     def test_descriptors_are_used_up(self):
         self.each_place("no_descriptors", limits=[(resource.RLIMIT_NOFILE, 40)])
 

@@ -19,6 +19,11 @@ int DumpToDescriptor(int fd) {
   return dump != nullptr ? dump(fd) : -ENOSYS;
 }
 
+void InitThread() {
+  auto* const init = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "minicore_thread_init"));
+  if (init != nullptr) init();
+}
+
 }  // namespace torture
 
 #else
@@ -29,6 +34,7 @@ namespace torture {
 
 int DumpTo(const char* path) { return minicore_dump(path); }
 int DumpToDescriptor(int fd) { return minicore_dump_fd(fd); }
+void InitThread() { minicore_thread_init(); }
 
 }  // namespace torture
 

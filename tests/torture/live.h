@@ -9,6 +9,9 @@ namespace torture {
 int DumpTo(const char* path);
 int DumpToDescriptor(int fd);
 
+// minicore_thread_init(); nothing where there is no minicore.
+void InitThread();
+
 }  // namespace torture
 
 #endif  // MINICORE_TESTS_TORTURE_LIVE_H_

@@ -44,7 +44,7 @@ def torture_child(name, minicore):
         srcs = _SOURCES,
         copts = COPTS + ["-g", "-O1", "-fno-optimize-sibling-calls", "-fno-inline"],
         # For the preload: its calls to pthread_mutex_trylock() come to ours.
-        linkopts = ["-ldl", "-lpthread", "-Wl,--export-dynamic-symbol=pthread_mutex_trylock"],
+        linkopts = ["-ldl", "-lpthread", "-lrt", "-lanl", "-Wl,--export-dynamic-symbol=pthread_mutex_trylock"],
         linkstatic = True,
         local_defines = [] if minicore else ["VICTIM_WITHOUT_MINICORE"],
         deps = ["@minicore_debian//:jemalloc_headers"] + ([
