@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <poll.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,25 @@ void InHandlerWithAllBlocked(const Arguments& arguments) {
   CrashIn(arguments, [] {
     Handle(SIGUSR1, CrashInHandler, 0, true);
     raise(SIGUSR1);
+  });
+}
+
+// The kernel has the signal blocked for the second fault.
+void InHandlerOfTheSame(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    Handle(SIGSEGV, CrashInHandler);
+    CrashHere();
+  });
+}
+
+sigjmp_buf g_before_handler;
+
+void BehindHandlerThatWasLeft(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    Handle(SIGSEGV, [](int) { siglongjmp(g_before_handler, 1); });
+    if (sigsetjmp(g_before_handler, 0) == 0) CrashHere();
+    Handle(SIGSEGV, SIG_DFL);
+    CrashHere();
   });
 }
 
@@ -463,6 +483,19 @@ void OnMappedCoroutine(const Arguments& arguments) {
   });
 }
 
+void OnCoroutineThatBlocks(const Arguments& arguments) {
+  CrashIn(arguments, [] {
+    static char stack[kCoroutineBytes];
+    static ucontext_t coroutine;
+    getcontext(&coroutine);
+    coroutine.uc_stack.ss_sp = stack;
+    coroutine.uc_stack.ss_size = sizeof(stack);
+    sigfillset(&coroutine.uc_sigmask);
+    makecontext(&coroutine, CoroutineBody, 0);
+    setcontext(&coroutine);
+  });
+}
+
 void OverflowInTimer(const Arguments&) {
   RunByTimer([](sigval) {
     NameTheCrasher();
@@ -486,6 +519,8 @@ constexpr Scenario kScenarios[] = {
     {"handler_nested", InNestedHandler},
     {"handler_nested_alternate", InNestedHandlerOnAlternateStack},
     {"handler_all_blocked", InHandlerWithAllBlocked},
+    {"handler_of_same", InHandlerOfTheSame},
+    {"handler_left", BehindHandlerThatWasLeft},
     {"handler_of_wait", InHandlerOfWait},
     {"abort_ignored", AbortWhenIgnored},
     {"abort_handled", AbortWhenHandled},
@@ -506,6 +541,7 @@ constexpr Scenario kScenarios[] = {
     {"libraries_opened", WhileLibrariesAreOpened},
     {"coroutine_heap", OnHeapCoroutine},
     {"coroutine_mapped", OnMappedCoroutine},
+    {"coroutine_blocks", OnCoroutineThatBlocks},
     {"coroutine_overflow", OnOverflowingCoroutine},
 };
 

@@ -39,6 +39,17 @@ class Places(torture.Torture):
     def test_in_a_handler_whose_mask_is_full(self):
         self.each_place("handler_all_blocked", "torture::CrashInHandler", _RESTORER)
 
+    def test_where_the_kernel_runs_no_handler(self):
+        # It has the signal blocked, by ways that libc does not show us: RELIABILITY.md.
+        for scenario in ("handler_of_same", "handler_left", "coroutine_blocks"):
+            control = self.run_child(torture.PLAIN, scenario)
+            for build in torture.BUILDS:
+                with self.subTest(scenario=scenario, build=build.name):
+                    child = self.run_child(build, scenario)
+                    self.assertEqual(child.signal, signal.SIGSEGV)
+                    self.assertEqual(child.status, control.status)
+                    self.assertEqual(child.files(), [])
+
     def test_in_a_handler_that_runs_in_a_wait_with_a_full_mask(self):
         for call in ("sigsuspend", "pselect", "ppoll", "epoll_pwait", "epoll_pwait2"):
             with self.subTest(call=call):
