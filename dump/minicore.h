@@ -98,7 +98,8 @@ MINICORE_API int minicore_dump_fd(int fd);
 // Tags the whole live heap allocation that encloses `ptr`. The tag follows the
 // allocation through realloc() and ends when it is freed. A new tag replaces the old.
 // Built-in names: "secret" (never written, wiped on free), "cache" (cut to 256 bytes),
-// "keep" (always written); any other name is a label, to which options can give a rule.
+// "keep" (written whole, reached or not, before all else that max_bytes is for); any
+// other name is a label, to which options can give a rule.
 //
 // Context: any. Lock-free, and never allocates.
 // Keeps:   `tag` is interned: 247 names besides the built-in, of at most 31 bytes, for

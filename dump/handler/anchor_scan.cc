@@ -72,7 +72,7 @@ void KeepDirects(const Roots& roots, const ThreadTable& threads,
 
 bool KeepTagged(void* context, const Allocation& allocation) {
   Walk& walk = *static_cast<Walk*>(context);
-  walk.AddRoot(allocation.begin);
+  walk.KeepAlways(allocation);
   return !walk.Exhausted();
 }
 
@@ -157,13 +157,14 @@ void ScanAnchors(const CrashContext& crash, const Runtime& runtime,
   for (size_t i = 0; i < roots.metadata.size(); ++i) {
     walk.KeepMetadata(roots.metadata[i]);
   }
-  KeepDirects(roots, threads, redactor, walk);
   ScanKept(*runtime.index, *runtime.tags, walk);
   ScanKeptRanges(*runtime.tags, walk);
+  KeepDirects(roots, threads, redactor, walk);
   walk.WidenDirect();
   if (before != nullptr) {
     walk.GoOnFrom(*before, arena);
     walk.WidenAll();
+    walk.ListMissing();
     return;
   }
   walk.FollowDirect();
@@ -178,6 +179,8 @@ void ScanAnchors(const CrashContext& crash, const Runtime& runtime,
   }
   walk.Drain(0);
   walk.WidenAll();
+  walk.Drain(0);
+  walk.ListMissing();
 }
 
 }  // namespace minicore

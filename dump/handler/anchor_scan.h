@@ -1,10 +1,10 @@
 // From words to memory: every aligned word of the roots that points into a live
 // allocation keeps it, and so do the words of what is kept.
 //
-// The budget is spent fairly: each root word in turn first gets `root_bytes` for what it
-// leads to, and only then goes the search on, first in first out, until `max_bytes` are
-// spent. Without the first round, one big tree would eat the budget; without the second,
-// no big container would be whole.
+// What is tagged "keep" comes first, and whole. The rest of the budget is spent fairly:
+// each root word in turn first gets `root_bytes` for what it leads to, and only then goes
+// the search on, first in first out, until `max_bytes` are spent. Without the first round,
+// one big tree would eat the budget; without the second, no big container would be whole.
 //
 // Context: handler.
 

@@ -78,6 +78,7 @@ Walk::Walk(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
         DispositionOf(*runtime.tags, static_cast<uint8_t>(tag));
   }
   direct_.Reserve(arena, kMaxReached);
+  always_.Reserve(arena, kMaxReached);
   covered_.Reserve(arena, roots.pieces.size());
   for (const Piece& piece : roots.pieces) covered_.Add(piece.range);
   covered_.Sort();
@@ -403,6 +404,22 @@ void Walk::KeepDirect(uint64_t word) {
   if (result_.reached.size() != before) (void)direct_.Push(before);
 }
 
+void Walk::KeepAlways(const Allocation& allocation) {
+  Reached reached;
+  reached.range = allocation.range();
+  reached.pointer = allocation.begin;
+  reached.tag = allocation.tag;
+  if (!IsNew(allocation.begin, reached.range, allocation.tag)) return;
+  ++result_.tags[allocation.tag <= kMaxTags ? allocation.tag : 0].kept;
+  const ByteCount room = AlignDown(budget_, kGranuleSize);
+  if (room != 0 && room < allocation.size) {
+    reached.range.end = reached.range.begin + room;
+  }
+  const size_t before = result_.reached.size();
+  Keep(reached, allocation.tag, allocation.size);
+  if (result_.reached.size() != before) (void)always_.Push(before);
+}
+
 void Walk::FollowFrom(size_t index) {
   size_t next = result_.reached.size();
   quota_ = runtime_.policy.root_bytes;
@@ -415,10 +432,12 @@ void Walk::FollowFrom(size_t index) {
 }
 
 void Walk::FollowDirect() {
-  for (size_t i = 0; i < direct_.size(); ++i) {
-    if (Exhausted()) return;
-    if (i + kAhead < direct_.size()) AskFor(result_.reached[direct_[i + kAhead]]);
-    FollowFrom(direct_[i]);
+  for (const auto* roots : {&direct_, &always_}) {
+    for (size_t i = 0; i < roots->size(); ++i) {
+      if (Exhausted()) return;
+      if (i + kAhead < roots->size()) AskFor(result_.reached[(*roots)[i + kAhead]]);
+      FollowFrom((*roots)[i]);
+    }
   }
 }
 
@@ -518,7 +537,9 @@ void Walk::Drain(ByteCount reserve) {
   }
 }
 
-bool Walk::MayBeWidened(const Reached& reached, AddressRange* whole) const {
+bool Walk::IsPart(const Reached& reached, AddressRange* whole) const {
+  // What is smaller is whole.
+  if (reached.range.size() < std::min(kLeastShare, LargestWhole())) return false;
   if ((reached.kind != SegmentKind::kHeap &&
        reached.kind != SegmentKind::kThreadData) ||
       DispositionOfTag(reached.tag) == Disposition::kCut) {
@@ -539,13 +560,14 @@ void Walk::Grow(Reached& reached, AddressRange range) {
   count.bytes_in += more;
   count.bytes_out -= more;
   reached.range = range;
+  reached.scanned = false;
 }
 
 void Walk::WidenDirect() {
   for (size_t index : direct_) {
     Reached& reached = result_.reached[index];
     AddressRange whole;
-    if (!MayBeWidened(reached, &whole)) continue;
+    if (!IsPart(reached, &whole)) continue;
     if (whole.size() > LargestWhole()) {
       whole = Around(reached.pointer, LargestWhole(), whole);
     }
@@ -560,12 +582,13 @@ void Walk::WidenDirect() {
 }
 
 void Walk::WidenAll() {
-  for (Reached& reached : result_.reached) {
-    // What is smaller is whole.
-    if (reached.range.size() < std::min(kLeastShare, LargestWhole())) continue;
-    AddressRange whole;
-    if (!MayBeWidened(reached, &whole)) continue;
-    if (reached.directly) {
+  for (const bool directly : {true, false}) {
+    for (Reached& reached : result_.reached) {
+      AddressRange whole;
+      if (reached.directly != directly || reached.kind != SegmentKind::kHeap ||
+          !IsPart(reached, &whole)) {
+        continue;
+      }
       const AddressRange most =
           whole.size() > LargestWhole()
               ? Around(reached.pointer, LargestWhole(), whole)
@@ -577,9 +600,18 @@ void Walk::WidenAll() {
         }
       }
     }
-    const HoleReason reason = whole.size() > LargestWhole()
-                                  ? HoleReason::kObjectLimit
-                                  : HoleReason::kBudget;
+  }
+}
+
+void Walk::ListMissing() {
+  for (const Reached& reached : result_.reached) {
+    AddressRange whole;
+    if (!IsPart(reached, &whole)) continue;
+    const bool limited =
+        whole.size() > LargestWhole() &&
+        DispositionOfTag(reached.tag) != Disposition::kKeepAlways;
+    const HoleReason reason =
+        limited ? HoleReason::kObjectLimit : HoleReason::kBudget;
     outcome_.AddHole(whole.begin, reached.range.begin, reason, reached.tag);
     outcome_.AddHole(reached.range.end, whole.end, reason, reached.tag);
   }

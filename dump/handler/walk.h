@@ -17,6 +17,9 @@ class Walk {
        const Redactor& redactor, safe::Arena& arena, ScanResult& result,
        Outcome& outcome);
 
+  // Keeps a live allocation whole, or as far as the budget goes, before anything else.
+  void KeepAlways(const Allocation& allocation);
+
   // Keeps what a word of a register or a stack points to, and nothing behind it yet.
   // Freed allocations and the allocator's own structures too, in part: a debugger's user
   // looks there first, and finds what was there.
@@ -26,7 +29,7 @@ class Walk {
   // object_bytes, while more than half of the budget is left.
   void WidenDirect();
 
-  // Follows what KeepDirect() kept, each for at most `root_bytes`.
+  // Follows what KeepDirect() and KeepAlways() kept, each for at most `root_bytes`.
   void FollowDirect();
 
   // Instead of FollowDirect() and all that comes behind it: keeps what was reached a moment
@@ -48,8 +51,12 @@ class Walk {
   // budget are left.
   void Drain(ByteCount reserve);
 
-  // Widens large allocations with what is left, and lists what is not there of them.
+  // Widens large allocations with what is left, those that frames point to first. Their
+  // words are to be followed again.
   void WidenAll();
+
+  // Lists what is not there of what is kept in part.
+  void ListMissing();
 
   // The budget, the tables or the time are used up.
   bool Exhausted() { return full_ || outcome_.Late(); }
@@ -81,7 +88,8 @@ class Walk {
   void FollowFrom(size_t index);
   // Grows a piece within its allocation.
   void Grow(Reached& reached, AddressRange range);
-  bool MayBeWidened(const Reached& reached, AddressRange* whole) const;
+  // Whether more is alive around `reached`: the allocation `whole`, which is not to be cut.
+  bool IsPart(const Reached& reached, AddressRange* whole) const;
   void Keep(Reached reached, uint8_t tag, ByteCount whole);
   // Follows the words of one reached piece. False if the quota ran out on the way.
   bool ScanReached(Reached& reached);
@@ -109,6 +117,7 @@ class Walk {
   const Roots& roots_;
   RangeSet covered_;  // by the roots' pieces
   safe::FixedVector<size_t> direct_;         // indices of what KeepDirect() kept
+  safe::FixedVector<size_t> always_;         // and of what KeepAlways() kept
   Disposition dispositions_[256];
   ByteCount metadata_left_;  // of what debuggers need beyond max_bytes
   const uint64_t untagged_;  // the bits of an address

@@ -53,7 +53,7 @@ protective wins.
 |---|---|---|
 | `elide` | nothing, nor any copy of its bytes | `secret` |
 | `cut` | the first 256 bytes when it is reached; not searched for pointers | `cache` |
-| `keep` | all of it, reached or not | `keep` |
+| `keep` | all of it, reached or not, before all else that `max_bytes` is for | `keep` |
 | `label` | all of it when it is reached | any other name |
 
 In `minicore_config` these rules stand in the field `tags`, without the `tag.`:

@@ -401,6 +401,28 @@ TEST_F(AnchorScanTest, BudgetThatIsLeftMakesALargeAllocationWhole) {
   }
 }
 
+// What frames lead to first, then what data leads to; and what the rest of it leads to.
+TEST_F(AnchorScanTest, BudgetThatIsLeftMakesWhatDataPointsToWholeToo) {
+  policy().object_bytes = 64 * 1024;
+  const AddressRange data = Foreign(kPageSize);
+  const ByteCount size = 1 << 20;
+  const Address of_data = heap().Allocate(size);
+  const Address of_stack = heap().Allocate(size);
+  const Address behind = heap().Allocate(64);
+  heap().Word(data.begin) = of_data;
+  heap().Word(of_data + size - 8) = behind;
+  ASSERT_TRUE(process().roots.static_data.Push(data));
+  policy().max_bytes = size + 256 * 1024;
+  ScanFrom({of_stack});
+  EXPECT_EQ(process().KeptBytes({of_stack, of_stack + size}), size);
+  EXPECT_EQ(process().KeptBytes({of_data, of_data + size}), 64u * 1024);
+  process_->scan = ScanResult();
+  policy().max_bytes = 3 * size;
+  process().Scan();
+  EXPECT_EQ(process().KeptBytes({of_data, of_data + size}), size);
+  EXPECT_TRUE(process().Kept(behind));
+}
+
 TEST_F(AnchorScanTest, AnAllocationOfTheLimitIsWhole) {
   policy().object_bytes = 64 * 1024;
   policy().max_bytes = 70 * 1024;
@@ -465,6 +487,45 @@ TEST_F(AnchorScanTest, WhatIsTaggedKeepIsKeptThoughNobodyPointsToIt) {
   EXPECT_TRUE(process().Kept(kept));
   EXPECT_TRUE(process().Kept(behind));
   EXPECT_FALSE(process().Kept(other));
+}
+
+TEST_F(AnchorScanTest, WhatIsTaggedKeepIsWholeWhateverItsSizeAndWhoeverPointsToIt) {
+  const ByteCount size = 4 << 20;
+  const Address kept = heap().Allocate(size, heap().Tag("keep"));
+  const Address behind = heap().Allocate(64);
+  heap().Word(kept + size - 8) = behind;
+  ScanFrom({kept + 100});
+  EXPECT_EQ(process().KeptBytes({kept, kept + size}), size);
+  EXPECT_TRUE(process().Kept(behind));
+  EXPECT_EQ(process().scan.tags[kTagKeep].kept, 1u);
+  EXPECT_EQ(process().scan.tags[kTagKeep].bytes_out, 0u);
+}
+
+TEST_F(AnchorScanTest, WhatIsTaggedKeepComesBeforeAllElse) {
+  policy().max_bytes = 1 << 20;
+  const AddressRange other = Foreign(8 * kPageSize);
+  TagRange& range = heap().tags().ranges[0];
+  range.tag = heap().Tag("keep");
+  range.begin = other.begin;
+  range.end = other.end;
+  range.state = kRangeLive;
+  std::vector<uint64_t> words;
+  for (int i = 0; i < 400; ++i) words.push_back(heap().Allocate(4096));
+  const Address kept = heap().Allocate(512 << 10, heap().Tag("keep"));
+  ScanFrom(words);
+  EXPECT_EQ(process().KeptBytes({kept, kept + (512 << 10)}), 512u << 10);
+  EXPECT_EQ(process().KeptBytes(other), other.size());
+  EXPECT_GT(CountKept(words), 100u);
+}
+
+TEST_F(AnchorScanTest, WhatIsTaggedKeepIsKeptAsFarAsTheBudgetGoes) {
+  policy().max_bytes = 64 << 10;
+  const Address kept = heap().Allocate(1 << 20, heap().Tag("keep"));
+  process().Scan();
+  EXPECT_EQ(process().KeptBytes({kept, kept + (1 << 20)}), 64u << 10);
+  EXPECT_TRUE(process().Kept(kept));
+  EXPECT_TRUE(process().Hole(kept + (64 << 10), HoleReason::kBudget));
+  EXPECT_FALSE(process().Hole(kept + (64 << 10), HoleReason::kObjectLimit));
 }
 
 TEST_F(AnchorScanTest, ALabelIsKeptWhenReachedOnly) {
