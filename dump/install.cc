@@ -141,6 +141,33 @@ void LearnStrings(ProcessFacts& facts) {
   facts.environment_end = words[51];
 }
 
+// The strings, and the path of the program behind them, as they are now. A title is written
+// over them, tokens are wiped there: copies that were made before are looked for all the
+// same, and what is written there later is not taken for the program's name.
+void KeepStrings(ProcessFacts& facts) {
+  constexpr ByteCount kMost = 8 * 1024 * 1024;  // fs/exec.c, bprm_stack_limits(): 6 MiB
+  AddressRange strings = {facts.arguments_begin, facts.environment_end};
+  const Address path = AuxvValue(facts, AT_EXECFN);
+  if (path >= strings.end && path - strings.end < kPageSize) {
+    strings.end = path + strlen(reinterpret_cast<const char*>(path)) + 1;
+  }
+  if (strings.begin == 0 || strings.empty() || strings.size() > kMost) return;
+  void* copy = Reserve(strings.size(), "minicore strings");
+  if (copy == nullptr) return;
+  // Where the kernel says that they are, which a program can tell it otherwise.
+  const int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+  const ssize_t bytes =
+      fd < 0 ? -1 : pread(fd, copy, strings.size(), static_cast<off_t>(strings.begin));
+  if (fd >= 0) close(fd);
+  if (bytes != static_cast<ssize_t>(strings.size()) ||
+      mprotect(copy, strings.size(), PROT_READ) != 0) {
+    munmap(copy, strings.size());
+    return;
+  }
+  facts.strings = strings;
+  facts.strings_copy = reinterpret_cast<Address>(copy);
+}
+
 void LearnFacts() {
   ProcessFacts& facts = g_runtime.facts;
   facts.pid = getpid();
@@ -153,6 +180,7 @@ void LearnFacts() {
   LearnStrings(facts);
   // Without /proc.
   if (facts.auxv_words == 0 || facts.environment_end == 0) LearnInitialStack(facts);
+  KeepStrings(facts);
   facts.environ_address = reinterpret_cast<Address>(&environ);
   facts.dumpable = prctl(PR_GET_DUMPABLE) != 0;
   facts.user = geteuid();

@@ -51,6 +51,8 @@ struct ProcessFacts {
   Address arguments_end;
   Address environment_begin;  // likewise, "NAME=VALUE" each
   Address environment_end;
+  AddressRange strings;       // all that execve() put there
+  Address strings_copy;       // as it was at install, which a program may overwrite; 0: none
   Address environ_address;   // of the variable environ
   bool dumpable;             // PR_GET_DUMPABLE was not 0
   uint32_t user;             // the effective one
@@ -66,6 +68,12 @@ inline uint64_t AuxvValue(const uint64_t* auxv, unsigned words, uint64_t type) {
 }
 inline uint64_t AuxvValue(const ProcessFacts& facts, uint64_t type) {
   return AuxvValue(facts.auxv, facts.auxv_words, type);
+}
+
+// The copy of the byte at `address` of the strings; 0 if there is none.
+inline Address CopyAtStart(const ProcessFacts& facts, Address address) {
+  if (facts.strings_copy == 0 || !facts.strings.Contains(address)) return 0;
+  return facts.strings_copy + (address - facts.strings.begin);
 }
 
 // What preopen=1 opened, at high numbers; -1: not there. Belongs to one process: a child

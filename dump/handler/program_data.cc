@@ -43,14 +43,57 @@ Address EndOfString(Address begin, Address limit) {
   return limit;
 }
 
+bool SameBytes(Address a, Address b, ByteCount size) {
+  char of_a[256];
+  char of_b[256];
+  while (size != 0) {
+    const size_t part = std::min<ByteCount>(size, sizeof(of_a));
+    if (safe::GuardedCopy(of_a, a, part) != part || safe::GuardedCopy(of_b, b, part) != part ||
+        __builtin_memcmp(of_a, of_b, part) != 0) {
+      return false;
+    }
+    a += part;
+    b += part;
+    size -= part;
+  }
+  return true;
+}
+
+// The strings in [range), each of which ends with NUL. Calls add(begin, end) for each.
+// Returns: false if there are too many, or no time.
+template <typename Add>
+bool ForEachString(AddressRange range, Outcome& outcome, Add add) {
+  size_t count = 0;
+  for (Address at = range.begin; at < range.end; ++at) {
+    if (++count > kMaxStrings || outcome.Late()) return false;
+    const Address end = EndOfString(at, range.end);
+    add(at, end);
+    at = end;
+  }
+  return true;
+}
+
+// The same for those that stood in [range) at install and don't any more.
+template <typename Add>
+bool ForEachOverwritten(const ProcessFacts& facts, AddressRange range, Outcome& outcome,
+                        Add add) {
+  const Address copy = CopyAtStart(facts, range.begin);
+  if (copy == 0 || range.empty() || !facts.strings.Contains(range)) return true;
+  const auto add_if_gone = [&](Address begin, Address end) {
+    const Address then = range.begin + (begin - copy);
+    if (!SameBytes(begin, then, end - begin + (end < copy + range.size()))) add(begin, end);
+  };
+  return ForEachString({copy, copy + range.size()}, outcome, add_if_gone);
+}
+
 class Environment {
  public:
   Environment(const Runtime& runtime, safe::Arena& arena, Redactor& redactor)
       : allowed_(runtime.policy.env_allowed), redactor_(redactor),
         public_(arena.AllocateArray<char>(kPublicBytes)) {}
 
-  // "NAME=VALUE" at `begin`. Returns: where it ends.
-  Address AddVariable(Address begin, Address limit);
+  // "NAME=VALUE" in [begin, end).
+  void AddVariable(Address begin, Address end);
 
  private:
   const char* allowed_;
@@ -58,8 +101,7 @@ class Environment {
   char* public_;
 };
 
-Address Environment::AddVariable(Address begin, Address limit) {
-  const Address end = EndOfString(begin, limit);
+void Environment::AddVariable(Address begin, Address end) {
   char name[kMaxNameBytes];
   const size_t read = safe::GuardedCopy(
       name, begin, std::min<ByteCount>(end - begin, sizeof(name)));
@@ -75,7 +117,6 @@ Address Environment::AddVariable(Address begin, Address limit) {
     public_[size] = '\0';
     redactor_.AddPublic(public_);
   }
-  return end;
 }
 
 }  // namespace
@@ -97,40 +138,45 @@ bool IsAllowedVariable(const char* name, size_t length, const char* allowed) {
 
 void AddEnvironment(const Runtime& runtime, safe::Arena& arena, Redactor& redactor,
                     Outcome& outcome) {
+  const ProcessFacts& facts = runtime.facts;
   Environment environment(runtime, arena, redactor);
-  const AddressRange initial = {runtime.facts.environment_begin,
-                                runtime.facts.environment_end};
-  size_t count = 0;
-  for (Address at = initial.begin; at < initial.end; ++at) {
-    if (++count > kMaxStrings || outcome.Late()) return redactor.GiveUp();
-    at = environment.AddVariable(at, initial.end);
+  const auto add = [&](Address begin, Address end) { environment.AddVariable(begin, end); };
+  const AddressRange initial = {facts.environment_begin, facts.environment_end};
+  if (!ForEachString(initial, outcome, add) ||
+      !ForEachOverwritten(facts, initial, outcome, add)) {
+    return redactor.GiveUp();
   }
   Address list;
-  if (!safe::GuardedRead(runtime.facts.environ_address, &list) || list == 0) return;
-  for (count = 0;; ++count) {
+  if (!safe::GuardedRead(facts.environ_address, &list) || list == 0) return;
+  for (size_t count = 0;; ++count) {
     Address variable;
     if (!safe::GuardedRead(list + count * sizeof(variable), &variable) || variable == 0) {
       return;
     }
     if (count > kMaxStrings || outcome.Late()) return redactor.GiveUp();
-    if (initial.Contains(variable)) continue;
-    environment.AddVariable(variable, variable + kMaxString);
+    if (!initial.Contains(variable)) {
+      add(variable, EndOfString(variable, variable + kMaxString));
+    }
   }
 }
 
 void AddArguments(const Runtime& runtime, Redactor& redactor, Outcome& outcome) {
   if (!runtime.policy.elide_argv) return;
-  const AddressRange arguments = {runtime.facts.arguments_begin,
-                                  runtime.facts.arguments_end};
+  const ProcessFacts& facts = runtime.facts;
+  AddressRange arguments = {facts.arguments_begin, facts.arguments_end};
   redactor.AddSecret(arguments, HoleReason::kArguments, kNoTag, false);
+  const auto add = [&](Address begin, Address end) {
+    redactor.AddSecret({begin, end}, HoleReason::kArguments, kNoTag, true);
+  };
   // The program's own name is no secret, only its place is.
-  Address at = EndOfString(arguments.begin, arguments.end) + 1;
-  for (size_t count = 0; at < arguments.end; ++at) {
-    if (++count > kMaxStrings || outcome.Late()) return redactor.GiveUp();
-    const Address end = EndOfString(at, arguments.end);
-    redactor.AddSecret({at, end}, HoleReason::kArguments, kNoTag, true);
-    at = end;
+  const Address copy = CopyAtStart(facts, arguments.begin);
+  if (copy != 0) {
+    AddressRange others = arguments;
+    others.begin += EndOfString(copy, copy + arguments.size()) - copy + 1;
+    if (!ForEachOverwritten(facts, others, outcome, add)) return redactor.GiveUp();
   }
+  arguments.begin = EndOfString(arguments.begin, arguments.end) + 1;
+  if (!ForEachString(arguments, outcome, add)) redactor.GiveUp();
 }
 
 void AddCanaries(const Runtime& runtime, const ThreadTable& threads,

@@ -14,13 +14,13 @@
 
 namespace minicore {
 
-// Values of the environment, as it was at the start (at the top of the main stack) and as
-// it is now. Names stay. Allowed values are told to `redactor` as public. If there are more
+// Values of the environment, as it was at the start (at the top of the main stack, and what
+// stood there at install) and as it is now. Names stay. Allowed values are told to `redactor` as public. If there are more
 // strings than there can be, or more than there is time for, the redactor gives up.
 void AddEnvironment(const Runtime& runtime, safe::Arena& arena, Redactor& redactor,
                     Outcome& outcome);
 
-// All arguments, if policy.elide_argv. Likewise.
+// All arguments, as they are and as they were, if policy.elide_argv. Likewise.
 void AddArguments(const Runtime& runtime, Redactor& redactor, Outcome& outcome);
 
 void AddCanaries(const Runtime& runtime, const ThreadTable& threads,

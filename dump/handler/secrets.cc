@@ -59,15 +59,26 @@ void AddRanges(const TagState& tags, Redactor& redactor) {
   }
 }
 
-// What stands at `address`, if that is a name: public, and left alone by sanitising.
-void AddFileName(Address address, Redactor& redactor) {
+// What stands at `text`, if that is a name: public; and left alone by sanitising if it stands
+// at `place`, too.
+void AddFileName(Address text, Address place, Redactor& redactor) {
   char name[1024];
-  const size_t read = safe::GuardedCopy(name, address, sizeof(name));
+  const size_t read = safe::GuardedCopy(name, text, sizeof(name));
   size_t length = 0;
   while (length < read && name[length] >= ' ' && name[length] <= '~') ++length;
   if (length < 4 || length == read || name[length] != '\0') return;
   redactor.AddPublic(name);
-  redactor.sanitizer().Exempt({address, address + length + 1});
+  char there[sizeof(name)];
+  if (safe::GuardedCopy(there, place, length + 1) == length + 1 &&
+      __builtin_memcmp(there, name, length + 1) == 0) {
+    redactor.sanitizer().Exempt({place, place + length + 1});
+  }
+}
+
+// What the program was called by, as it was at the start: by now a secret may stand there.
+void AddNameAtStart(const ProcessFacts& facts, Address place, Redactor& redactor) {
+  const Address copy = CopyAtStart(facts, place);
+  if (copy != 0) AddFileName(copy, place, redactor);
 }
 
 // The names of files, which every debugger needs: in the notes, in the list of modules,
@@ -81,10 +92,12 @@ void AddFileNames(const Runtime& runtime, const MemoryMap& map, const Images& im
     redactor.AddPublic(name);
     last = name;
   }
-  AddFileName(runtime.facts.arguments_begin, redactor);
-  AddFileName(AuxvValue(runtime.facts, AT_EXECFN), redactor);
+  AddNameAtStart(runtime.facts, runtime.facts.arguments_begin, redactor);
+  AddNameAtStart(runtime.facts, AuxvValue(runtime.facts, AT_EXECFN), redactor);
   // A list of modules begins with pointers: those of the addresses are no names.
-  for (const Address address : roots.metadata) AddFileName(address, redactor);
+  for (const Address address : roots.metadata) {
+    AddFileName(address, address, redactor);
+  }
   for (const Image& image : images) redactor.sanitizer().Exempt(image.dynamic);
   redactor.sanitizer().Sort();
 }

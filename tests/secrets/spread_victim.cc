@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -55,6 +56,22 @@ void MakeCase(Case& c) {
   }
 }
 
+// What a program does with a token from its environment: takes it, and then, at times,
+// wipes it there, or writes a title over it and the arguments.
+void TakeFromEnvironment(Case& c, const char* name) {
+  char* token = getenv(name);
+  if (token == nullptr) return;
+  char* copy = strdup(token);
+  Reach(copy);
+  if (c.random.Chance(30)) memset(token, 'x', strlen(token));
+  if (c.random.Chance(30)) {
+    const size_t room = strlen(c.argv[0]);
+    const size_t size = std::min(strlen(copy), room);
+    memset(c.argv[0], 0, room);
+    memcpy(c.argv[0], copy, size);
+  }
+}
+
 }  // namespace
 
 void Promise(const Case& c, const Secret& secret) {
@@ -98,6 +115,7 @@ int main(int argc, char** argv) {
   c->crash = argv[3];
   c->facts = atoi(argv[4]);
   c->argv = argv;
+  TakeFromEnvironment(*c, "SPREAD_TOKEN");
   MakeCase(*c);
   Continue(*c);
   return 0;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -44,6 +45,15 @@ class ProgramDataTest : public testing::Test {
     process_.runtime.policy.elide_argv = true;
   }
 
+  // As install does.
+  void Keep() {
+    ProcessFacts& facts = process_.runtime.facts;
+    const std::string& strings = arguments_.empty() ? initial_ : arguments_;
+    copy_ = strings;
+    facts.strings = RangeOf(strings);
+    facts.strings_copy = RangeOf(copy_).begin;
+  }
+
   void AddAll() {
     AddArguments(process_.runtime, process_.redactor, process_.outcome);
     AddEnvironment(process_.runtime, process_.arena, process_.redactor, process_.outcome);
@@ -58,6 +68,7 @@ class ProgramDataTest : public testing::Test {
 
   MadeUpProcess process_;
   std::string initial_;
+  std::string copy_;
   std::vector<const char*> list_;
   const char* const* environ_ = nullptr;
   std::string arguments_;
@@ -88,6 +99,23 @@ TEST_F(ProgramDataTest, AListOfVariablesWithoutEndIsAReasonToGiveUp) {
   SetList(std::vector<const char*>(kTooMany, "A=1"));
   AddAll();
   EXPECT_TRUE(process_.redactor.uncertain());
+}
+
+// A token is taken from the environment and wiped there, or a title written over it.
+TEST_F(ProgramDataTest, ValuesThatWereOverwrittenAreElidedAsTheyWere) {
+  SetInitial(std::string("API_TOKEN=tttttoken\0OTHER=oooother\0", 35));
+  Keep();
+  std::fill_n(initial_.begin() + 10, 9, 'x');
+  AddAll();
+  EXPECT_EQ(Written("tttttoken oooother xxxxxxxxx "), "<ELIDED>< LIDED><E xxxxxxxxx ");
+}
+
+TEST_F(ProgramDataTest, ArgumentsThatWereOverwrittenAreElidedAsTheyWere) {
+  SetArguments(std::string("program\0--token=123456\0", 23));
+  Keep();
+  std::fill_n(arguments_.begin(), 20, 't');
+  AddAll();
+  EXPECT_EQ(Written("program --token=123456"), "program <ELIDED><ELIDE");
 }
 
 // What was not looked at may be secret.
