@@ -231,15 +231,19 @@ void SecretIndex::AddZeroNeighbours(const uint8_t* window) {
   }
 }
 
+// Of tagged memory more is a copy than of other secrets: what is both is known as that.
 void SecretIndex::AddWords(const Part& part) {
   for (size_t at = 0; at + 8 <= part.length; ++at) {
     const uint64_t word = Load(contents_ + part.offset + at);
-    HoleReason reason;
-    if (!TellingWord(word) || FindWord(word, &reason)) continue;
-    AddWord(word);
-    uint64_t slot = HashWord(word) & word_table_.mask;
-    while (word_table_.slots[slot] != 0) slot = (slot + 1) & word_table_.mask;
-    word_table_.slots[slot] = static_cast<uint32_t>(part.offset + at + 1);
+    if (!TellingWord(word)) continue;
+    uint32_t& slot = word_table_.slots[WordSlot(word)];
+    if (slot == 0) {
+      AddWord(word);
+    } else if (part.reason != HoleReason::kSecretCopy ||
+               PartOf(slot - 1).reason == HoleReason::kSecretCopy) {
+      continue;
+    }
+    slot = static_cast<uint32_t>(part.offset + at + 1);
   }
 }
 
@@ -294,17 +298,22 @@ int64_t SecretIndex::FindWindow(const uint8_t* at, uint64_t hash) const {
   return -1;
 }
 
+// Where `word` stands in the table; an empty slot if it doesn't.
+uint64_t SecretIndex::WordSlot(uint64_t word) const {
+  uint64_t slot = HashWord(word) & word_table_.mask;
+  while (word_table_.slots[slot] != 0 &&
+         Load(contents_ + word_table_.slots[slot] - 1) != word) {
+    slot = (slot + 1) & word_table_.mask;
+  }
+  return slot;
+}
+
 bool SecretIndex::FindWord(uint64_t word, HoleReason* reason) const {
   if (word_table_.slots == nullptr || !word_filter_.Has(word)) return false;
-  uint64_t slot = HashWord(word) & word_table_.mask;
-  for (; word_table_.slots[slot] != 0; slot = (slot + 1) & word_table_.mask) {
-    const uint32_t offset = word_table_.slots[slot] - 1;
-    if (Load(contents_ + offset) == word) {
-      *reason = PartOf(offset).reason;
-      return true;
-    }
-  }
-  return false;
+  const uint32_t found = word_table_.slots[WordSlot(word)];
+  if (found == 0) return false;
+  *reason = PartOf(found - 1).reason;
+  return true;
 }
 
 const SecretIndex::Part* SecretIndex::FindShort(const uint8_t* at, size_t length,

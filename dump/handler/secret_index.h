@@ -176,6 +176,7 @@ class SecretIndex {
   void AddWindows(const Part& part);
   void AddZeroNeighbours(const uint8_t* window);
   void AddWords(const Part& part);
+  uint64_t WordSlot(uint64_t word) const;
   void AddWord(uint64_t word) {
     ++words_;
     word_sieve_.Add(word);

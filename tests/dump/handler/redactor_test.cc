@@ -472,6 +472,29 @@ TEST_F(RedactorTest, WhatIsElidedOfRegistersAndNamesIsCountedButHasNoRow) {
   EXPECT_TRUE(outcome_.holes.empty());
 }
 
+// A key that came by the environment, and was tagged where it was copied to.
+TEST_F(RedactorTest, AWordOnAStackIsTheTaggedSecretsWhateverElseHoldsIt) {
+  const Bytes secret = RandomSecret(48);
+  const Bytes value = secret;
+  for (const bool environment_first : {true, false}) {
+    Renew();
+    const bool secret_first = secret.data() < value.data();
+    const Bytes& variable = environment_first == secret_first ? secret : value;
+    for (const Bytes* bytes : {&secret, &value}) {
+      redactor_.AddSecret({AddressOf(bytes->data()), AddressOf(bytes->data()) + 48},
+                          bytes == &variable ? HoleReason::kEnvironment : HoleReason::kSecret,
+                          kTag, true);
+    }
+    Build();
+    Bytes stack(64, 0);
+    std::copy_n(secret.begin() + 11, 8, stack.begin() + 24);
+    const Bytes expected = Marked(stack, 24, 8);
+    redactor_.Redact(kAddress, stack.data(), stack.size(), {kAddress, kAddress + 64},
+                     Place::kStack, outcome_);
+    EXPECT_EQ(stack, expected) << environment_first;
+  }
+}
+
 TEST_F(RedactorTest, WithoutSecretsNothingChanges) {
   Build();
   const Bytes data = RandomMemory(4096);
