@@ -14,7 +14,7 @@ constexpr char kHarmless[] =
     "PATH\0HOME\0PWD\0LANG\0LC_*\0TERM\0SHELL\0USER\0TZ\0LD_*\0";
 
 // Linux, include/uapi/linux/binfmts.h, MAX_ARG_STRLEN: no string that execve() passes is
-// longer. One that the program made may be; the rest of it then is no secret.
+// longer.
 constexpr ByteCount kMaxString = 131072;
 // ARG_MAX allows no more than this many strings of two bytes and a pointer each.
 constexpr size_t kMaxStrings = 655360;
@@ -150,13 +150,19 @@ void AddEnvironment(const Runtime& runtime, safe::Arena& arena, Redactor& redact
   if (!safe::GuardedRead(facts.environ_address, &list) || list == 0) return;
   for (size_t count = 0;; ++count) {
     Address variable;
-    if (!safe::GuardedRead(list + count * sizeof(variable), &variable) || variable == 0) {
-      return;
+    if (!safe::GuardedRead(list + count * sizeof(variable), &variable) ||
+        count > kMaxStrings || outcome.Late()) {
+      return redactor.GiveUp();
     }
-    if (count > kMaxStrings || outcome.Late()) return redactor.GiveUp();
-    if (!initial.Contains(variable)) {
-      add(variable, EndOfString(variable, variable + kMaxString));
+    if (variable == 0) return;
+    if (initial.Contains(variable)) continue;
+    // Of one that does not end there is more than is known.
+    const Address end = EndOfString(variable, variable + kMaxString);
+    char last;
+    if (end == variable + kMaxString || !safe::GuardedRead(end, &last)) {
+      return redactor.GiveUp();
     }
+    add(variable, end);
   }
 }
 

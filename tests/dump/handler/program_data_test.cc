@@ -118,6 +118,35 @@ TEST_F(ProgramDataTest, ArgumentsThatWereOverwrittenAreElidedAsTheyWere) {
   EXPECT_EQ(Written("program --token=123456"), "program <ELIDED><ELIDE");
 }
 
+// What they were set to since nobody knows then.
+TEST_F(ProgramDataTest, VariablesThatCannotBeReadAreAReasonToGiveUp) {
+  SetList({"A=1", reinterpret_cast<const char*>(0x10)});
+  AddAll();
+  EXPECT_TRUE(process_.redactor.uncertain());
+}
+
+TEST_F(ProgramDataTest, AListOfVariablesThatCannotBeReadIsAReasonToGiveUp) {
+  SetList({});
+  environ_ = reinterpret_cast<const char* const*>(0x3e444544494c453c);
+  AddAll();
+  EXPECT_TRUE(process_.redactor.uncertain());
+}
+
+TEST_F(ProgramDataTest, AnEmptyListOfVariablesIsNone) {
+  SetList({});
+  AddAll();
+  environ_ = nullptr;  // clearenv()
+  AddAll();
+  EXPECT_FALSE(process_.redactor.uncertain());
+}
+
+TEST_F(ProgramDataTest, AVariableLongerThanAnyCanBeIsAReasonToGiveUp) {
+  const std::string variable = "A=" + std::string(200'000, 'x');
+  SetList({variable.c_str()});
+  AddAll();
+  EXPECT_TRUE(process_.redactor.uncertain());
+}
+
 // What was not looked at may be secret.
 TEST_F(ProgramDataTest, VariablesForWhichThereIsNoTimeAreAReasonToGiveUp) {
   process_.outcome.past_deadline = true;
