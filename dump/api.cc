@@ -31,18 +31,14 @@ extern "C" {
 int minicore_install(const minicore_config* given) {
   using namespace minicore;
   const int saved_errno = errno;
-  static Policy policy;  // too large for a small stack; Install() copies it
+  Policy policy;
   TagRules rules = {};
   OptionError error;
   char storage[kMaxOptionText];
   minicore_config config = minicore_default_config();
   int result = 0;
   if (given != nullptr) {
-    if (given->size > sizeof(config) || given->size < sizeof(given->size)) {
-      return -EINVAL;
-    }
-    __builtin_memcpy(&config, given, given->size);
-    config.size = sizeof(config);
+    if (!TakeFields(given, &config)) return -EINVAL;
     if (!MakePolicy(config, &policy, &rules, &error)) return -EINVAL;
     // Its rules for tags are read; those of the environment come behind them, and win.
     config.tags = nullptr;

@@ -275,13 +275,25 @@ int ParseOptions(const char* text, char storage[kMaxOptionText],
   return bad;
 }
 
-bool MakePolicy(const minicore_config& caller, Policy* policy, TagRules* rules,
-                OptionError* error) {
-  minicore_config config = minicore_default_config();
-  if (caller.size > sizeof(config) || caller.size < sizeof(caller.size)) {
-    return Fail(error, "size", "?", "minicore_config is of another version");
+// As the kernel's copy_struct_from_user() (include/linux/uaccess.h).
+bool TakeFields(const minicore_config* caller, minicore_config* config) {
+  const size_t size = caller->size;
+  // A size like this was never set.
+  constexpr size_t kMost = 65536;
+  if (size < sizeof(caller->size) || size > kMost) return false;
+  const auto* bytes = reinterpret_cast<const unsigned char*>(caller);
+  for (size_t i = sizeof(*config); i < size; ++i) {
+    if (bytes[i] != 0) return false;
   }
-  memcpy(&config, &caller, caller.size);
+  *config = minicore_default_config();
+  memcpy(config, caller, size < sizeof(*config) ? size : sizeof(*config));
+  config->size = sizeof(*config);
+  return true;
+}
+
+bool MakePolicy(const minicore_config& asked, Policy* policy, TagRules* rules,
+                OptionError* error) {
+  minicore_config config = asked;
   const minicore_config defaults = minicore_default_config();
   // A null text means the default. A flag may come from a program that sets any number.
 #define MINICORE_DEFAULT_STRING(name) \
@@ -389,13 +401,14 @@ bool MakePolicy(const minicore_config& caller, Policy* policy, TagRules* rules,
 
 }  // namespace minicore
 
-extern "C" minicore_config minicore_default_config(void) {
+extern "C" void minicore_init_config(minicore_config* config, size_t size) {
   using namespace minicore;  // the readers that the table names
-  minicore_config config = {};
-  config.size = sizeof(config);
+  minicore_config defaults = {};
 #define MINICORE_OPTION(name, type, fallback, help) \
-  (void)Read##type(fallback, &config.name);
+  (void)Read##type(fallback, &defaults.name);
 #include "minicore/options.def"
 #undef MINICORE_OPTION
-  return config;
+  defaults.size = size;
+  memset(config, 0, size);
+  memcpy(config, &defaults, size < sizeof(defaults) ? size : sizeof(defaults));
 }

@@ -48,9 +48,15 @@ int ParseOptions(const char* text, char storage[kMaxOptionText],
 // Context: any.
 bool IsPathPattern(const char* pattern);
 
-// Checks every field and fills `policy`. `config` may be smaller than ours: what its
-// size does not cover has the default.
+// Copies the fields of `caller`, a program's that may be of another version, as
+// minicore.h says, to `config`.
 //
+// Returns: false if its size makes no sense, or a field is set that we do not have.
+bool TakeFields(const minicore_config* caller, minicore_config* config);
+
+// Checks every field and fills `policy`.
+//
+// Requires: config.size is ours.
 // Returns: false, with `error` filled, if a field has no valid value.
 bool MakePolicy(const minicore_config& config, Policy* policy, TagRules* rules,
                 OptionError* error);

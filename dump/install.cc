@@ -17,6 +17,8 @@
 #include "alloc/state.h"
 #include "alloc/tag_table.h"
 #include "dump/alt_stack.h"
+#include "dump/handler/dying.h"
+#include "dump/handler/election.h"
 #include "dump/handler/entry.h"
 #include "dump/handler/live_dump.h"
 #include "dump/handler/freeze.h"
@@ -218,6 +220,29 @@ bool IsOurs(int signal) {
          (g_runtime.policy.signals >> (signal - 1) & 1) != 0;
 }
 
+namespace {
+
+// What is installed already may be needed at any instant: the calling thread is the dumper
+// for so long, and a thread that crashes meanwhile waits for it.
+void ChangePolicy(const Policy& policy) {
+  // No handler of the program's in between. Faults would kill if they were blocked, and
+  // libc's own two wait for nobody.
+  constexpr uint64_t kSent =
+      ~(SignalBit(SIGSEGV) | SignalBit(SIGBUS) | SignalBit(SIGILL) | SignalBit(SIGTRAP) |
+        SignalBit(SIGFPE) | SignalBit(SIGSYS) | SignalBit(32) | SignalBit(33));
+  uint64_t mask = 0;
+  safe::SigProcMask(SIG_BLOCK, &kSent, &mask);
+  const int pid = OwnPid();
+  while (!WinElection(pid, OwnTid())) WaitForDumper();
+  g_runtime.policy = policy;
+  Preopen();
+  SendKept(pid);
+  EndDump();
+  safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
+}
+
+}  // namespace
+
 int Install(const Policy& policy, const TagRules& rules) {
   const std::lock_guard<std::mutex> lock(g_install_mutex);
   ProtectRuntime(PROT_READ | PROT_WRITE);
@@ -243,8 +268,7 @@ int Install(const Policy& policy, const TagRules& rules) {
     SetTagRule(g_tag_state, rules.rules[i].name, rules.rules[i].disposition);
   }
   const uint64_t old_signals = g_runtime.policy.signals;
-  g_runtime.policy = policy;
-  Preopen();
+  ChangePolicy(policy);
   if (policy.preopen) {
     // A program that locks itself in may not be allowed to open it up at the crash.
     const AddressRange range = g_runtime.arena_range;

@@ -41,6 +41,10 @@ extern "C" {
 // The options of docs/OPTIONS.md, one field each, typed: text is `const char *` (NULL:
 // the default), sizes are bytes, times milliseconds. MINICORE_CONFIG_INIT sets every
 // field to its default. Environment MINICORE_OPTIONS, if set, overrides the fields.
+//
+// Programs and libraries of different versions understand each other: fields are only ever
+// added at the end. Those that the program does not have keep their defaults; those that
+// the library does not have must be as MINICORE_CONFIG_INIT left them.
 #define MINICORE_FIELD_STRING const char *
 #define MINICORE_FIELD_SIZE uint64_t
 #define MINICORE_FIELD_TIME uint64_t
@@ -48,17 +52,23 @@ extern "C" {
 #define MINICORE_FIELD_FLAG uint64_t
 #define MINICORE_FIELD_FD int64_t
 typedef struct minicore_config {
-  size_t size;  // sizeof(minicore_config) of the caller, so that fields can be added
+  size_t size;       // sizeof(minicore_config) of the caller
+  const char *tags;  // rules for tags: "cache=keep:session=elide"
 #define MINICORE_OPTION(name, type, value, help) MINICORE_FIELD_##type name;
 #include "minicore/options.def"
 #undef MINICORE_OPTION
-  const char *tags;  // rules for tags: "cache=keep:session=elide"
 } minicore_config;
 
-// Fills `config` with the defaults. MINICORE_CONFIG_INIT does the same in a declaration.
+// Fills the `size` bytes of the caller's `config` with the defaults.
+// MINICORE_CONFIG_INIT does the same in a declaration.
 //
 // Context: any.
-MINICORE_API minicore_config minicore_default_config(void);
+MINICORE_API void minicore_init_config(minicore_config *config, size_t size);
+static inline minicore_config minicore_default_config(void) {
+  minicore_config config;
+  minicore_init_config(&config, sizeof(config));
+  return config;
+}
 #define MINICORE_CONFIG_INIT minicore_default_config()
 
 // Makes minicore the default action of the signals in config->signals: where the kernel

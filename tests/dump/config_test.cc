@@ -354,24 +354,69 @@ TEST(MakePolicyTest, ANullTextIsTheDefault) {
   EXPECT_EQ(made.policy.text, TextPolicy::kProgramCounter);
 }
 
-// A program that was compiled against an older header has fewer fields.
-TEST(MakePolicyTest, WhatASmallerStructDoesNotCoverHasItsDefault) {
-  minicore_config config = minicore_default_config();
-  config.path = "mine";
-  config.hops = 5;
-  config.size = offsetof(minicore_config, hops);
-  const Made made(config);
-  ASSERT_TRUE(made.ok) << made.error.text;
-  EXPECT_STREQ(made.policy.path, "mine");
-  EXPECT_EQ(made.policy.hops, 0u);
+// A program that was compiled against an older header has fewer fields, one against a
+// newer header more.
+
+TEST(ConfigVersions, WhatAnOlderProgramDoesNotHaveKeepsItsDefault) {
+  minicore_config older = minicore_default_config();
+  older.path = "mine";
+  older.tags = "cache=keep";
+  older.hops = 5;
+  older.size = offsetof(minicore_config, hops);
+  minicore_config config;
+  ASSERT_TRUE(TakeFields(&older, &config));
+  EXPECT_EQ(config.size, sizeof(config));
+  EXPECT_STREQ(config.path, "mine");
+  EXPECT_STREQ(config.tags, "cache=keep");
+  EXPECT_EQ(config.hops, 0u);
+  EXPECT_EQ(config.verbose, 0u);
 }
 
-TEST(MakePolicyTest, AStructOfANewerOrOfNoVersionIsRefused) {
-  minicore_config config = minicore_default_config();
-  config.size = sizeof(config) + 8;
-  EXPECT_FALSE(Made(config).ok);
-  config.size = 0;
-  EXPECT_FALSE(Made(config).ok);
+struct Newer {
+  minicore_config known;
+  uint64_t unknown[2];
+};
+
+TEST(ConfigVersions, ANewerProgramMayLeaveWhatWeDoNotHaveAsItWas) {
+  Newer newer;
+  minicore_init_config(&newer.known, sizeof(newer));
+  EXPECT_EQ(newer.known.size, sizeof(newer));
+  newer.known.verbose = 1;
+  minicore_config config;
+  ASSERT_TRUE(TakeFields(&newer.known, &config));
+  EXPECT_EQ(config.size, sizeof(config));
+  EXPECT_EQ(config.verbose, 1u);
+  newer.unknown[1] = 1;
+  EXPECT_FALSE(TakeFields(&newer.known, &config));
+}
+
+TEST(ConfigVersions, OnlyTheCallersOwnBytesAreFilled) {
+  for (const size_t size : {size_t{0}, sizeof(size_t), offsetof(minicore_config, hops)}) {
+    minicore_config config;
+    memset(&config, 0x5a, sizeof(config));
+    minicore_init_config(&config, size);
+    const auto* bytes = reinterpret_cast<const unsigned char*>(&config);
+    for (size_t i = size; i < sizeof(config); ++i) ASSERT_EQ(bytes[i], 0x5a) << i;
+    if (size == 0) continue;
+    EXPECT_EQ(config.size, size);
+  }
+}
+
+TEST(ConfigVersions, ASizeThatMakesNoSenseIsRefused) {
+  for (const size_t size : {size_t{0}, sizeof(size_t) - 1, size_t{1} << 20}) {
+    minicore_config config = minicore_default_config();
+    config.size = size;
+    minicore_config taken;
+    EXPECT_FALSE(TakeFields(&config, &taken)) << size;
+  }
+}
+
+// Programs were built with it: see options.def.
+TEST(ConfigVersions, FieldsKeepTheirPlaces) {
+  EXPECT_EQ(offsetof(minicore_config, size), 0u);
+  EXPECT_EQ(offsetof(minicore_config, tags), 8u);
+  EXPECT_EQ(offsetof(minicore_config, path), 16u);
+  EXPECT_EQ(offsetof(minicore_config, verbose), 24 * 8u);
 }
 
 TEST(MakePolicyTest, APathOfFullLengthIsTaken) {

@@ -2,10 +2,16 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include <string>
 
 #include "alloc/index_view.h"
 #include "alloc/state.h"
+#include "dump/handler/election.h"
+#include "dump/handler/runtime.h"
 #include "minicore/minicore.h"
+#include "tests/support/single_step.h"
 
 namespace minicore {
 namespace {
@@ -30,6 +36,71 @@ TEST(InstallTest, TheEnvironmentsRulesForTagsWinOverTheProgramsOwn) {
   EXPECT_EQ(OfTag("session"), Disposition::kCut);
   EXPECT_EQ(OfTag("key"), Disposition::kElide);
   EXPECT_EQ(OfTag("log"), Disposition::kKeepAlways);
+}
+
+// Two sets of options in which everything differs that a mixture could mix.
+minicore_config ConfigOf(int which) {
+  static const std::string paths[] = {"/tmp/" + std::string(900, 'a'),
+                                      "/tmp/" + std::string(900, 'b')};
+  minicore_config config = minicore_default_config();
+  config.path = paths[which].c_str();
+  config.max_bytes = which == 0 ? 1 << 20 : 2 << 20;
+  config.verbose = which == 0;
+  return config;
+}
+
+bool IsPolicyOf(const Policy& policy, int which) {
+  const minicore_config config = ConfigOf(which);
+  return strcmp(policy.path, config.path) == 0 && policy.max_bytes == config.max_bytes &&
+         policy.verbose == (which == 0);
+}
+
+TEST(InstallTest, ACrashMeetsOneSetOfOptionsOrTheOther) {
+  unsetenv("MINICORE_OPTIONS");
+  minicore_config first = ConfigOf(0), second = ConfigOf(1);
+  ASSERT_EQ(minicore_install(&first), 0);
+  int mixed = 0, seen[2] = {};
+  SingleStep::Run([&] { minicore_install(&second); },
+                  [&](int) {
+                    if (!NobodyDumps()) return;  // a crash would wait
+                    const Policy& policy = g_runtime.policy;
+                    const bool old = policy.path[10] == 'a';
+                    mixed += policy.path[900] != policy.path[10] ||
+                             policy.max_bytes != (old ? 1u << 20 : 2u << 20) ||
+                             (policy.verbose != 0) != old;
+                    ++seen[old ? 0 : 1];
+                  });
+  EXPECT_EQ(mixed, 0);
+  EXPECT_GT(seen[0], 0);
+  EXPECT_GT(seen[1], 0);
+  EXPECT_TRUE(IsPolicyOf(g_runtime.policy, 1));
+  EXPECT_TRUE(NobodyDumps());
+}
+
+// Another thread installs while this one is still reading its options.
+TEST(InstallTest, OfTwoThatInstallAtOnceOneWinsWhole) {
+  constexpr int kReading = 4000;  // instructions before the change that are of interest,
+  constexpr int kChanging = 800;  // and these, in which the other one would have to wait
+  constexpr int kStride = 250;
+  unsetenv("MINICORE_OPTIONS");
+  const minicore_config first = ConfigOf(0), second = ConfigOf(1);
+  // How many instructions it takes to the change.
+  const auto install = [&](int when) {
+    EXPECT_EQ(minicore_install(&second), 0);
+    int change = 0;
+    SingleStep::Run([&] { EXPECT_EQ(minicore_install(&first), 0); },
+                    [&](int n) {
+                      if (n == when) minicore_install(&second);
+                      if (change == 0 && g_runtime.policy.path[10] == 'a') change = n;
+                    });
+    return change;
+  };
+  const int change = install(-1);
+  ASSERT_GT(change, kReading);
+  for (int when = change - kReading; when < change - kChanging; when += kStride) {
+    install(when);
+    EXPECT_TRUE(IsPolicyOf(g_runtime.policy, 0)) << change - when;
+  }
 }
 
 }  // namespace
