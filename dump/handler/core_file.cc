@@ -246,6 +246,7 @@ long CoreFile::WriteSome(const char* data, size_t size) {
 
 int CoreFile::Append(const void* data, size_t size) {
   const auto* bytes = static_cast<const char*>(data);
+  constexpr int kMostInterruptions = 1000000;  // by the clock, if there is one
   int interrupted = 0;
   while (size != 0) {
     const long count = WriteSome(bytes, size);
@@ -256,9 +257,12 @@ int CoreFile::Append(const void* data, size_t size) {
       continue;
     }
     if (count == -EAGAIN && !seekable_) continue;  // until_us_ bounds it
-    // Every signal is blocked but the watchdog's, and its tick means to end this; glibc
-    // may use the same signal once.
-    if (count == -EINTR && ++interrupted < 2) continue;
+    // The watchdog's tick means to end this, but signals of faults may be sent as well, and
+    // glibc uses the watchdog's: it comes again.
+    if (count == -EINTR && safe::NowMicroseconds() < until_us_ &&
+        ++interrupted < kMostInterruptions) {
+      continue;
+    }
     return count == -EINTR ? -ETIMEDOUT
            : count == 0    ? -ENOSPC
                            : static_cast<int>(count);

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -10,12 +12,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <ctime>
 #include <fstream>
 #include <iterator>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "dump/safe/syscalls.h"
 
@@ -406,6 +410,39 @@ TEST_F(CoreFileTest, AFullPipeThatNobodyReadsEndsInTime) {
   const std::string much(1 << 20, 'x');
   EXPECT_LT(file_->Append(much.data(), much.size()), 0);
   EXPECT_LT(file_->written(), much.size());
+  close(ends[0]);
+  close(ends[1]);
+}
+
+// Signals of faults may be sent meanwhile, as many as one likes.
+TEST_F(CoreFileTest, SignalsDoNotEndAWriteThatWaits) {
+  static std::atomic<int> signals;
+  signals = 0;
+  struct sigaction count {};
+  struct sigaction old;
+  count.sa_handler = [](int) { signals.fetch_add(1); };
+  sigaction(SIGUSR1, &count, &old);
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  runtime_->policy.fd = ends[1];
+  ASSERT_EQ(Open("ignored"), 0);
+  const std::string much(1 << 20, 'x');
+  const pthread_t writer = pthread_self();
+  std::thread reader([&] {
+    while (signals < 50) {
+      pthread_kill(writer, SIGUSR1);
+      sched_yield();
+    }
+    std::string all(much.size(), ' ');
+    for (size_t at = 0; at < all.size();) {
+      const ssize_t got = read(ends[0], &all[at], all.size() - at);
+      ASSERT_GT(got, 0);
+      at += static_cast<size_t>(got);
+    }
+  });
+  EXPECT_EQ(file_->Append(much.data(), much.size()), 0);
+  reader.join();
+  sigaction(SIGUSR1, &old, nullptr);
   close(ends[0]);
   close(ends[1]);
 }
