@@ -96,7 +96,9 @@ grep -qx 'Remark: The file is cut short: of 375 bytes it has 161.' output || { c
 cp file sparse
 truncate -s 3G sparse
 printf 'and correct-horse-battery' >> sparse
-sparse() { (ulimit -v 200000; exec timeout 60 "$tool" verify --secrets "$1" sparse); }
+memory=200000
+(ulimit -v $memory && "$tool" --version) > output 2>&1 || memory=unlimited  # a sanitizer's shadow
+sparse() { (ulimit -v $memory; exec "$tool" verify --secrets "$1" sparse); }
 run sparse patterns
 expect 1 "three sparse gigabytes"
 [ "$(grep -c 'occurs as it is' output)" -eq 2 ] || { cat output; failed=1; }
