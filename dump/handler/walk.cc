@@ -168,9 +168,7 @@ void Walk::FollowPointer(uint64_t word, const Allocation& allocation, uint16_t h
       KeepTail(word, allocation);
       break;
     case AllocationState::kUnknown:
-      if (directly_ && DispositionOfTag(TagOf(allocation)) != Disposition::kElide) {
-        KeepLook(word, heap_);
-      }
+      if (directly_) KeepLook(word, heap_, SegmentKind::kForeign);
       break;
   }
 }
@@ -217,9 +215,9 @@ bool Walk::InElidedExtent(Address address) const {
 
 // What kLook bytes from `word` on show of [begin, end), and of which nothing is
 // scanned.
-void Walk::KeepLook(uint64_t word, AddressRange where) {
+void Walk::KeepLook(uint64_t word, AddressRange where, SegmentKind kind) {
   Reached reached;
-  reached.kind = SegmentKind::kForeign;
+  reached.kind = kind;
   reached.range =
       AddressRange{AlignDown(word, 16), AlignUp(word + kLook, 16)}.Clip(where);
   // Odd: no allocation and no block begins there.
@@ -251,7 +249,7 @@ void Walk::KeepTail(uint64_t word, const Allocation& allocation) {
     }
     dead += kGranuleSize;
   }
-  if (dead > begin) KeepLook(word, {begin, dead});
+  if (dead > begin) KeepLook(word, {begin, dead}, SegmentKind::kForeign);
 }
 
 void Walk::FollowAllocation(uint64_t word, const Allocation& allocation,
@@ -304,7 +302,8 @@ void Walk::FollowForeign(uint64_t word, uint16_t hops) {
   if (mapping == nullptr || !mapping->readable || !mapping->writable) return;
   if (map_.IsDevice(*mapping)) return;
   if (roots_.unused_stacks.Contains(word)) {
-    if (directly_) KeepLook(word, mapping->range);  // nothing on it is alive
+    // Nothing on it is alive.
+    if (directly_) KeepLook(word, mapping->range, SegmentKind::kStack);
     return;
   }
   // Neighbouring windows share blocks: each block is kept, and paid for, once.
@@ -408,15 +407,16 @@ void Walk::KeepAlways(const Allocation& allocation) {
   Reached reached;
   reached.range = allocation.range();
   reached.pointer = allocation.begin;
-  reached.tag = allocation.tag;
-  if (!IsNew(allocation.begin, reached.range, allocation.tag)) return;
-  ++result_.tags[allocation.tag <= kMaxTags ? allocation.tag : 0].kept;
+  const uint8_t tag = TagOf(allocation);
+  reached.tag = tag;
+  if (!IsNew(allocation.begin, reached.range, tag)) return;
+  ++result_.tags[tag <= kMaxTags ? tag : 0].kept;
   const ByteCount room = AlignDown(budget_, kGranuleSize);
   if (room != 0 && room < allocation.size) {
     reached.range.end = reached.range.begin + room;
   }
   const size_t before = result_.reached.size();
-  Keep(reached, allocation.tag, allocation.size);
+  Keep(reached, tag, allocation.size);
   if (result_.reached.size() != before) (void)always_.Push(before);
 }
 

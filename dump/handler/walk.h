@@ -82,7 +82,7 @@ class Walk {
   bool IsNew(Address key, AddressRange range, uint8_t tag);
   void KeepFreed(uint64_t word, const Allocation& allocation);
   bool InElidedExtent(Address address) const;
-  void KeepLook(uint64_t word, AddressRange where);
+  void KeepLook(uint64_t word, AddressRange where, SegmentKind kind);
   void KeepTail(uint64_t word, const Allocation& allocation);
   // Follows result_.reached[index] and what that leads to, for at most `root_bytes`.
   void FollowFrom(size_t index);

@@ -232,6 +232,18 @@ TEST_F(AnchorScanTest, NoLookIsTakenAtExtentsOfSecrets) {
   }
 }
 
+// The frame of the fatal signal lies there, with all registers in it: of a stack, single
+// words are searched for secrets.
+TEST_F(AnchorScanTest, ALookAtASignalStackIsOneAtAStack) {
+  const AddressRange stack = Foreign(64 * 1024);
+  process().roots.unused_stacks.Reserve(process().arena, 1);
+  ASSERT_TRUE(process().roots.unused_stacks.Push(stack));
+  ScanFrom({stack.end - 2000});
+  ASSERT_EQ(process().scan.reached.size(), 1u);
+  EXPECT_EQ(process().scan.reached[0].kind, SegmentKind::kStack);
+  EXPECT_TRUE(process().scan.reached[0].look);
+}
+
 TEST_F(AnchorScanTest, TheFaultAddressIsDescribedForAFaultOnly) {
   const Address block = heap().Allocate(48);
   process().info.si_code = SEGV_ACCERR;
