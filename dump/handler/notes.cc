@@ -65,12 +65,12 @@ int Process(long number, int which) {
   return static_cast<int>(safe::Syscall(number, which));
 }
 
-// Extended state: copies of windows first, then the halves of each register. Its control
-// words say nothing of the program, and without them the rest can't be read.
+// Extended state: copies of windows first, then the halves of each register. Of its first
+// four words the two outer ones are control words (Intel SDM volume 1, table 10-2): they
+// say nothing of the program, and without them the rest can't be read.
 void Builder::RedactVectors(uint8_t* bytes, size_t size, bool legacy) {
-  constexpr size_t kControlBytes = 32;
-  uint8_t control[kControlBytes];
-  __builtin_memcpy(control, bytes, kControlBytes);
+  uint64_t control[4];
+  __builtin_memcpy(control, bytes, sizeof(control));
   redactor_.RedactBytes(bytes, size, Place::kRegisters, outcome_);
   for (size_t at = 0; at + 8 <= size; at += 8) {
     uint64_t word;
@@ -79,7 +79,9 @@ void Builder::RedactVectors(uint8_t* bytes, size_t size, bool legacy) {
     redactor_.RedactWords(&word, 1, outcome_);
     __builtin_memcpy(bytes + at, &word, sizeof(word));
   }
-  if (legacy) __builtin_memcpy(bytes, control, kControlBytes);
+  if (!legacy) return;
+  __builtin_memcpy(bytes, &control[0], sizeof(control[0]));
+  __builtin_memcpy(bytes + 24, &control[3], sizeof(control[3]));
 }
 
 void Builder::AddStatus(const Thread& thread) {
@@ -127,9 +129,11 @@ void Builder::AddProcess() {
 }
 
 void Builder::AddSignal() {
-  // The fault address, or the value that came with the signal, may be anything.
+  // The fault address, or the value that came with the signal, may be anything; so may be
+  // the padding behind si_code.
   uint64_t words[sizeof(siginfo_t) / 8];
   __builtin_memcpy(words, crash_.info, sizeof(words));
+  words[1] &= UINT32_MAX;
   redactor_.RedactWords(words + 2, sizeof(words) / 8 - 2, outcome_);
   notes_.Add("CORE", NT_SIGINFO, words, sizeof(words));
 }

@@ -123,6 +123,23 @@ TEST_F(NotesTest, AStateThatCanBeReadInPartLeavesNothingOfItself) {
   }
 }
 
+// fxrstor64 loads them from memory, and rt_sigqueueinfo() takes what it is given.
+TEST_F(NotesTest, NoWordOfASecretStaysWhereTheKernelHasNoUseForIt) {
+  GiveState(process_.threads[0]);
+  memcpy(memory_ + kPageSize - kStateBytes + 8, secret_ + 1, 16);  // FIP and FDP
+  memcpy(reinterpret_cast<uint8_t*>(&process_.info) + 8, secret_ + 9, 8);
+  int code;
+  memcpy(&code, secret_ + 9, sizeof(code));
+  Build();
+  EXPECT_EQ(Leaks(), 0u);
+  for (const Note& note : Notes()) {
+    if (note.type != NT_SIGINFO) continue;
+    siginfo_t written;
+    memcpy(&written, note.bytes.data(), sizeof(written));
+    EXPECT_EQ(written.si_code, code);
+  }
+}
+
 // What is looked at after each instruction.
 const NotesTest* g_stepped = nullptr;
 size_t g_steps = 0;
