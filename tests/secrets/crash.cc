@@ -1,6 +1,7 @@
 #include <minicore/minicore.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -83,6 +84,15 @@ void* OnWorker(void* argument) {
 }  // namespace
 
 void Crash(Case& c) {
+  for (const auto& [memory, size] : c.protect) {
+    if (mprotect(memory, size, PROT_NONE) != 0) abort();
+    // Nobody can load registers from there any more.
+    const auto* begin = static_cast<const uint8_t*>(memory);
+    if (c.in_registers != nullptr && c.in_registers->home >= begin &&
+        c.in_registers->home < begin + size) {
+      c.in_registers = nullptr;
+    }
+  }
   if (c.crash == "segv") Fault(c);
   if (c.crash == "segv at secret") FaultAtSecret(c);
   if (c.crash == "abort") abort();

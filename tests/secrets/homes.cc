@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -262,6 +263,71 @@ void DontDump(Case& c, Secret& s) {
   Fill(c, s, memory);
   Settle(c, s, memory);
 }
+void MallocsPages(Case& c, Secret& s) {
+  constexpr size_t kPages = 64 * 1024;
+  auto* memory = static_cast<char*>(aligned_alloc(4096, kPages + 4096));
+  memset(memory, 0, kPages + 4096);
+  if (madvise(memory + 4096, kPages, MADV_DONTDUMP) != 0) abort();
+  Fill(c, s, memory + 4096);
+  Settle(c, s, memory + 4096);
+}
+// Memory that no core has, by the kernel's own doing.
+void SecretMemory(Case& c, Secret& s) {
+  constexpr size_t kPages = 64 * 1024;
+  const auto fd = static_cast<int>(syscall(SYS_memfd_secret, 0));
+  if (fd < 0 || ftruncate(fd, kPages) != 0) return Malloc(c, s);
+  void* memory = mmap(nullptr, kPages, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED) return Malloc(c, s);  // RLIMIT_MEMLOCK
+  Fill(c, s, memory);
+  Settle(c, s, memory);
+}
+// As libsodium keeps keys: out of cores, and out of reach while nobody uses them.
+void* Protected(Case& c, size_t size) {
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                      -1, 0);
+  if (memory == MAP_FAILED) abort();
+  c.protect.push_back({memory, size});
+  return memory;
+}
+void ProtectedPages(Case& c, Secret& s) {
+  void* memory = Protected(c, 64 * 1024);
+  if (madvise(memory, 64 * 1024, MADV_DONTDUMP) != 0) abort();
+  Fill(c, s, memory);
+  Settle(c, s, memory);
+}
+void ProtectedRange(Case& c, Secret& s) { Range(c, s, Protected(c, s.size)); }
+// Nobody knows how long a secret is that was put into a buffer of zeros.
+void AloneInABuffer(Case& c, Secret& s) {
+  const size_t before = c.random.Below(3000);
+  const size_t size = before + s.size + c.random.Below(10000);
+  auto* memory = static_cast<char*>(calloc(1, size));
+  if (c.random.Chance(50)) {
+    if (minicore_tag(memory, "secret") != 0) abort();
+  } else {
+    minicore_tag_range(memory, size, "secret");
+  }
+  Fill(c, s, memory + before);
+  Settle(c, s, memory + before);
+}
+// Or, if it is a text, into one that was used before.
+void TextInABuffer(Case& c, Secret& s) {
+  s.alphabet = Alphabet::kText;
+  auto* memory = static_cast<char*>(malloc(s.size + 1 + c.random.Below(1000)));
+  memset(memory, 0xa5, malloc_usable_size(memory));
+  memory[s.size] = '\0';
+  Tagged(c, s, memory);
+}
+// Tokens of one kind, which begin alike.
+void BeginsLikeAnother(Case& c, Secret& s) {
+  if (s.size < 7 || s.size > 16) return Malloc(c, s);
+  auto* first = static_cast<uint8_t*>(malloc(s.size));
+  auto* second = static_cast<uint8_t*>(malloc(s.size));
+  uint8_t* other = c.random.Chance(50) ? first : second;
+  Fill(c, s, other);
+  for (size_t i = 6; i < s.size; ++i) other[i] = static_cast<uint8_t>(~other[i]);
+  if (minicore_tag(other, "secret") != 0) abort();
+  Tagged(c, s, other == first ? second : first);
+}
 void OverlappingRanges(Case& c, Secret& s) {
   auto* memory = static_cast<char*>(malloc(s.size + 64));
   Reach(memory);
@@ -408,6 +474,13 @@ const NamedPlace kHomes[] = {
     {"private file mapping", PrivateFile, 6, kAnySize, false},
     {"System V shared memory", SystemVShared, 6, kAnySize, false},
     {"MADV_DONTDUMP", DontDump, 16, 60 * 1024, false},
+    {"malloc's pages, MADV_DONTDUMP", MallocsPages, 16, 60 * 1024, false},
+    {"memfd_secret", SecretMemory, 16, 60 * 1024, false},
+    {"protected pages", ProtectedPages, 16, 60 * 1024, false},
+    {"protected range", ProtectedRange, 6, kAnySize, false},
+    {"alone in a buffer", AloneInABuffer, 8, kAnySize, false},
+    {"text in a buffer", TextInABuffer, 6, kAnySize, false},
+    {"begins like another", BeginsLikeAnother, 6, 16, false},
     {"overlapping ranges", OverlappingRanges, 16, kAnySize, false},
     {"range in a cache", RangeInCache, 6, kAnySize, false},
     {"range in kept memory", RangeInKept, 6, kAnySize, false},

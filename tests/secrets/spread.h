@@ -8,6 +8,7 @@
 #define MINICORE_TESTS_SECRETS_SPREAD_H_
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/secrets/keystream.h"
@@ -40,6 +41,8 @@ struct Case {
   int facts = -1;
   // Secrets for the registers at the crash.
   const Secret* in_registers = nullptr;
+  // What the program protects when it has made its copies.
+  std::vector<std::pair<void*, size_t>> protect;
   // Where copies can go that lie at the top of the main stack.
   char** argv = nullptr;
 };
