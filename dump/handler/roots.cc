@@ -50,7 +50,7 @@ class Collector {
   void AddZeros(AddressRange run, bool more);
   void AddModuleData(AddressRange data, ByteCount* left, uint64_t* pagemap);
   void KeepIfSmall(Address address);
-  void KeepEarly(AddressRange range);
+  void KeepInData(AddressRange range, FileGroup group);
 
   const CrashContext& crash_;
   const Runtime& runtime_;
@@ -287,6 +287,7 @@ void Collector::AddModules() {
     Add({image.base, image.base + kPageSize}, SegmentKind::kHeaders,
         FileGroup::kMetadata);
     ByteCount left = AlignUp(runtime_.policy.static_bytes, kPageSize);
+    KeepInData(image.dynamic, FileGroup::kModuleData);
     for (unsigned i = 0; i < image.data_ranges; ++i) {
       AddModuleData(image.data[i], &left, pagemap);
     }
@@ -322,25 +323,28 @@ void Collector::AddProgramCounters(const ThreadTable& threads) {
 }
 
 void Collector::AddLinkMaps() {
+  // What debuggers list the modules from comes first in the file: without it, a file that
+  // is cut short has no backtrace.
   for (Address address : link_maps_) {
     (void)roots_.metadata.Push(address);
     KeepIfSmall(address);
-    KeepEarly({address, address + 1});
+    KeepInData({address, address + 1}, FileGroup::kMetadata);
   }
+  const Address slot_list = runtime_.facts.threads.slot_list;
+  KeepInData({slot_list, slot_list + sizeof(Address)}, FileGroup::kMetadata);
   // The list begins at the program's PT_DYNAMIC.
   const Image* program = FindImage(images_, AuxvValue(runtime_.facts, AT_PHDR));
-  if (program != nullptr) KeepEarly(program->dynamic);
+  if (program != nullptr) KeepInData(program->dynamic, FileGroup::kMetadata);
 }
 
-// Module data that debuggers list the modules from comes first in the file: without it, a
-// file that is cut short has no backtrace.
-void Collector::KeepEarly(AddressRange range) {
+// The pages of module data that hold `range`, whatever static_bytes says.
+void Collector::KeepInData(AddressRange range, FileGroup group) {
   const Image* image = FindImage(images_, range.begin);
   for (unsigned i = 0; image != nullptr && i < image->data_ranges; ++i) {
     if (!image->data[i].Contains(range.begin)) continue;
     range.begin = AlignDown(range.begin, kPageSize);
     range.end = AlignUp(range.end, kPageSize);
-    Add(range.Clip(image->data[i]), SegmentKind::kModuleData, FileGroup::kMetadata);
+    Add(range.Clip(image->data[i]), SegmentKind::kModuleData, group);
   }
 }
 

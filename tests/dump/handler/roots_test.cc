@@ -182,6 +182,30 @@ TEST_F(RootsTest, AListThatCannotBeReadEnds) {
   EXPECT_TRUE(roots_.metadata.empty());
 }
 
+// Debuggers list modules, threads and thread-locals from it.
+TEST_F(RootsTest, WithoutRoomForStaticDataTheDynamicSectionsAndListsAreKept) {
+  const AddressRange data = Map(16 * kPageSize);
+  images_.Reserve(process().arena, 1);
+  Image image;
+  image.base = data.begin - kPageSize;
+  image.extent = {image.base, data.end};
+  image.data[0] = data;
+  image.data_ranges = 1;
+  image.dynamic = {data.begin + 5 * kPageSize + 0x108, data.begin + 5 * kPageSize + 0x2f8};
+  ASSERT_TRUE(images_.Push(image));
+  __builtin_memset(reinterpret_cast<void*>(data.begin), 1, data.size());
+  layout().slot_list = data.begin + 9 * kPageSize + 64;
+  Word(layout().slot_list) = 0;
+  process().runtime.policy.static_bytes = 0;
+  Collect();
+  EXPECT_TRUE(Kept(image.dynamic.begin));
+  EXPECT_TRUE(Kept(image.dynamic.end - 1));
+  EXPECT_TRUE(Kept(layout().slot_list));
+  EXPECT_FALSE(Kept(data.begin));
+  EXPECT_FALSE(Kept(data.end - 1));
+  EXPECT_TRUE(process().Hole(data.begin, HoleReason::kStaticLimit));
+}
+
 TEST_F(RootsTest, ModuleDataBehindTheDeadlineIsListed) {
   const AddressRange data = Map(64 * kPageSize);
   images_.Reserve(process().arena, 1);
