@@ -146,8 +146,8 @@ class secret {
 
  public:
   template <typename... Arguments>
-  explicit secret(Arguments&&... arguments)
-      : object_(static_cast<T*>(internal::Allocate(sizeof(T), alignof(T), kSecret))) {
+  explicit secret(Arguments&&... arguments) : secret(Memory()) {
+    // If this throws, the memory is given up: there is an object by now, and it ends.
     new (object_) T{std::forward<Arguments>(arguments)...};
   }
   secret(secret&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
@@ -167,6 +167,10 @@ class secret {
   const T* get() const noexcept { return object_; }
 
  private:
+  struct Memory {};
+  explicit secret(Memory)
+      : object_(static_cast<T*>(internal::Allocate(sizeof(T), alignof(T), kSecret))) {}
+
   T* object_;
 };
 
@@ -201,7 +205,7 @@ class [[nodiscard]] scoped_range_tag {
   scoped_range_tag& operator=(const scoped_range_tag&) = delete;
   ~scoped_range_tag() {
     if (minicore_tag_elides(tag_) == 1) internal::Wipe(begin_, size_);
-    if (error_ == 0) minicore_untag_range(begin_, size_, tag_);
+    if (has_tag()) minicore_untag_range(begin_, size_, tag_);
   }
   bool has_tag() const noexcept { return error_ == 0 || error_ == -28 /* -ENOSPC */; }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <minicore/minicore.hpp>
 #include <string>
 #include <thread>
 #include <vector>
@@ -209,6 +210,33 @@ TEST(TagApi, ARangeOfAnyMemoryIsTagged) {
   EXPECT_EQ(count(), 0u);
 }
 
+unsigned RangesInUse() {
+  unsigned used = 0;
+  for (unsigned slot = 0; slot < kMaxTagRanges; ++slot) {
+    AddressRange range;
+    uint8_t tag;
+    used += RangeAt(g_tag_state, slot, &range, &tag) ? 1 : 0;
+  }
+  return used;
+}
+
+TEST(TagApi, ASecretWhoseConstructorThrowsLeavesNoMemoryBehind) {
+  struct Thrower {
+    explicit Thrower(bool does) {
+      memset(bytes, 'S', sizeof(bytes));
+      if (does) throw 1;
+    }
+    char bytes[48];
+  };
+  Address at = 0;
+  { at = AddressOf(secret<Thrower>(false).get()); }
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THROW(secret<Thrower>(true), int);
+    EXPECT_TRUE(IsZero(at, sizeof(Thrower)));
+    EXPECT_EQ(AddressOf(secret<Thrower>(false).get()), at);  // free again
+  }
+}
+
 // Last: it uses the table up for the rest of the process.
 TEST(TagApi, WhenNamesRunOutTheMemoryIsElided) {
   char* block = Filled(100);
@@ -222,6 +250,15 @@ TEST(TagApi, WhenNamesRunOutTheMemoryIsElided) {
   EXPECT_EQ(g_tag_state.lost_tags, 1u);
   static char global[64];
   EXPECT_EQ(minicore_tag_range(global, 64, "yet another"), -ENOSPC);
+  const unsigned ranges = RangesInUse();
+  EXPECT_EQ(ranges, 1u);
+  {
+    const scoped_range_tag guard(global, 32, "and another");
+    EXPECT_TRUE(guard.has_tag());
+    EXPECT_EQ(RangesInUse(), ranges + 1);
+  }
+  EXPECT_EQ(RangesInUse(), ranges);
+  EXPECT_EQ(minicore_untag_range(global, 64, "yet another"), 0);
   EXPECT_EQ(minicore_tag(block, "cache"), 0);
   free(block);
 }
