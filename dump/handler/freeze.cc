@@ -123,11 +123,12 @@ long SendFreezeSignal(int pid, int tid, uint32_t number) {
 class Freeze {
  public:
   Freeze(const CrashContext& crash, uint32_t number, uint32_t first_slot,
-         uint64_t until_us, safe::Arena& arena)
+         uint64_t until_us, safe::Arena& arena, Outcome& outcome)
       : crash_(crash),
         number_(number),
         first_slot_(first_slot),
         until_us_(until_us),
+        outcome_(outcome),
         signalled_(arena),
         answered_(arena) {
     sent_.Reserve(arena, kMaxThreads);
@@ -164,16 +165,20 @@ class Freeze {
   const uint32_t number_;
   const uint32_t first_slot_;
   const uint64_t until_us_;
+  Outcome& outcome_;
   TidSet signalled_;
   TidSet answered_;
   safe::FixedVector<int> sent_;
   bool guessed_ = false;
 };
 
-// Returns: whether there is such a thread, and it is new.
+// Returns: whether there is such a thread, and it is new and has room.
 bool Freeze::Signal(int tid) {
-  if (tid == crash_.tid || sent_.size() == sent_.capacity()) return false;
-  if (!signalled_.Insert(static_cast<uint32_t>(tid))) return false;
+  if (tid == crash_.tid || !signalled_.Insert(static_cast<uint32_t>(tid))) return false;
+  if (sent_.size() == sent_.capacity()) {
+    if (safe::TgKill(crash_.pid, tid, 0) != -ESRCH) ++outcome_.threads_beyond;
+    return false;
+  }
   g_expected.fetch_add(1, std::memory_order_relaxed);
   long error;
   // EAGAIN: RLIMIT_SIGPENDING is used up, perhaps by signals that are on their way and
@@ -294,11 +299,11 @@ void Freeze::ForgetEndedThreads() {
 }
 
 void Freeze::AddParkedThreads(ThreadTable& threads) const {
-  ForEachParked([&threads](const Slot& slot) {
+  ForEachParked([&](const Slot& slot) {
     Thread thread;
     FillThread(slot.tid, ThreadSource::kSignal, *slot.context, slot.fs_base,
                slot.gs_base, slot.name, &thread);
-    (void)threads.Push(thread);
+    if (!threads.Push(thread)) ++outcome_.threads_beyond;
   });
 }
 
@@ -355,7 +360,7 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
   // the dump needs no more than half of the time.
   const uint64_t patience = std::max(
       until, outcome.started_us + outcome.deadline_us / 2);
-  Freeze freeze(crash, number, first_slot, until, arena);
+  Freeze freeze(crash, number, first_slot, until, arena, outcome);
   const safe::FixedVector<int>& sent = freeze.sent();
   // A thread can start others until it is parked, so the list is taken again until it
   // shows nobody new and everybody is parked. Bounded by freeze_us, and for threads that

@@ -41,6 +41,7 @@ struct Outcome {
 
   uint32_t threads = 0;
   uint32_t threads_silent = 0;  // of these, did not answer the freeze signal
+  uint32_t threads_beyond = 0;  // for which there was no room
   uint32_t anchors = 0;         // words that resolved
   uint32_t freed_anchors = 0;   // words that point into freed allocations
   uint32_t allocations = 0;

@@ -156,6 +156,7 @@ void WriteText(const CrashContext& crash, const Policy& policy,
   }
   out.Line("threads", outcome.threads);
   out.Line("threads_silent", outcome.threads_silent);
+  if (outcome.threads_beyond != 0) out.Line("threads_beyond", outcome.threads_beyond);
   out.Line("anchors", outcome.anchors);
   out.Line("anchors_into_freed", outcome.freed_anchors);
   out.Line("allocations", outcome.allocations);
@@ -249,6 +250,7 @@ void FillReport(const CrashContext& crash, const Runtime& runtime,
     redactor.RedactName(row.name, sizeof(row.name), outcome);
     put(to, row);
   }
+  SetDropped(report.threads, outcome.threads_beyond);
   to = report.segments;
   uint32_t rows = 0;
   ForEachStretch(plan, [&](const SegmentRow& row) {

@@ -221,7 +221,7 @@ void AddSilentThreads(const CrashContext& crash, const safe::FixedVector<int>& t
       ReadFromProc(thread);
     }
     TaskFile(thread.tid, "comm", thread.name, sizeof(thread.name));
-    if (!threads.Push(thread)) return;
+    if (!threads.Push(thread)) ++outcome.threads_beyond;
   }
 }
 

@@ -14,7 +14,7 @@
 namespace minicore {
 
 // Linux allows 32,768 threads by default (kernel/fork.c, set_max_threads() on 4 GiB;
-// pid_max on small machines); more than this are counted, not dumped.
+// pid_max on small machines); more than this are counted, but not stopped or dumped.
 inline constexpr unsigned kMaxThreads = 32768;
 
 struct Thread {

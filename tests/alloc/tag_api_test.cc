@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
-#include <minicore/minicore.hpp>
 #include <stdlib.h>
 #include <string.h>
 

@@ -23,6 +23,7 @@
 #include <thread>
 #include <vector>
 
+#include "dump/handler/tid_set.h"
 #include "dump/safe/syscalls.h"
 #include "tests/support/fault_handler.h"
 
@@ -94,7 +95,7 @@ class FreezeTest : public testing::Test {
     ASSERT_EQ(safe::SigAction(kFreezeSignal, &action, nullptr), 0);
     madvise(slots_, kBytes, MADV_DONTNEED);
     madvise(memory_, kBytes, MADV_DONTNEED);
-    arena_.Reset(memory_, kBytes);
+    arena_.Reset(memory_, arena_bytes_);
     threads_ = ThreadTable();
     outcome_ = Outcome();
     outcome_.started_us = safe::NowMicroseconds();
@@ -133,6 +134,7 @@ class FreezeTest : public testing::Test {
 
   char* slots_;
   char* memory_;
+  size_t arena_bytes_ = kBytes;
   safe::Arena arena_;
   ucontext_t context_;
   CrashContext crash_;
@@ -179,6 +181,31 @@ TEST_F(FreezeTest, EveryThreadStandsStillUntilTheThaw) {
   for (int i = 0; i < kThreads; ++i) {
     while (turns_[i] == before[i]) sched_yield();
   }
+}
+
+TEST_F(FreezeTest, ThreadsForWhichThereIsNoRoomAreCounted) {
+  for (int i = 0; i < 3; ++i) {
+    Start([this] {
+      while (!stop_) sched_yield();
+    });
+  }
+  // With room for one besides the crashed one.
+  arena_bytes_ = kMaxTid / 8;
+  for (size_t room = 0; room != 1;) {
+    arena_bytes_ += 8;
+    arena_.Reset(memory_, arena_bytes_);
+    ThreadTable table;
+    table.Reserve(arena_, kMaxThreads);
+    if (arena_.Allocate(kMaxTid / 8) == nullptr) continue;
+    safe::FixedVector<int> sent;
+    sent.Reserve(arena_, kMaxThreads);
+    room = sent.capacity();
+  }
+  Freeze();
+  EXPECT_EQ(threads_.size(), 2u);
+  EXPECT_EQ(outcome_.threads, 2u);
+  EXPECT_EQ(outcome_.threads_beyond, 2u);
+  EXPECT_TRUE(ThawThreads());
 }
 
 TEST_F(FreezeTest, RegistersAreThoseOfTheThread) {
