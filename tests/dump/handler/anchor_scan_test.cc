@@ -237,7 +237,8 @@ TEST_F(AnchorScanTest, NoLookIsTakenAtExtentsOfSecrets) {
 TEST_F(AnchorScanTest, ALookAtASignalStackIsOneAtAStack) {
   const AddressRange stack = Foreign(64 * 1024);
   process().roots.unused_stacks.Reserve(process().arena, 1);
-  ASSERT_TRUE(process().roots.unused_stacks.Push(stack));
+  process().roots.unused_stacks.Add(stack);
+  process().roots.unused_stacks.Sort();
   ScanFrom({stack.end - 2000});
   ASSERT_EQ(process().scan.reached.size(), 1u);
   EXPECT_EQ(process().scan.reached[0].kind, SegmentKind::kStack);
@@ -517,10 +518,9 @@ TEST_F(AnchorScanTest, WhatIsTaggedKeepComesBeforeAllElse) {
   policy().max_bytes = 1 << 20;
   const AddressRange other = Foreign(8 * kPageSize);
   TagRange& range = heap().tags().ranges[0];
-  range.tag = heap().Tag("keep");
   range.begin = other.begin;
   range.end = other.end;
-  range.state = kRangeLive;
+  range.state = kRangeLive | heap().Tag("keep");
   std::vector<uint64_t> words;
   for (int i = 0; i < 400; ++i) words.push_back(heap().Allocate(4096));
   const Address kept = heap().Allocate(512 << 10, heap().Tag("keep"));
