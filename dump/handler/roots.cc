@@ -48,7 +48,9 @@ class Collector {
   void Add(AddressRange range, SegmentKind kind, FileGroup group,
            Content content = Content::kMemory, int tid = 0);
   void AddZeros(AddressRange run, bool more);
-  void AddModuleData(AddressRange data, ByteCount* left, uint64_t* pagemap);
+  size_t ReadPageMap(Address begin, size_t pages);
+  void AddModuleData(AddressRange data, ByteCount* left);
+  void AddText(const Mapping& mapping, const Image& image);
   void KeepIfSmall(Address address);
   void KeepInData(AddressRange range, FileGroup group);
 
@@ -60,7 +62,18 @@ class Collector {
   Outcome& outcome_;
   safe::FixedVector<Address> link_maps_;  // FindLinkMaps()
   ByteCount thread_locals_ = 0;  // right below each thread pointer
+  int page_map_fd_ = -1;         // /proc/self/pagemap
 };
+
+// What /proc/self/pagemap says of each page: Linux, Documentation/admin-guide/mm/pagemap.rst.
+constexpr size_t kPagesAtOnce = 4096;
+uint64_t g_page_map[kPagesAtOnce];  // one thread dumps at a time
+
+// Never touched: of memory that is no file's, zero.
+bool IsUntouched(uint64_t entry) { return entry >> 62 == 0; }  // present, or swapped
+
+// No page of a file any more, though it was.
+bool IsModified(uint64_t entry) { return !IsUntouched(entry) && (entry >> 61 & 1) == 0; }
 
 void Collector::Add(AddressRange range, SegmentKind kind, FileGroup group,
                     Content content, int tid) {
@@ -218,13 +231,19 @@ void Collector::AddZeros(AddressRange run, bool more) {
   Add({absent.end, run.end}, SegmentKind::kModuleData, FileGroup::kModuleData);
 }
 
+// Reads the entries of at most kPagesAtOnce of `pages`.
+// Returns: of how many: 0 if nothing is known.
+size_t Collector::ReadPageMap(Address begin, size_t pages) {
+  if (page_map_fd_ < 0) return 0;
+  const long bytes =
+      safe::PRead(page_map_fd_, g_page_map, std::min(pages, kPagesAtOnce) * 8,
+                  begin / kPageSize * 8);
+  return bytes < 0 ? 0 : static_cast<size_t>(bytes) / 8;
+}
+
 // Writable data of a module, RELRO too: all but the pages that were never
-// touched, which are zero. Linux, Documentation/admin-guide/mm/pagemap.rst: bit
-// 63 present, bit 62 swapped, bit 61 a page of the file.
-void Collector::AddModuleData(AddressRange data, ByteCount* left,
-                              uint64_t* pagemap) {
-  constexpr size_t kPagesAtOnce = 4096;
-  const int fd = safe::Open("/proc/self/pagemap", O_RDONLY);
+// touched, which are zero.
+void Collector::AddModuleData(AddressRange data, ByteCount* left) {
   AddressRange run;  // of pages alike
   Content run_content = Content::kMemory;
   // `more`: pages of the same permissions follow.
@@ -254,14 +273,10 @@ void Collector::AddModuleData(AddressRange data, ByteCount* left,
         at = data.end;
         break;
       }
-      size_t pages = part.Clip({at, part.end}).size() / kPageSize;
-      if (pages > kPagesAtOnce) pages = kPagesAtOnce;
-      const long bytes =
-          fd < 0 ? -1 : safe::PRead(fd, pagemap, pages * 8, at / kPageSize * 8);
+      const size_t pages = std::min<size_t>((part.end - at) / kPageSize, kPagesAtOnce);
+      const size_t known = ReadPageMap(at, pages);
       for (size_t i = 0; i < pages; ++i, at += kPageSize) {
-        const bool known = bytes >= static_cast<long>((i + 1) * 8);
-        const bool zero =
-            known && mapping->inode == 0 && (pagemap[i] >> 62) == 0;
+        const bool zero = i < known && mapping->inode == 0 && IsUntouched(g_page_map[i]);
         if (!zero && *left == 0) {
           outcome_.AddHole(at, at + kPageSize, HoleReason::kStaticLimit);
           continue;
@@ -278,18 +293,51 @@ void Collector::AddModuleData(AddressRange data, ByteCount* left,
     }
   }
   flush(false);
-  if (fd >= 0) safe::Close(fd);
+}
+
+// Code and data of a module that can't be written, not now: debuggers read them from the
+// file, but for the pages that are not the file's any more.
+void Collector::AddText(const Mapping& mapping, const Image& image) {
+  const auto is_data = [&image](Address address) {
+    for (unsigned i = 0; i < image.data_ranges; ++i) {
+      if (image.data[i].Contains(address)) return true;
+    }
+    return false;
+  };
+  ByteCount left = AlignUp(runtime_.policy.static_bytes, kPageSize);
+  AddressRange same = {mapping.range.begin, mapping.range.begin};
+  while (same.end < mapping.range.end) {
+    const size_t pages =
+        std::min<size_t>((mapping.range.end - same.end) / kPageSize, kPagesAtOnce);
+    const size_t known = outcome_.Late() ? 0 : ReadPageMap(same.end, pages);
+    for (size_t i = 0; i < pages; ++i) {
+      const AddressRange page = {same.end, same.end + kPageSize};
+      same.end = page.end;
+      if (i >= known || !IsModified(g_page_map[i])) continue;
+      Add({same.begin, page.begin}, SegmentKind::kText, FileGroup::kForeign,
+          Content::kAbsent);
+      same.begin = page.end;
+      if (is_data(page.begin)) continue;  // kept, or left out, as such
+      if (left == 0) {
+        outcome_.AddHole(page.begin, page.end, HoleReason::kStaticLimit);
+        continue;
+      }
+      left -= kPageSize;
+      Add(page, SegmentKind::kModuleData, FileGroup::kModuleData);
+    }
+  }
+  Add(same, SegmentKind::kText, FileGroup::kForeign, Content::kAbsent);
 }
 
 void Collector::AddModules() {
-  static uint64_t pagemap[4096];  // one thread dumps at a time
+  page_map_fd_ = safe::Open("/proc/self/pagemap", O_RDONLY);
   for (const Image& image : images_) {
     Add({image.base, image.base + kPageSize}, SegmentKind::kHeaders,
         FileGroup::kMetadata);
     ByteCount left = AlignUp(runtime_.policy.static_bytes, kPageSize);
     KeepInData(image.dynamic, FileGroup::kModuleData);
     for (unsigned i = 0; i < image.data_ranges; ++i) {
-      AddModuleData(image.data[i], &left, pagemap);
+      AddModuleData(image.data[i], &left);
     }
   }
   for (const Mapping& mapping : map_.mappings()) {
@@ -299,12 +347,15 @@ void Collector::AddModules() {
       continue;
     }
     if (mapping.inode == 0 || mapping.writable || mapping.shared) continue;
-    if (FindImage(images_, mapping.range.begin) == nullptr) continue;
-    const bool all =
-        runtime_.policy.text == TextPolicy::kAll && mapping.readable;
-    Add(mapping.range, SegmentKind::kText, FileGroup::kForeign,
-        all ? Content::kMemory : Content::kAbsent);
+    const Image* image = FindImage(images_, mapping.range.begin);
+    if (image == nullptr) continue;
+    if (runtime_.policy.text == TextPolicy::kAll && mapping.readable) {
+      Add(mapping.range, SegmentKind::kText, FileGroup::kForeign);
+    } else {
+      AddText(mapping, *image);
+    }
   }
+  if (page_map_fd_ >= 0) safe::Close(page_map_fd_);
 }
 
 void Collector::AddProgramCounters(const ThreadTable& threads) {

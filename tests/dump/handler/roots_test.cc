@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <memory>
 
@@ -31,10 +32,11 @@ class RootsTest : public testing::Test {
   static uint64_t& Word(Address at) { return *reinterpret_cast<uint64_t*>(at); }
 
   // The next `bytes` of the memory, as one mapping.
-  AddressRange Map(ByteCount bytes) {
+  AddressRange Map(ByteCount bytes, const char* permissions = "rw-p",
+                   const char* name = "", unsigned inode = 0) {
     const AddressRange range = {memory_ + used_, memory_ + used_ + bytes};
     used_ += bytes + kPageSize;
-    process_->Map(range);
+    process_->Map(range, permissions, name, inode);
     return range;
   }
 
@@ -204,6 +206,74 @@ TEST_F(RootsTest, WithoutRoomForStaticDataTheDynamicSectionsAndListsAreKept) {
   EXPECT_FALSE(Kept(data.begin));
   EXPECT_FALSE(Kept(data.end - 1));
   EXPECT_TRUE(process().Hole(data.begin, HoleReason::kStaticLimit));
+}
+
+// Code that was patched, data that was protected: what the file says of it is not true.
+class ModifiedTextTest : public RootsTest {
+ protected:
+  // A library of 16 pages, of which pages 3, 4 and 9 are not the file's.
+  ModifiedTextTest() {
+    text_ = Map(16 * kPageSize, "r-xp", "/lib/a.so", 7);
+    const int fd = memfd_create("a.so", 0);
+    EXPECT_EQ(ftruncate(fd, 16 * kPageSize), 0);
+    void* const memory = reinterpret_cast<void*>(text_.begin);
+    EXPECT_EQ(mmap(memory, text_.size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+                   fd, 0),
+              memory);
+    close(fd);
+    for (const unsigned page : {3, 4, 9}) Word(Page(page)) = 4711;
+    EXPECT_EQ(*reinterpret_cast<volatile char*>(Page(5)), 0);  // there, but the file's
+    mprotect(memory, text_.size(), PROT_READ);
+    images_.Reserve(process().arena, 1);
+    Image image;
+    image.base = text_.begin;
+    image.extent = text_;
+    EXPECT_TRUE(images_.Push(image));
+  }
+  Address Page(unsigned page) const { return text_.begin + page * kPageSize; }
+
+  // The content of the piece that holds the page, but for the image's first.
+  const Piece* PieceOf(unsigned page) const {
+    const Piece* found = nullptr;
+    for (const Piece& piece : roots_.pieces) {
+      if (piece.kind == SegmentKind::kHeaders || !piece.range.Contains(Page(page))) continue;
+      EXPECT_EQ(found, nullptr) << page;
+      found = &piece;
+    }
+    return found;
+  }
+
+  AddressRange text_;
+};
+
+TEST_F(ModifiedTextTest, IsKeptAndOnlyTheRestIsReadFromTheFile) {
+  Collect();
+  for (unsigned page = 0; page < 16; ++page) {
+    const bool modified = page == 3 || page == 4 || page == 9;
+    ASSERT_NE(PieceOf(page), nullptr) << page;
+    EXPECT_EQ(PieceOf(page)->content, modified ? Content::kMemory : Content::kAbsent)
+        << page;
+  }
+}
+
+TEST_F(ModifiedTextTest, IsMissingAndNotReadFromTheFileWithoutRoom) {
+  process().runtime.policy.static_bytes = kPageSize;
+  Collect();
+  EXPECT_EQ(PieceOf(3)->content, Content::kMemory);
+  EXPECT_EQ(PieceOf(4), nullptr);
+  EXPECT_EQ(PieceOf(9), nullptr);
+  EXPECT_TRUE(process().Hole(Page(4), HoleReason::kStaticLimit));
+  EXPECT_EQ(PieceOf(10)->content, Content::kAbsent);
+}
+
+TEST_F(ModifiedTextTest, OfDataThatIsReadOnlyNowIsKeptAsData) {
+  images_[0].data[0] = {Page(8), Page(10)};
+  images_[0].data_ranges = 1;
+  process().runtime.policy.static_bytes = kPageSize;
+  Collect();
+  EXPECT_EQ(PieceOf(7)->content, Content::kAbsent);
+  EXPECT_EQ(PieceOf(9), nullptr) << "what static_bytes leaves out";
+  EXPECT_TRUE(process().Hole(Page(9), HoleReason::kStaticLimit));
 }
 
 TEST_F(RootsTest, ModuleDataBehindTheDeadlineIsListed) {
