@@ -42,9 +42,14 @@ constexpr ByteCount PlaneBytes(ByteCount heap) {
          AlignUp(ChunkBytes(heap), kPageSize);
 }
 
+// With slack to align the heap.
+constexpr ByteCount Reservation(ByteCount heap) {
+  return heap + PlaneBytes(heap) + kChunkSize;
+}
+
 bool Reserve(ByteCount heap) {
   const ByteCount planes = PlaneBytes(heap);
-  const ByteCount size = heap + planes + kChunkSize;  // slack to align `heap`
+  const ByteCount size = Reservation(heap);
   const Address base = kernel::Map(size, PROT_NONE);
   if (base == 0) return false;
   const Address region = AlignUp(base, kChunkSize);
@@ -83,12 +88,12 @@ bool Reserve(ByteCount heap) {
 void ReserveLargest() {
   ByteCount heap = kLargestRegion;
   // The limit counts the reservation although nothing of it is used: half of it
-  // at most, so that the program's own mappings still find room.
-  const ByteCount limit =
-      AlignDown(kernel::AddressSpaceLimit() / 2, kCommitStep);
-  if (heap > limit) heap = limit;
+  // at most, planes included, so that the program's own mappings still find room.
+  const ByteCount limit = kernel::AddressSpaceLimit() / 2;
+  const ByteCount most = AlignDown(limit / 8 * 7, kCommitStep);
+  if (heap > most) heap = most;
   while (heap >= kSmallestRegion) {
-    if (Reserve(heap)) {
+    if (Reservation(heap) <= limit && Reserve(heap)) {
       // Release: whoever sees kReady sees the members that Reserve() has set.
       g_region_status.store(kReady, std::memory_order_release);
       return;
