@@ -1,8 +1,8 @@
 // Addresses and sizes of the process that is described, as types of their own.
 //
 // An Address is a number, never a pointer to follow: memory of a crashed
-// process may be gone, and only dump/safe/memory_source reads it. Everything
-// here is plain data and safe in any context.
+// process may be gone, and only safe::GuardedCopy() (dump/safe/guarded.h) reads it.
+// Everything here is plain data and safe in any context.
 
 #ifndef MINICORE_ALLOC_ADDRESS_H_
 #define MINICORE_ALLOC_ADDRESS_H_

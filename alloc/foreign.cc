@@ -27,13 +27,13 @@ void Report(const void* pointer, const char* function) {
 
 }  // namespace
 
-bool MayBeHeap(const void*) {
+bool SomeHeapIsOutside() {
   return (g_index_state.flags.load(std::memory_order_relaxed) &
           kIndexUnindexedHeap) != 0;
 }
 
 void CheckForeign(const void* pointer, const char* function) {
-  if (MayBeHeap(pointer)) return;
+  if (SomeHeapIsOutside()) return;
   Report(pointer, function);
   std::abort();
 }

@@ -8,7 +8,7 @@ namespace minicore {
 
 // Whether a pointer outside the region can be jemalloc's at all: only if some
 // heap lies outside (kIndexUnindexedHeap).
-bool MayBeHeap(const void* pointer);
+bool SomeHeapIsOutside();
 
 // Returns if `pointer`, outside the region, may be jemalloc's. Otherwise the
 // program has passed something that malloc never returned; jemalloc would

@@ -9,6 +9,7 @@
 #define MINICORE_ALLOC_KERNEL_H_
 
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -52,10 +53,9 @@ inline void Forbid(AddressRange range) {
   Call(SYS_mprotect, range.begin, range.size(), PROT_NONE);
 }
 
-// Keeps pages in memory from their first touch on.
+// Keeps pages in memory from their first touch on; Linux 4.4.
 inline bool Lock(AddressRange range) {
-  constexpr uint64_t kOnFault = 1;  // MLOCK_ONFAULT, Linux 4.4
-  return Call(SYS_mlock2, range.begin, range.size(), kOnFault) == 0;
+  return Call(SYS_mlock2, range.begin, range.size(), MLOCK_ONFAULT) == 0;
 }
 
 inline bool Unlock(AddressRange range) {
@@ -69,8 +69,7 @@ inline bool Advise(AddressRange range, int advice) {
 
 // MADV_DONTNEED for pages that are locked in memory; Linux 5.18.
 inline bool DiscardLocked(AddressRange range) {
-  constexpr int kDontNeedLocked = 24;
-  return Advise(range, kDontNeedLocked);
+  return Advise(range, MADV_DONTNEED_LOCKED);
 }
 
 inline void Yield() { Call(SYS_sched_yield, 0, 0, 0); }
@@ -78,9 +77,7 @@ inline void Yield() { Call(SYS_sched_yield, 0, 0, 0); }
 // Shows `name` as [anon:name] in /proc/self/maps. Kernels before 5.17, or built
 // without CONFIG_ANON_VMA_NAME, answer EINVAL; nothing depends on it.
 inline void Name(AddressRange range, const char* name) {
-  constexpr uint64_t kSetVma = 0x53564d41;  // PR_SET_VMA
-  constexpr uint64_t kSetVmaAnonName = 0;
-  Call(SYS_prctl, kSetVma, kSetVmaAnonName, range.begin, range.size(),
+  Call(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, range.begin, range.size(),
        reinterpret_cast<uint64_t>(name));
 }
 

@@ -112,7 +112,7 @@ __attribute__((noinline)) void ReleaseSlow(void* pointer, int flags) noexcept {
 }
 
 size_t UsableSizeOutside(void* pointer) noexcept {
-  if (pointer == nullptr || !MayBeHeap(pointer)) return 0;
+  if (pointer == nullptr || !SomeHeapIsOutside()) return 0;
   return je_malloc_usable_size(pointer);
 }
 

@@ -13,7 +13,8 @@
 //
 // Units.   Sizes are bytes, times are milliseconds, ranges are half open.
 // Errors.  Functions return 0 or a negative errno value such as -EINVAL, unless said
-//          otherwise. None throws, aborts, or changes errno.
+//          otherwise. None throws, aborts, or changes errno, but for minicore_malloc, which
+//          sets it as malloc does.
 // Context. "ordinary": not from a signal handler. "any": also from one. All functions
 //          may be called from any thread at any time.
 // Strings. NUL-terminated bytes, copied before the call returns.
@@ -80,7 +81,9 @@ static inline minicore_config minicore_default_config(void) {
 //
 // Context: ordinary.
 // Returns: 0; -EINVAL if a field has no valid value (nothing is changed then);
-//          -ENOMEM if the dumper's memory could not be reserved.
+//          -ENOMEM if the dumper's memory could not be reserved, or with lock_secrets if
+//          the extents of secrets could not be locked (RLIMIT_MEMLOCK): then there is no
+//          minicore_malloc of secrets until an install without it.
 MINICORE_API int minicore_install(const minicore_config *config);
 
 // Writes a core of the running process to `path` (a pattern, as the option path is; NULL:
@@ -102,7 +105,12 @@ MINICORE_API int minicore_install(const minicore_config *config);
 //          file is left behind.
 MINICORE_API int minicore_dump(const char *path);
 
-// The same into an open descriptor, at its current offset: a file, pipe or socket.
+// The same into an open descriptor, at its current offset: a file, pipe or socket. It stays
+// open, and what a failed dump has written of it stays there.
+//
+// Context: any, as minicore_dump.
+// Returns: as minicore_dump, but for what only a path can have; -EBADF if `fd` is not open
+//          for writing.
 MINICORE_API int minicore_dump_fd(int fd);
 
 // Tags the whole live heap allocation that encloses `ptr`. The tag follows the
@@ -141,8 +149,11 @@ MINICORE_API int minicore_untag(const void *ptr);
 MINICORE_API int minicore_tag_range(const void *begin, size_t size,
                                     const char *tag) MINICORE_ADDRESS;
 
+// Takes the tag from a range that was tagged with exactly this begin, size and tag, once if
+// it was tagged so several times.
+//
 // Context: any. Lock-free, and never allocates.
-// Returns: 0; -ENOENT if no such range is tagged.
+// Returns: 0; -ENOENT if no such range is tagged, or if it was merged with another one.
 MINICORE_API int minicore_untag_range(const void *begin, size_t size,
                                       const char *tag);
 
