@@ -77,12 +77,18 @@ bool ForEachMapping(const MemoryMap& map, AddressRange range, Visit visit) {
 bool AddAdvised(const MemoryMap& map, const AdvisedRanges& advised, safe::Arena& arena,
                 Collection& all) {
   safe::FixedVector<AddressRange> ranges;
+  safe::FixedVector<AddressRange> joined;
   ranges.Reserve(arena, AdvisedRanges::kMost);
-  advised.ForEach([&](AddressRange range) { (void)ranges.Push(range); });
+  joined.Reserve(arena, AdvisedRanges::kMost);
+  advised.ForEach([&](AddressRange range) {
+    (void)ranges.Push(range);
+    (void)joined.Push(range);
+  });
   // Asked last: none was lost before.
-  if (advised.lost() || ranges.overflowed()) return false;
-  Join(ranges);
-  for (const AddressRange range : ranges) {
+  if (advised.lost() || ranges.overflowed() || joined.overflowed()) return false;
+  // As the kernel does with mappings.
+  Join(joined);
+  for (const AddressRange range : joined) {
     // In the heap mappings say nothing: extents that were given back are advised by us.
     if (InHeap(*all.runtime->index, range.begin)) continue;
     // One that reaches beyond was made since, where the advised memory is gone.

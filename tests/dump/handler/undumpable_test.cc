@@ -239,6 +239,15 @@ TEST_F(UndumpableTest, WhatWasAdvisedIsASecretAndItsCopiesAre) {
   EXPECT_FALSE(process_.redactor.uncertain());
 }
 
+// Keys that lie side by side are no large buffer.
+TEST_F(UndumpableTest, HowMuchIsSearchedForIsCountedByAdvice) {
+  process_.Map(Pages(0, 48));
+  process_.Map(Pages(48, kPages));
+  for (size_t i = 0; i < 48; i += 16) advised_.Add(Pages(i, i + 16));
+  Add();
+  for (size_t i = 0; i < 48; ++i) EXPECT_FALSE(CopyWritten(i)) << i;
+}
+
 TEST_F(UndumpableTest, OfTheHeapPagesCanBeAdvisedToo) {
   const Address block = process_.heap.Allocate(4 * kPageSize);
   const Address page = AlignUp(block, kPageSize);
