@@ -43,11 +43,48 @@ void TrimMarkers(const std::vector<uint8_t>& file, size_t* begin, size_t* end) {
   }
 }
 
+// Segments of a type that lie within the file.
+std::vector<Elf64_Phdr> SegmentsOf(const std::vector<uint8_t>& file, uint32_t type) {
+  std::vector<Elf64_Phdr> segments;
+  Elf64_Ehdr header;
+  if (file.size() < sizeof(header)) return segments;
+  memcpy(&header, file.data(), sizeof(header));
+  for (unsigned i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr segment;
+    memcpy(&segment, file.data() + header.e_phoff + i * sizeof(segment), sizeof(segment));
+    if (segment.p_type == type && segment.p_offset + segment.p_filesz <= file.size()) {
+      segments.push_back(segment);
+    }
+  }
+  return segments;
+}
+
+struct Note {
+  uint32_t type;
+  size_t offset;  // of its description in the file
+  size_t size;
+};
+std::vector<Note> NotesOf(const std::vector<uint8_t>& file) {
+  std::vector<Note> notes;
+  for (const Elf64_Phdr& segment : SegmentsOf(file, PT_NOTE)) {
+    for (size_t at = segment.p_offset; at < segment.p_offset + segment.p_filesz;) {
+      Elf64_Nhdr note;
+      memcpy(&note, file.data() + at, sizeof(note));
+      const size_t description = at + sizeof(note) + (note.n_namesz + 3) / 4 * 4;
+      at = description + (note.n_descsz + 3) / 4 * 4;
+      notes.push_back({note.n_type, description, note.n_descsz});
+    }
+  }
+  return notes;
+}
+
 }  // namespace
 
-void Needles::Add(const std::string& name, const std::vector<uint8_t>& secret) {
+void Needles::Add(const std::string& name, const std::vector<uint8_t>& secret,
+                  bool tagged) {
   names_.push_back(name);
   secrets_.push_back(secret);
+  tagged_.push_back(tagged);
 }
 
 void Needles::Finish() {
@@ -112,40 +149,59 @@ std::vector<Needles::Finding> Needles::FindIn(const std::vector<uint8_t>& file) 
   return findings;
 }
 
+// The secret of which `word` is 8 consecutive bytes, kNone if it is none.
+size_t Needles::SecretOfWord(uint64_t word, bool tagged) const {
+  auto found = std::lower_bound(words_.begin(), words_.end(), Window{word, 0, 0});
+  for (; found != words_.end() && found->first == word; ++found) {
+    if (!tagged || tagged_[found->secret]) return found->secret;
+  }
+  return kNone;
+}
+
 std::vector<Needles::Finding> Needles::FindInRegisters(
     const std::vector<uint8_t>& file) const {
   std::vector<Finding> findings;
-  Elf64_Ehdr header;
-  if (file.size() < sizeof(header)) return findings;
-  memcpy(&header, file.data(), sizeof(header));
-  for (unsigned i = 0; i < header.e_phnum; ++i) {
-    Elf64_Phdr segment;
-    memcpy(&segment, file.data() + header.e_phoff + i * sizeof(segment), sizeof(segment));
-    if (segment.p_type != PT_NOTE) continue;
-    for (size_t at = segment.p_offset; at < segment.p_offset + segment.p_filesz;) {
-      Elf64_Nhdr note;
-      memcpy(&note, file.data() + at, sizeof(note));
-      const size_t description = at + sizeof(note) + (note.n_namesz + 3) / 4 * 4;
-      at = description + (note.n_descsz + 3) / 4 * 4;
-      // Registers of every kind are whole words of these notes; so is what came with the
-      // signal. The rest of them are numbers of the kernel's.
-      size_t from = 0;
-      size_t size = note.n_descsz;
-      if (note.n_type == NT_PRSTATUS && size == sizeof(elf_prstatus)) {
-        from = offsetof(elf_prstatus, pr_reg);
-        size = from + ELF_NGREG * 8;
-      } else if (note.n_type == NT_SIGINFO) {
-        from = 16;
-      } else if (note.n_type != NT_FPREGSET && note.n_type != NT_X86_XSTATE) {
-        continue;
-      }
-      for (; from + 8 <= size; from += 8) {
-        const size_t offset = description + from;
-        const uint64_t value = Word(file.data() + offset);
-        const auto found =
-            std::lower_bound(words_.begin(), words_.end(), Window{value, 0, 0});
-        if (found != words_.end() && found->first == value) {
-          findings.push_back({names_[found->secret], offset, 8});
+  for (const Note& note : NotesOf(file)) {
+    // Registers of every kind are whole words of these notes; so is what came with the
+    // signal. The rest of them are numbers of the kernel's.
+    size_t from = 0;
+    size_t size = note.size;
+    if (note.type == NT_PRSTATUS && size == sizeof(elf_prstatus)) {
+      from = offsetof(elf_prstatus, pr_reg);
+      size = from + ELF_NGREG * 8;
+    } else if (note.type == NT_SIGINFO) {
+      from = 8;
+    } else if (note.type != NT_FPREGSET && note.type != NT_X86_XSTATE) {
+      continue;
+    }
+    for (; from + 8 <= size; from += 8) {
+      const size_t offset = note.offset + from;
+      const size_t secret = SecretOfWord(Word(file.data() + offset), false);
+      if (secret != kNone) findings.push_back({names_[secret], offset, 8});
+    }
+  }
+  return findings;
+}
+
+std::vector<Needles::Finding> Needles::FindOnStacks(const std::vector<uint8_t>& file) const {
+  // docs/FORMAT.md, "segments".
+  constexpr uint32_t kSegments = 0x4d430003;
+  constexpr uint8_t kStack = 6;
+  constexpr size_t kRowsAt = 16;
+  constexpr size_t kRow = 24;
+  std::vector<Finding> findings;
+  for (const Note& note : NotesOf(file)) {
+    if (note.type != kSegments) continue;
+    for (size_t row = kRowsAt; row + kRow <= note.size; row += kRow) {
+      const uint8_t* at = file.data() + note.offset + row;
+      if (at[16] != kStack) continue;
+      for (const Elf64_Phdr& load : SegmentsOf(file, PT_LOAD)) {
+        const uint64_t begin = std::max(Word(at), load.p_vaddr);
+        const uint64_t end = std::min(Word(at + 8), load.p_vaddr + load.p_filesz);
+        for (uint64_t word = (begin + 7) / 8 * 8; word + 8 <= end; word += 8) {
+          const size_t offset = load.p_offset + (word - load.p_vaddr);
+          const size_t secret = SecretOfWord(Word(file.data() + offset), true);
+          if (secret != kNone) findings.push_back({names_[secret] + ", on a stack", offset, 8});
         }
       }
     }

@@ -13,8 +13,9 @@ namespace minicore {
 
 class Needles {
  public:
-  // `name` is what a finding is called by.
-  void Add(const std::string& name, const std::vector<uint8_t>& secret);
+  // `name` is what a finding is called by. `tagged`: by the program.
+  void Add(const std::string& name, const std::vector<uint8_t>& secret,
+           bool tagged = true);
   void Finish();
 
   struct Finding {
@@ -29,6 +30,9 @@ class Needles {
   // what came with the signal: in the notes of a core.
   std::vector<Finding> FindInRegisters(const std::vector<uint8_t>& file) const;
 
+  // Words of stacks, as the file names them, that hold 8 consecutive bytes of a tagged one.
+  std::vector<Finding> FindOnStacks(const std::vector<uint8_t>& file) const;
+
  private:
   struct Window {
     uint64_t first;
@@ -38,8 +42,12 @@ class Needles {
       return first != other.first ? first < other.first : second < other.second;
     }
   };
+  static constexpr size_t kNone = SIZE_MAX;
+  size_t SecretOfWord(uint64_t word, bool tagged) const;
+
   std::vector<std::string> names_;
   std::vector<std::vector<uint8_t>> secrets_;
+  std::vector<bool> tagged_;
   std::vector<Window> windows_;
   std::vector<Window> words_;
   std::vector<bool> maybe_;  // by a hash of all 16 bytes: zeros are everywhere

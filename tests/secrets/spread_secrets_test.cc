@@ -182,8 +182,9 @@ Result RunCase(const Settings& settings, uint64_t seed, bool control, bool ask_t
   const std::string promises = Play(settings, seed, shape);
   Needles needles;
   std::vector<std::vector<uint8_t>> secrets;
-  const auto add = [&](const std::string& name, std::vector<uint8_t> contents) {
-    needles.Add(name, contents);
+  const auto add = [&](const std::string& name, std::vector<uint8_t> contents,
+                       bool tagged = true) {
+    needles.Add(name, contents, tagged);
     secrets.push_back(std::move(contents));
   };
   std::istringstream lines(promises);
@@ -195,9 +196,9 @@ Result RunCase(const Settings& settings, uint64_t seed, bool control, bool ask_t
         Contents(seed, id, static_cast<Alphabet>(alphabet), size));
   }
   if (secrets.empty()) return Result::kBroken;
-  add("the environment", {shape.variable.begin(), shape.variable.end()});
+  add("the environment", {shape.variable.begin(), shape.variable.end()}, false);
   if (!shape.argument.empty()) {
-    add("the arguments", {shape.argument.begin(), shape.argument.end()});
+    add("the arguments", {shape.argument.begin(), shape.argument.end()}, false);
   }
   needles.Finish();
   const std::vector<uint8_t> file = ReadAll(core);
@@ -207,6 +208,7 @@ Result RunCase(const Settings& settings, uint64_t seed, bool control, bool ask_t
   }
   std::vector<Needles::Finding> findings = needles.FindIn(file);
   for (const auto& finding : needles.FindInRegisters(file)) findings.push_back(finding);
+  for (const auto& finding : needles.FindOnStacks(file)) findings.push_back(finding);
   if (!control) {
     for (size_t i = 0; i < findings.size() && i < 20; ++i) {
       printf("seed %lu (%s, %s): %zu bytes of %s at offset %#zx of the file\n", seed,
