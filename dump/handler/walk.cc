@@ -23,6 +23,11 @@ constexpr ByteCount kBlock = 512;
 constexpr ByteCount kBeforePointer = 64;
 // So many pieces before it is scanned, a piece's memory is asked for.
 constexpr size_t kAhead = 8;
+// Of so many roots next to each other, as those of one object are, allocations above this
+// come last. The buckets of a hash table lead to its nodes in any order, and each that they
+// keep ends the chain of nodes, by which debuggers print it.
+constexpr size_t kNeighbours = 64;
+constexpr ByteCount kTable = 2048;
 // The least that is kept of an allocation, when the budget comes to its end.
 constexpr ByteCount kLeastShare = 2048;
 // Of an allocation that a register or a stack points to, this much at first:
@@ -433,10 +438,18 @@ void Walk::FollowFrom(size_t index) {
 
 void Walk::FollowDirect() {
   for (const auto* roots : {&direct_, &always_}) {
-    for (size_t i = 0; i < roots->size(); ++i) {
-      if (Exhausted()) return;
-      if (i + kAhead < roots->size()) AskFor(result_.reached[(*roots)[i + kAhead]]);
-      FollowFrom((*roots)[i]);
+    for (size_t first = 0; first < roots->size(); first += kNeighbours) {
+      const size_t end = std::min(first + kNeighbours, roots->size());
+      for (const bool tables : {false, true}) {
+        for (size_t i = first; i < end; ++i) {
+          const size_t index = (*roots)[i];
+          if (Exhausted()) return;
+          if (!tables && i + kAhead < roots->size()) {
+            AskFor(result_.reached[(*roots)[i + kAhead]]);
+          }
+          if ((result_.reached[index].range.size() > kTable) == tables) FollowFrom(index);
+        }
+      }
     }
   }
 }

@@ -14,8 +14,14 @@ from tests.fidelity import own_data
 
 _BUILT = pathlib.Path.cwd() / "tests" / "fidelity"
 _PRELOAD = pathlib.Path.cwd() / "libminicore.so"
-_CAP = 8192  # option `segments`
+_CAP = 32768  # option `segments`
 _MARKER = b"<ELIDED>"
+
+
+def text_of(key):
+    """As victims/large_container.cc has it."""
+    words = [key * factor % 2**32 for factor in (2654435761, 2246822519)]
+    return f"{key:08d}.{words[0]:08x}.{words[1]:08x}.{key * 6364136223 % 10**13:013d}"
 
 
 def gdb_says(program, core, *commands):
@@ -35,8 +41,9 @@ class Scale(unittest.TestCase):
         self.addCleanup(scratch.cleanup)
         self.directory = pathlib.Path(scratch.name) / "crash"
 
-    def crash(self, name, count, options=""):
-        return crash.run(_BUILT / name, self.directory, (count,), _PRELOAD, options)
+    def crash(self, name, count, options="", *arguments):
+        directory = self.directory / "-".join(map(str, (name, count, *arguments)))
+        return crash.run(_BUILT / name, directory, (*arguments, count), _PRELOAD, options)
 
     def check_segments(self, both, most):
         loads = [row for row in elf_core.segments(both.small) if row.kind == elf_core.PT_LOAD]
@@ -76,6 +83,36 @@ class Scale(unittest.TestCase):
         both = self.crash("many_objects", 100_000)
         self.check_segments(both, _CAP)
         self.assertEqual(self.objects(both), list(range(100_000)))
+
+    def elements(self, both, limit):
+        """{key: text} of what gdb prints of the container, and whether that was all."""
+        said = gdb_says(
+            both.program, both.small, f"set print elements {limit}", "set print repeats 100",
+            "frame function Hold", "print container",
+        )  # fmt: skip
+        found = re.findall(r'\[(\d+)\] = "([^"]*)"', said)
+        return {int(key): text for key, text in found}, said.rstrip().endswith('"}')
+
+    def test_a_scattered_container_within_the_budget_is_printed_whole(self):
+        for kind in ("map", "unordered_map"):
+            with self.subTest(container=kind):
+                both = self.crash("large_container", 20_000, "", kind)
+                self.check_segments(both, _CAP)
+                found, whole = self.elements(both, "unlimited")
+                self.assertEqual(found, {key: text_of(key) for key in range(20_000)})
+                self.assertTrue(whole)
+
+    def test_of_a_container_beyond_it_the_budget_is_kept_and_gdb_prints_its_usual_part(self):
+        for kind in ("map", "unordered_map"):
+            with self.subTest(container=kind):
+                both = self.crash("large_container", 200_000, "", kind)
+                self.check_segments(both, _CAP)
+                # The budget, as much of fillers at the most, program headers and the rest.
+                self.assertLess(both.small.stat().st_size, 2.4 * 8 * 2**20)
+                self.assertNotIn(b"\nholes.segment_limit", both.small.read_bytes())
+                found, _ = self.elements(both, 200)
+                self.assertEqual(found, {key: text_of(key) for key in found})
+                self.assertEqual(len(found), 100)  # and as many keys
 
     def test_with_few_segments_an_object_is_right_or_not_there(self):
         both = self.crash("many_objects", 100_000, "segments=200:max_bytes=3M")

@@ -328,6 +328,21 @@ TEST_F(AnchorScanTest, EveryRootWordGetsItsQuotaBeforeOneGetsTheRest) {
   EXPECT_GE(process().outcome.heap_bytes, policy().max_bytes - 64);
 }
 
+// As a hash table is: its buckets lead to every node, and each node to the next. What gdb
+// prints of it is the chain.
+TEST_F(AnchorScanTest, ATableDoesNotEndTheChainOfItsElements) {
+  policy().root_bytes = 16 << 10;
+  policy().max_bytes = 128 << 10;
+  const auto nodes = List(4096, 64);
+  const Address buckets = heap().Allocate(4096 * 8);
+  for (size_t i = 0; i < 4096; ++i) {
+    heap().Word(buckets + i * 8) = nodes[i * 1103 % 4096];
+  }
+  ScanFrom({buckets, nodes.size(), nodes[0]});
+  EXPECT_EQ(CountKept({nodes.begin(), nodes.begin() + 256}), 256u);
+  EXPECT_GT(CountKept(nodes), 500u);
+}
+
 TEST_F(AnchorScanTest, TheQuotaIsOfARootWordNotOfAllocations) {
   policy().root_bytes = 4096;
   policy().max_bytes = 5000;
