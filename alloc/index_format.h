@@ -142,9 +142,11 @@ static_assert(kChunkSize / kGroupSize == 32);
 inline constexpr uint64_t kIndexMagic = 0x31584449434d0a7f;  // "\x7f\nMCIDX1"
 inline constexpr uint32_t kIndexVersion = 3;
 
-// `flags`: some heap is outside the region; some chunk has tags.
+// `flags`: some heap is outside the region; some chunk has tags; free() checks
+// what it is given (bad_pointer.h).
 inline constexpr uint32_t kIndexUnindexedHeap = 1;
 inline constexpr uint32_t kIndexHasTags = 2;
+inline constexpr uint32_t kIndexCheckFrees = 4;
 
 // Everything a reader needs. Zero is a valid state: no region, no address
 // resolves. The planes are pointers, the region only numbers, so that tests can
@@ -152,7 +154,8 @@ inline constexpr uint32_t kIndexHasTags = 2;
 //
 // Writers: the region's first use sets all but `committed` and `flags` once,
 // before the first address of the region leaves malloc; `committed` only grows
-// (region.cc); `blind_bytes` falls to 0 with the first tag (shadow_index.h).
+// (region.cc); `blind_bytes` falls to 0 with the first tag or check
+// (shadow_index.h) and stays so.
 // Readers: only granules below `committed` have readable planes behind them.
 // The members that malloc and free read come first, in one cache line.
 struct IndexState {
@@ -166,8 +169,8 @@ struct IndexState {
   // From `region`, a multiple of kChunkSize: the planes are mapped up to here.
   std::atomic<ByteCount> committed;
   // How much of the region free() may write to without a look: region_bytes, or
-  // nothing once kIndexHasTags is set. So one comparison tells it both that a
-  // pointer is of the region and that it needs no look.
+  // nothing once kIndexHasTags or kIndexCheckFrees was set. So one comparison
+  // tells it both that a pointer is of the region and that it needs no look.
   std::atomic<ByteCount> blind_bytes;
   std::atomic<uint8_t>* tags;
   std::atomic<uint64_t>* large;

@@ -39,11 +39,7 @@ MINICORE_EXPORT size_t sallocx(const void* pointer, int flags) noexcept {
 
 MINICORE_EXPORT void dallocx(void* pointer, int flags) noexcept {
   const uint64_t offset = minicore::OffsetOf(minicore::g_index_state, pointer);
-  if (!minicore::IsIndexed(offset) ||
-      minicore::MayHaveTag(minicore::g_index_state, offset)) {
-    minicore::ReleaseSlow(pointer, flags);
-    return;
-  }
+  if (minicore::NeedsLook(offset)) return minicore::ReleaseSlow(pointer, flags);
   minicore::Retire(minicore::g_index_state, offset);
   je_dallocx(pointer, flags);
 }

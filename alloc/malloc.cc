@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "alloc/foreign.h"
 #include "alloc/malloc_wrapper.h"
 
 using minicore::AllocateAligned;

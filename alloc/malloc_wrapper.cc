@@ -1,6 +1,6 @@
 #include "alloc/malloc_wrapper.h"
 
-#include "alloc/foreign.h"
+#include "alloc/bad_pointer.h"
 #include "alloc/index_view.h"
 #include "alloc/tagged_extents.h"
 #include "alloc/wipe.h"
@@ -79,16 +79,13 @@ void* AllocateAligned(size_t alignment, size_t size) noexcept {
 // Null, a pointer outside the region, or any once something was tagged.
 __attribute__((noinline)) void ReleaseOther(void* pointer) noexcept {
   const uint64_t offset = OffsetOf(g_index_state, pointer);
-  if (!IsIndexed(offset) || MayHaveTag(g_index_state, offset)) {
-    ReleaseSlow(pointer, 0);
-    return;
-  }
+  if (NeedsLook(offset)) return ReleaseSlow(pointer, 0);
   Retire(g_index_state, offset);
   GiveBack(pointer);
 }
 
-// Null, a pointer outside the region, or one in a group in which something was
-// tagged.
+// Null, a pointer outside the region, one in a group in which something was
+// tagged, or any if frees are checked.
 __attribute__((noinline)) void ReleaseSlow(void* pointer, int flags) noexcept {
   if (pointer == nullptr) return;
   const uint64_t offset = OffsetOf(g_index_state, pointer);
@@ -97,17 +94,22 @@ __attribute__((noinline)) void ReleaseSlow(void* pointer, int flags) noexcept {
     je_dallocx(pointer, flags);
     return;
   }
-  const uint8_t extent_tag = ExtentTagAt(g_index_state, offset);
-  const uint8_t byte = RetireAndTell(g_index_state, offset);
-  const uint8_t tag = OwnTag(g_index_state, offset >> kGranuleShift, byte);
-  if (MustWipe(tag) || MustWipe(extent_tag)) {
-    Wipe(pointer, je_sallocx(pointer, 0));
+  uint8_t byte = StartByte(g_index_state, offset);
+  do {
+    if (IsDead(offset, byte)) ReportDead(pointer, "free");
+  } while (!RetireIfStill(g_index_state, offset, &byte));
+  if (MayHaveTag(g_index_state, offset)) {
+    const uint8_t extent_tag = ExtentTagAt(g_index_state, offset);
+    const uint8_t tag = OwnTag(g_index_state, offset >> kGranuleShift, byte);
+    if (MustWipe(tag) || MustWipe(extent_tag)) {
+      Wipe(pointer, je_sallocx(pointer, 0));
+    }
+    // Now only: as long as it has its tag, a freed secret is elided.
+    if (tag != kNoTag) SetTagBytes(g_index_state, offset, byte, kNoTag);
+    // Tagged extents never meet a thread cache, or their memory would come out
+    // of an ordinary malloc.
+    if (extent_tag != kNoTag) flags = MALLOCX_TCACHE_NONE;
   }
-  // Now only: as long as it has its tag, a freed secret is elided.
-  if (tag != kNoTag) SetTagBytes(g_index_state, offset, byte, kNoTag);
-  // Tagged extents never meet a thread cache, or their memory would come out of
-  // an ordinary malloc.
-  if (extent_tag != kNoTag) flags = MALLOCX_TCACHE_NONE;
   je_dallocx(pointer, flags);
 }
 

@@ -37,6 +37,19 @@ inline bool IsIndexed(uint64_t offset) {
   return offset < g_index_state.region_bytes;
 }
 
+// Whether free() of what lies at `offset` is ReleaseSlow()'s.
+inline bool NeedsLook(uint64_t offset) {
+  return !IsIndexed(offset) || MayHaveTag(g_index_state, offset) ||
+         ChecksFrees(g_index_state);
+}
+
+// Whether frees are checked, and what begins at `offset` does not live, by its
+// start byte `byte`.
+inline bool IsDead(uint64_t offset, uint8_t byte) {
+  return MINICORE_UNLIKELY(ChecksFrees(g_index_state)) &&
+         (offset % kGranuleSize != 0 || !IsLiveStart(byte));
+}
+
 // The paths that are not worth a place in the fast ones. `pointer` null is none
 // of theirs to report: they return it.
 void* RecordOutside(void* pointer) noexcept;

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "alloc/foreign.h"
+#include "alloc/bad_pointer.h"
 #include "alloc/malloc_wrapper.h"
 #include "alloc/tagged_extents.h"
 #include "alloc/wipe.h"
@@ -29,7 +29,12 @@ struct Old {
   bool wipe = false;
 };
 
-__attribute__((noinline)) void InspectTags(uint8_t byte, Old* old) {
+// What is seldom asked: whether it lives at all, and its tags.
+__attribute__((noinline)) void InspectClosely(const void* pointer,
+                                              const char* function,
+                                              uint8_t byte, Old* old) {
+  if (IsDead(old->offset, byte)) ReportDead(pointer, function);
+  if (!MayHaveTag(g_index_state, old->offset)) return;
   old->extent_tag = ExtentTagAt(g_index_state, old->offset);
   old->tag = OwnTag(g_index_state, old->offset >> kGranuleShift, byte);
   old->wipe = MustWipe(old->tag) || MustWipe(old->extent_tag);
@@ -43,8 +48,8 @@ MINICORE_INLINE Old Inspect(const void* pointer, const char* function) {
   uint8_t byte = 0;
   if (MINICORE_LIKELY(old.indexed)) {
     byte = StartByte(g_index_state, old.offset);
-    if (MINICORE_UNLIKELY(MayHaveTag(g_index_state, old.offset))) {
-      InspectTags(byte, &old);
+    if (MINICORE_UNLIKELY(!MayRetireBlindly(g_index_state, old.offset))) {
+      InspectClosely(pointer, function, byte, &old);
     }
   }
   const unsigned size_class = byte & kShadowClassMask;

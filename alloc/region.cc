@@ -81,7 +81,10 @@ bool Reserve(ByteCount heap) {
   index.chunks = reinterpret_cast<ChunkEntry*>(plane);
   index.region = region;
   index.region_bytes = heap;
-  index.blind_bytes.store(heap, std::memory_order_relaxed);
+  // CheckFrees() may have come before the first allocation, or come now: it sets the flag
+  // and then looks here, so that one of the two sees the other (sequentially consistent).
+  index.blind_bytes.store(heap);
+  if ((index.flags.load() & kIndexCheckFrees) != 0) index.blind_bytes.store(0);
   return true;
 }
 

@@ -80,11 +80,11 @@ bool TellsOfLarge(const IndexState& index, ByteCount group) {
   return false;
 }
 
-void StopBlindFrees(IndexState& index) {
+void LookForTags(IndexState& index) {
   if ((index.flags.load() & kIndexHasTags) == 0) {
     index.flags.fetch_or(kIndexHasTags);
   }
-  if (index.blind_bytes.load() != 0) index.blind_bytes.store(0);
+  StopBlindFrees(index);
 }
 
 // Of an allocation that was freed while it was tagged. What others have put
@@ -136,12 +136,12 @@ void ExpectTags(IndexState& index, uint64_t offset) {
              seen, ChunkTags(TaggedGroups(seen) | GroupBit(offset),
                              ExtentTag(seen)))) {
   }
-  StopBlindFrees(index);
+  LookForTags(index);
 }
 
 void ExpectTagsOfExtent(IndexState& index, uint64_t offset, uint8_t tag) {
   ChunkOf(index, offset).tags.store(ChunkTags(kAllGroups, tag));
-  StopBlindFrees(index);
+  LookForTags(index);
 }
 
 bool PutTag(const IndexState& index, uint64_t offset, uint8_t tag) {

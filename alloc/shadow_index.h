@@ -153,7 +153,17 @@ void ExpectTags(IndexState& index, uint64_t offset);
 // Gives a chunk's extents to `tag`, before anything is allocated in them.
 void ExpectTagsOfExtent(IndexState& index, uint64_t offset, uint8_t tag);
 
-// Whether free() has to look at this one.
+// free() looks before it writes, from now on.
+inline void StopBlindFrees(IndexState& index) {
+  if (index.blind_bytes.load() != 0) index.blind_bytes.store(0);
+}
+
+// Whether the program wants to know of what it frees twice (bad_pointer.h).
+inline bool ChecksFrees(const IndexState& index) {
+  return (index.flags.load(std::memory_order_relaxed) & kIndexCheckFrees) != 0;
+}
+
+// Whether this one, or its group, may have a tag.
 inline bool MayHaveTag(const IndexState& index, uint64_t offset) {
   return __builtin_expect(
              (index.flags.load(std::memory_order_relaxed) & kIndexHasTags) != 0,

@@ -375,6 +375,7 @@ bool MakePolicy(const minicore_config& asked, Policy* policy, TagRules* rules,
     }
   }
   policy->verbose = config.verbose != 0;
+  policy->check_free = config.check_free != 0;
   if (config.tags != nullptr) {
     // "cache=keep:session=elide": the same syntax, without "tag.".
     char name[kMaxTagName + 2];

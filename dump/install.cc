@@ -13,6 +13,7 @@
 
 #include <mutex>
 
+#include "alloc/bad_pointer.h"
 #include "alloc/hidden_extents.h"
 #include "alloc/state.h"
 #include "alloc/tag_table.h"
@@ -269,6 +270,7 @@ int Install(const Policy& policy, const TagRules& rules) {
   }
   const uint64_t old_signals = g_runtime.policy.signals;
   ChangePolicy(policy);
+  CheckFrees(policy.check_free);
   if (policy.preopen) {
     // A program that locks itself in may not be allowed to open it up at the crash.
     const AddressRange range = g_runtime.arena_range;

@@ -44,6 +44,7 @@ struct Policy {
   uint64_t signals;  // bit (number - 1)
   int dump_signal;   // 0: none
   int verbose;
+  bool check_free;
 };
 
 }  // namespace minicore

@@ -62,6 +62,7 @@ constexpr Scenario kScenarios[] = {
     {"inside_malloc", victim::InsideMalloc},
     {"hammered", victim::Hammered},
     {"wild_free", victim::WildFree},
+    {"double_free", victim::DoubleFree},
     {"heap_scribbled", victim::HeapScribbled},
     {"abort_after_overrun", victim::AbortAfterOverrun},
     {"no_descriptors", victim::NoDescriptors},

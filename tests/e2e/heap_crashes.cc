@@ -149,6 +149,19 @@ void WildFree(bool) {
   FreeWildPointer();
 }
 
+__attribute__((noinline)) void FreeForTheSecondTime(void* block) {
+  free(block);
+}
+
+// Without minicore's check it goes unnoticed.
+void DoubleFree(bool) {
+  NameThisThread("crasher");
+  void* volatile block = malloc(48);
+  void* volatile again = block;
+  free(block);
+  FreeForTheSecondTime(again);
+}
+
 namespace {
 
 // The writable mapping that holds `pointer`, by a reader that does not

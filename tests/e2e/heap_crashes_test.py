@@ -69,6 +69,18 @@ class HeapCrashes(unittest.TestCase):
         answers = self.ask(child)
         self.assertIn("victim::FreeWildPointer", answers.functions(answers.current))
 
+    @cores.without_kernel("is of a program without our malloc")
+    @cores.each_build
+    def test_a_second_free_is_in_the_core_if_it_is_looked_for(self, build):
+        child = self.crash(build, "double_free", options="check_free=1")
+        self.assertEqual(child.signal, signal.SIGABRT)
+        self.assertRegex(
+            child.stderr,
+            "minicore: free\\(\\) of 0x[0-9a-f]{16}, 0 bytes into a freed 48-byte allocation\n",
+        )
+        answers = self.ask(child)
+        self.assertIn("victim::FreeForTheSecondTime", answers.functions(answers.current))
+
     @cores.each_build
     def test_crash_after_the_whole_heap_was_scribbled_over(self, build):
         self.expect(build, "heap_scribbled", signal.SIGSEGV, "ScribbleOverTheHeap", threads=1)

@@ -54,6 +54,7 @@ void Dispositions(bool in_worker);
 void InsideMalloc(bool in_worker);
 void Hammered(bool in_worker);
 void WildFree(bool in_worker);
+void DoubleFree(bool in_worker);
 void HeapScribbled(bool in_worker);
 void AbortAfterOverrun(bool in_worker);
 
