@@ -30,23 +30,37 @@ Filling FillingFor(const Pieces& pieces, const MemoryMap& map, uint64_t most,
   Filling filling = {0, 0, pieces.size()};
   Permissions permissions(map);
   uint32_t flags_before = 0;
+  ByteCount kept = 0;
   for (size_t i = 0; i < pieces.size(); ++i) {
     const uint32_t flags = permissions.At(pieces[i].range.begin);
     const ByteCount gap =
         i == 0 ? kApart : GapBetween(pieces[i - 1], flags_before, pieces[i], flags);
     flags_before = flags;
+    if (pieces[i].content != Content::kAbsent) kept += pieces[i].range.size();
     if (gap <= kCheapGap) {
       --filling.segments;
     } else if (gap <= kWidestGap) {
       ++counts[gap / kGranuleSize];
     }
   }
+  ByteCount filled = 0;
+  // Fills gaps of one width as long as more than `target` segments are left, for at most
+  // `limit` bytes in all.
+  const auto fill = [&](ByteCount gap, uint64_t target, ByteCount limit) {
+    if (filling.segments <= target || filled >= limit) return;
+    uint32_t& count = counts[gap / kGranuleSize];
+    const uint64_t taken =
+        std::min({filling.segments - target, (limit - filled) / gap, uint64_t{count}});
+    if (taken == 0) return;
+    count -= static_cast<uint32_t>(taken);
+    filled += taken * gap;
+    filling.of_width = taken + (filling.width == gap ? filling.of_width : 0);
+    filling.width = gap;
+    filling.segments -= taken;
+  };
   for (ByteCount gap = kCheapGap + kGranuleSize; gap <= kWidestGap; gap += kGranuleSize) {
-    if (filling.segments <= most || room < gap) break;
-    const uint64_t wanted = std::min(filling.segments - most, room / gap);
-    const uint64_t taken = std::min<uint64_t>(wanted, counts[gap / kGranuleSize]);
-    filling = {gap, taken, filling.segments - taken};
-    room -= taken * gap;
+    fill(gap, std::min(most, kFewSegments), std::min(room, kept) / kWorthOfFew);
+    fill(gap, most, room);
   }
   return filling;
 }

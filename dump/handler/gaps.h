@@ -15,6 +15,10 @@ namespace minicore {
 
 // A gap up to this costs less as markers than as another program header (56 bytes).
 inline constexpr ByteCount kCheapGap = 64;
+// With more program headers than 2,048 file(1) shows nothing, and gdb looks through all of
+// them each time it reads memory: fewer are worth this part of what is kept.
+inline constexpr uint64_t kFewSegments = 2048 - 2;
+inline constexpr ByteCount kWorthOfFew = 4;
 // When program headers are short, gaps up to this are filled before memory is dropped.
 inline constexpr ByteCount kWidestGap = 64 * 1024;
 
@@ -55,7 +59,7 @@ struct Filling {
 };
 
 // The narrowest gaps, so that at most `most` segments are left, for at most `room` bytes
-// of markers.
+// of markers; and that few are left, if these cost little.
 Filling FillingFor(const Pieces& pieces, const MemoryMap& map, uint64_t most,
                    ByteCount room);
 

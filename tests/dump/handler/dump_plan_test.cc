@@ -406,6 +406,26 @@ TEST_F(DumpPlanTest, WhatFindsNoProgramHeaderIsAHole) {
   EXPECT_EQ(process_.outcome.hole_bytes[reason], (1000 - kept) * 0x40);
 }
 
+// file(1) reads 2,048 program headers, and gdb looks through them at every read.
+TEST_F(DumpPlanTest, FewSegmentsAreWorthAQuarterOfWhatIsKept) {
+  for (Address i = 0; i < 4000; ++i) {
+    AddReached({kHeap + i * 0x100, kHeap + i * 0x100 + 0xb0});  // 80 bytes between
+  }
+  Build();
+  EXPECT_EQ(plan_.segments.size(), 2046u);
+}
+
+TEST_F(DumpPlanTest, FewSegmentsAreNotWorthMore) {
+  for (Address i = 0; i < 4000; ++i) {
+    AddReached({kHeap + i * 0x400, kHeap + i * 0x400 + 0x100});  // 768 bytes between
+  }
+  Build();
+  ByteCount bytes = 0;
+  for (const Segment& segment : plan_.segments) bytes += segment.file_bytes;
+  EXPECT_GT(bytes, 4000u * 0x100 * 5 / 4 - 0x400);
+  EXPECT_LE(bytes, 4000u * 0x100 * 5 / 4);
+}
+
 // Of gaps alike only as many as it takes.
 TEST_F(DumpPlanTest, NoMoreGapsAreFilledThanProgramHeadersAreMissing) {
   process_.runtime.policy.segments = 900;
