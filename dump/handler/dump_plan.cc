@@ -19,6 +19,8 @@ namespace {
 // Every root and everything that was reached has a number.
 static_assert(kMaxRootPieces + kMaxReached <= AddressOrder::kNumbers);
 constexpr ByteCount kGranularity = 16;
+// Markers may take as much as max_bytes, or this between roots.
+constexpr ByteCount kLeastFiller = 256 * 1024;
 // So often it is tried how much of what was reached has room.
 constexpr unsigned kMostTurns = 6;
 // So many pieces ahead, a piece is asked for.
@@ -66,7 +68,8 @@ class Planner {
   Planner(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
           const Redactor& redactor, ScanResult& scan, DumpPlan& plan, Outcome& outcome)
       : runtime_(runtime), map_(map), roots_(roots), redactor_(redactor), scan_(scan),
-        plan_(plan), outcome_(outcome) {}
+        plan_(plan), outcome_(outcome),
+        most_filler_(std::max(runtime.policy.max_bytes, kLeastFiller)) {}
 
   void ReserveTables(safe::Arena& arena);
   void CollectAbsent();
@@ -95,6 +98,7 @@ class Planner {
   ScanResult& scan_;
   DumpPlan& plan_;
   Outcome& outcome_;
+  const ByteCount most_filler_;
   uint64_t most_ = 0;  // segments
   Pieces absent_;      // by address, apart
   AddressOrder kept_;  // roots by their numbers, then what was reached
@@ -197,8 +201,9 @@ void Planner::Assemble(Choice choice, bool final) {
 
 bool Planner::Fits(Choice choice) {
   Assemble(choice, false);
-  filling_ = FillingFor(plan_.pieces, map_, most_, runtime_.policy.max_bytes);
-  return !plan_.pieces.overflowed() && filling_.segments <= most_;
+  filling_ = FillingFor(plan_.pieces, map_, most_, most_filler_);
+  return !plan_.pieces.overflowed() && filling_.segments <= most_ &&
+         filling_.bytes <= most_filler_;
 }
 
 // How many of what was reached find room, nearly; all of it does not.
@@ -217,15 +222,20 @@ size_t Planner::MostThatFits() {
 }
 
 // With more pieces than the tables hold, or than there are program headers for, even with
-// gaps filled: mere looks are dropped, and then what was reached last.
+// gaps filled, or with more markers than there may be: mere looks are dropped, and then
+// what was reached last.
 void Planner::Choose() {
   Choice choice = {scan_.reached.size(), true};
   if (Fits(choice)) return;
-  if (plan_.pieces.overflowed()) lacks_ = HoleReason::kOutOfRoom;
+  if (plan_.pieces.overflowed()) {
+    lacks_ = HoleReason::kOutOfRoom;
+  } else if (filling_.segments <= most_) {
+    lacks_ = HoleReason::kBudget;
+  }
   choice.looks = false;
   if (!Fits(choice)) choice.reached = MostThatFits();
   Assemble(choice, true);
-  filling_ = FillingFor(plan_.pieces, map_, most_, runtime_.policy.max_bytes);
+  filling_ = FillingFor(plan_.pieces, map_, most_, most_filler_);
   if (!plan_.pieces.overflowed()) return;
   // Not even the roots have room.
   const Address end = plan_.pieces.empty() ? 0 : plan_.pieces.back().range.end;

@@ -27,7 +27,7 @@ Filling FillingFor(const Pieces& pieces, const MemoryMap& map, uint64_t most,
                    ByteCount room) {
   static uint32_t counts[kWidestGap / kGranuleSize + 1];  // one thread dumps at a time
   __builtin_memset(counts, 0, sizeof(counts));
-  Filling filling = {0, 0, pieces.size()};
+  Filling filling = {0, 0, pieces.size(), 0};
   Permissions permissions(map);
   uint32_t flags_before = 0;
   ByteCount kept = 0;
@@ -39,21 +39,21 @@ Filling FillingFor(const Pieces& pieces, const MemoryMap& map, uint64_t most,
     if (pieces[i].content != Content::kAbsent) kept += pieces[i].range.size();
     if (gap <= kCheapGap) {
       --filling.segments;
+      filling.bytes += gap;
     } else if (gap <= kWidestGap) {
       ++counts[gap / kGranuleSize];
     }
   }
-  ByteCount filled = 0;
   // Fills gaps of one width as long as more than `target` segments are left, for at most
   // `limit` bytes in all.
   const auto fill = [&](ByteCount gap, uint64_t target, ByteCount limit) {
-    if (filling.segments <= target || filled >= limit) return;
+    if (filling.segments <= target || filling.bytes >= limit) return;
     uint32_t& count = counts[gap / kGranuleSize];
     const uint64_t taken =
-        std::min({filling.segments - target, (limit - filled) / gap, uint64_t{count}});
+        std::min({filling.segments - target, (limit - filling.bytes) / gap, uint64_t{count}});
     if (taken == 0) return;
     count -= static_cast<uint32_t>(taken);
-    filled += taken * gap;
+    filling.bytes += taken * gap;
     filling.of_width = taken + (filling.width == gap ? filling.of_width : 0);
     filling.width = gap;
     filling.segments -= taken;

@@ -49,6 +49,7 @@ struct Filling {
   ByteCount width;
   uint64_t of_width;
   uint64_t segments;  // that are left then
+  ByteCount bytes;    // of all that are filled, the narrowest too
 
   bool Takes(ByteCount gap) {
     if (gap <= kCheapGap || gap < width) return true;
@@ -58,8 +59,8 @@ struct Filling {
   }
 };
 
-// The narrowest gaps, so that at most `most` segments are left, for at most `room` bytes
-// of markers; and that few are left, if these cost little.
+// All gaps up to kCheapGap; and of the others the narrowest, so that at most `most` segments
+// are left, for at most `room` bytes of markers, and few, if that costs little.
 Filling FillingFor(const Pieces& pieces, const MemoryMap& map, uint64_t most,
                    ByteCount room);
 

@@ -393,6 +393,29 @@ TEST_F(DumpPlanTest, MarkersNeverTakeMoreThanTheBudgetOfTheHeap) {
   EXPECT_GE(plan_.segments.size(), 7000u);
 }
 
+// What debuggers need is no part of the budget, nor are the gaps in it.
+TEST_F(DumpPlanTest, WithoutABudgetWhatDebuggersNeedIsKept) {
+  process_.runtime.policy.max_bytes = 0;
+  for (Address i = 0; i < 100; ++i) {
+    AddReached({kHeap + i * 0x40, kHeap + i * 0x40 + 0x20}, SegmentKind::kThreadData);
+  }
+  Build();
+  for (Address i = 0; i < 100; ++i) EXPECT_NE(PieceAt(kHeap + i * 0x40), nullptr) << i;
+}
+
+TEST_F(DumpPlanTest, NotEvenThoseInTheNarrowestGaps) {
+  process_.runtime.policy.max_bytes = 256 * 1024;
+  for (Address i = 0; i < 16'000; ++i) {  // 64 bytes between: together a megabyte
+    AddReached({kHeap + i * 0x50, kHeap + i * 0x50 + 0x10});
+  }
+  Build();
+  ByteCount bytes = 0;
+  for (const Segment& segment : plan_.segments) bytes += segment.file_bytes;
+  EXPECT_LE(bytes, 256u * 1024 / 4 * 5);
+  EXPECT_GE(bytes, 256u * 1024 / 4 * 5 * 9 / 10);
+  EXPECT_NE(PieceAt(kHeap), nullptr);
+}
+
 TEST_F(DumpPlanTest, WhatFindsNoProgramHeaderIsAHole) {
   process_.runtime.policy.segments = 64;
   for (Address i = 0; i < 1000; ++i) {
