@@ -5,20 +5,16 @@
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
 
 #include "alloc/address.h"
+#include "dump/safe/syscalls.h"
 
 #ifndef AT_MINSIGSTKSZ
 #define AT_MINSIGSTKSZ 51
-#endif
-#ifndef PR_SET_VMA
-#define PR_SET_VMA 0x53564d41
-#define PR_SET_VMA_ANON_NAME 0
 #endif
 
 namespace minicore {
@@ -81,7 +77,7 @@ void* TakeStack() {
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
   mprotect(memory, kPageSize, PROT_NONE);
-  prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, memory, bytes, "minicore signal stack");
+  safe::NameMemory(memory, bytes, "minicore signal stack");
   return static_cast<char*>(memory) + kPageSize;
 }
 

@@ -21,18 +21,14 @@
 #include "dump/handler/dying.h"
 #include "dump/handler/election.h"
 #include "dump/handler/entry.h"
-#include "dump/handler/live_dump.h"
 #include "dump/handler/freeze.h"
+#include "dump/handler/live_dump.h"
+#include "dump/handler/own_memory.h"
 #include "dump/initial_stack.h"
 #include "dump/preopen.h"
 #include "dump/safe/arena.h"
 #include "dump/signal_mask.h"
 #include "dump/thread_layout.h"
-
-#ifndef PR_SET_VMA
-#define PR_SET_VMA 0x53564d41
-#define PR_SET_VMA_ANON_NAME 0
-#endif
 
 // libc's own, under the name that nobody interposes (glibc 2.36, nptl/sigaction.c).
 extern "C" int __sigaction(int, const struct sigaction*, struct sigaction*);
@@ -53,13 +49,11 @@ constexpr ByteCount kFaultStackBytes = 64 * 1024;
 std::mutex g_install_mutex;
 bool g_reserved = false;
 
-void* Reserve(ByteCount bytes, const char* name) {
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+void* Reserve(ByteCount bytes, int protection, const char* name) {
+  void* memory = mmap(nullptr, bytes, protection,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
-  // Neither in the kernel's core nor in gcore's.
-  syscall(SYS_madvise, memory, bytes, MADV_DONTDUMP);  // not the program's doing
-  prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, memory, bytes, name);
+  HideMemory(memory, bytes, name);
   return memory;
 }
 
@@ -67,7 +61,7 @@ void* Reserve(ByteCount bytes, const char* name) {
 // state of a dump learns by it whether that is of this process's memory, or a copy.
 void* ReserveMark() {
   constexpr int kWipeOnFork = 18;  // MADV_WIPEONFORK, Linux 4.14
-  void* memory = Reserve(kPageSize, "minicore fork mark");
+  void* memory = Reserve(kPageSize, PROT_READ | PROT_WRITE, "minicore fork mark");
   if (memory == nullptr) return nullptr;
   if (syscall(SYS_madvise, memory, kPageSize, kWipeOnFork) != 0) {
     munmap(memory, kPageSize);
@@ -88,14 +82,17 @@ int ReserveMemory() {
     if (limited && bytes > limit.rlim_cur / 8 && bytes > kLeastArenaBytes) continue;
     const ByteCount all =
         kPageSize + kFaultStackBytes + kPageSize + kDumpStackBytes + bytes;
-    auto* memory = static_cast<char*>(Reserve(all, "minicore"));
+    // Out of reach, it does not count for RLIMIT_DATA.
+    auto* memory = static_cast<char*>(Reserve(all, PROT_NONE, kOwnMemoryName));
     if (memory == nullptr) continue;
     char* const fault_stack = memory + kPageSize;
     char* const stack = fault_stack + kFaultStackBytes + kPageSize;
     char* const stack_end = stack + kDumpStackBytes;
-    mprotect(memory, kPageSize, PROT_NONE);
-    mprotect(stack - kPageSize, kPageSize, PROT_NONE);
-    mprotect(stack_end, bytes, PROT_NONE);
+    if (mprotect(fault_stack, kFaultStackBytes, PROT_READ | PROT_WRITE) != 0 ||
+        mprotect(stack, kDumpStackBytes, PROT_READ | PROT_WRITE) != 0) {
+      munmap(memory, all);
+      return -ENOMEM;
+    }
     safe::Arena arena;
     arena.Reset(stack_end, bytes);
     ReserveFreezeSlots(arena);

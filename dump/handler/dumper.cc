@@ -4,6 +4,7 @@
 #include "dump/handler/entry.h"
 #include "dump/handler/error_text.h"
 #include "dump/handler/freeze.h"
+#include "dump/handler/own_memory.h"
 #include "dump/handler/runtime.h"
 #include "dump/handler/signal_limit.h"
 #include "dump/handler/watchdog.h"

@@ -1,7 +1,6 @@
 #include "dump/handler/election.h"
 
 #include <errno.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include <atomic>
@@ -138,33 +137,5 @@ bool IsDumper(int pid, int tid) {
 }
 
 bool NobodyDumps() { return g_dumper.load(std::memory_order_acquire) == 0; }
-
-void OpenMemory() {
-  const auto begin = reinterpret_cast<Address>(g_runtime.dump_stack_end);
-  const auto size = static_cast<long>(g_runtime.arena_range.end - begin);
-  if (safe::Syscall(SYS_mprotect, static_cast<long>(begin), size,
-                    PROT_READ | PROT_WRITE) == -ENOMEM) {
-    // RLIMIT_DATA is used up. It does not count what is shared (mm/mmap.c, may_expand_vm()
-    // and is_data_mapping()).
-    safe::Syscall(SYS_mmap, static_cast<long>(begin), size, PROT_READ | PROT_WRITE,
-                  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-    return;
-  }
-  // MADV_DONTNEED fails on what mlockall() has locked (mm/madvise.c, since Linux 5.18
-  // there is the other).
-  constexpr long kDontNeedLocked = 24;  // MADV_DONTNEED_LOCKED
-  if (safe::Syscall(SYS_madvise, static_cast<long>(begin), size, MADV_DONTNEED) != 0) {
-    safe::Syscall(SYS_madvise, static_cast<long>(begin), size, kDontNeedLocked);
-  }
-}
-
-// With a new mapping: what was used is given back, and no child shares it.
-void CloseMemory() {
-  if (g_runtime.policy.preopen) return OpenMemory();
-  const auto begin = reinterpret_cast<Address>(g_runtime.dump_stack_end);
-  safe::Syscall(SYS_mmap, static_cast<long>(begin),
-                static_cast<long>(g_runtime.arena_range.end - begin), PROT_NONE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-}
 
 }  // namespace minicore

@@ -1,4 +1,4 @@
-// One dumper at a time, and its memory.
+// One dumper at a time.
 //
 // Writers. Any thread of any process that shares this memory, by compare-and-swap.
 // Publication. Acquire and release on every change: what one dump leaves behind, the
@@ -28,10 +28,6 @@ void EndDump();
 // The calling thread, which won, stays the dumper of its process, which is about to die;
 // but another process that waits for this memory may have it.
 void LeaveToOtherProcesses();
-
-// The dumper's memory is out of reach but for the time of a dump, and zero at its start.
-void OpenMemory();
-void CloseMemory();
 
 }  // namespace minicore
 

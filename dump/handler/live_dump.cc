@@ -7,6 +7,7 @@
 #include "dump/handler/election.h"
 #include "dump/handler/entry.h"
 #include "dump/handler/freeze.h"
+#include "dump/handler/own_memory.h"
 #include "dump/handler/runtime.h"
 #include "dump/handler/signal_limit.h"
 #include "dump/safe/format.h"

@@ -82,6 +82,13 @@ inline long RenameNoReplace(int directory, const char* from, const char* to) {
 inline long LinkAt(int directory, const char* from, const char* to) {
   return Syscall(SYS_linkat, directory, Word(from), directory, Word(to), 0);
 }
+// Shows `name` for anonymous memory, as [anon:name] in /proc/self/maps. From Linux 5.17 on,
+// if CONFIG_ANON_VMA_NAME is set; nothing depends on it.
+inline void NameMemory(const void* begin, size_t size, const char* name) {
+  constexpr long kSetVma = 0x53564d41;  // PR_SET_VMA, linux/prctl.h
+  constexpr long kAnonName = 0;         // PR_SET_VMA_ANON_NAME
+  Syscall(SYS_prctl, kSetVma, kAnonName, Word(begin), static_cast<long>(size), Word(name));
+}
 inline int GetPid() { return static_cast<int>(Syscall(SYS_getpid)); }
 inline int GetTid() { return static_cast<int>(Syscall(SYS_gettid)); }
 inline long TgKill(int pid, int tid, int signal) {

@@ -1,7 +1,11 @@
 #include "tests/torture/inside.h"
 
 #include <malloc.h>
+#include <stdio.h>
 #include <string.h>
+
+#include <fstream>
+#include <string>
 
 #ifdef VICTIM_WITHOUT_MINICORE
 
@@ -10,6 +14,7 @@ namespace torture {
 unsigned RangesOf(const char*, Range*) { return 0; }
 Range DumpStack() { return {}; }
 Range DumperMemory() { return {}; }
+std::string DescribeDumperMemory() { return ""; }
 Range HandlerState() { return {}; }
 uint64_t IndexStateAddress() { return 0; }
 uint64_t CountLive() { return 0; }
@@ -81,6 +86,28 @@ Range DumperMemory() {
   const minicore::Runtime& runtime = minicore::g_runtime;
   return {reinterpret_cast<uintptr_t>(runtime.dump_stack_end),
           runtime.arena_range.end};
+}
+
+std::string DescribeDumperMemory() {
+  const Range memory = DumperMemory();
+  std::ifstream file("/proc/self/smaps");
+  std::string line;
+  std::string text;
+  bool inside = false;
+  while (std::getline(file, line)) {
+    unsigned long begin;
+    unsigned long end;
+    char permissions[8];
+    int at = 0;
+    if (sscanf(line.c_str(), "%lx-%lx %7s %*s %*s %*s %n", &begin, &end, permissions, &at) >=
+        3) {
+      inside = begin >= memory.begin && end <= memory.end;
+      if (inside) text += std::string(permissions) + " " + line.substr(at);
+    } else if (inside && line.rfind("VmFlags:", 0) == 0) {
+      text += " " + line.substr(9) + "\n";
+    }
+  }
+  return text;
 }
 
 Range HandlerState() {

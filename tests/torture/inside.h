@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+#include <string>
+
 namespace torture {
 
 struct Range {
@@ -23,6 +25,9 @@ Range DumpStack();
 
 // The dumper's memory behind its stack: thread slots, then the arena.
 Range DumperMemory();
+
+// The same as /proc/self/smaps has it: permissions, name and flags of each mapping.
+std::string DescribeDumperMemory();
 
 // The handler's configuration.
 Range HandlerState();

@@ -503,6 +503,20 @@ void Fails(const Arguments& arguments) {
   _exit(0);
 }
 
+// live_again DUMPS, one after the other; and says what the kernel knows of the
+// dumper's own memory before and after.
+void Again(const Arguments& arguments) {
+  StartBystanders(2);
+  NameTheCrasher();
+  const std::string before = DescribeDumperMemory();
+  for (int i = 0; i < Number(arguments, 0); ++i) {
+    MustDump(DumpTo(("core." + std::to_string(i)).c_str()));
+  }
+  victim::Fact("memory.before", before);
+  victim::Fact("memory.after", DescribeDumperMemory());
+  exit(0);
+}
+
 // --- by signal ---
 
 void BySignal(const Arguments& arguments) {
@@ -662,6 +676,7 @@ constexpr Scenario kScenarios[] = {
     {"live_then_crash", ThenCrash},
     {"live_fork", ForkMeanwhile},
     {"live_forks", ForkAtAnyInstant},
+    {"live_again", Again},
     {"live_abandoned_then_crash", AbandonedThenCrash},
     {"live_fails", Fails},
     {"live_signal", BySignal},

@@ -4,6 +4,7 @@ program does not notice, but for the system calls that no signal handler leaves 
 import errno
 import os
 import pathlib
+import resource
 import signal
 import tempfile
 import time
@@ -52,6 +53,24 @@ class Live(torture.Torture):
                 self.assertEqual(child.fact("mappings"), 0)
             for name in ("core.first", "core.again"):
                 self.check_live(child, child.directory / name, "main", threads=5)
+
+    def test_the_dumpers_memory_is_in_nobodys_core_afterwards(self):
+        child = self.live(torture.LINKED, "live_again", "1")
+        before, after = child.fact("memory.before"), child.fact("memory.after")
+        self.assertIn(" dd ", before)
+        self.assertEqual(after, before)
+
+    def test_again_without_private_memory(self):
+        # The dumper's is shared memory then, which is found as it was left.
+        limit = [(resource.RLIMIT_DATA, 100 << 20)]
+        for options in ("verbose=0", "preopen=1"):
+            for build in torture.BUILDS:
+                child = self.live(build, "live_again", "3", limits=limit, options=options)
+                for number in range(3):
+                    path = child.directory / f"core.{number}"
+                    self.check_live(child, path, "crasher", threads=3)
+                if build is torture.LINKED:
+                    self.assertIn(" dd ", child.fact("memory.after"))
 
     # --- from anywhere ---
 

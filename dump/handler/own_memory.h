@@ -1,0 +1,27 @@
+// The dumper's memory: in no core, out of reach but for the time of a dump, and zero at its
+// start.
+//
+// Context: handler.
+
+#ifndef MINICORE_DUMP_HANDLER_OWN_MEMORY_H_
+#define MINICORE_DUMP_HANDLER_OWN_MEMORY_H_
+
+#include "alloc/address.h"
+
+namespace minicore {
+
+inline constexpr char kOwnMemoryName[] = "minicore";
+
+// Keeps a mapping out of the kernel's core and of gcore's, and names it.
+//
+// Context: any.
+void HideMemory(const void* begin, ByteCount bytes, const char* name);
+
+void OpenMemory();
+
+// Requires: nobody uses it any more.
+void CloseMemory();
+
+}  // namespace minicore
+
+#endif  // MINICORE_DUMP_HANDLER_OWN_MEMORY_H_
