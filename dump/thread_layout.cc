@@ -15,12 +15,11 @@ struct FieldDescriptor {
   uint32_t offset;
 };
 
-// The offset of a field that holds one address, if `name` describes such a
-// field.
-bool AddressField(const char* name, uint32_t* offset) {
+// The offset of a field of so many bits, if `name` describes such a field.
+bool Field(const char* name, uint32_t bits, uint32_t* offset) {
   const auto* field =
       static_cast<const FieldDescriptor*>(dlsym(RTLD_DEFAULT, name));
-  if (field == nullptr || field->bits != 64 || field->count != 1 ||
+  if (field == nullptr || field->bits != bits || field->count != 1 ||
       field->offset > kMostBytes) {
     return false;
   }
@@ -28,11 +27,15 @@ bool AddressField(const char* name, uint32_t* offset) {
   return true;
 }
 
+bool AddressField(const char* name, uint32_t* offset) {
+  return Field(name, 64, offset);
+}
+
 }  // namespace
 
 ThreadLayout LearnThreadLayout() {
   ThreadLayout layout = {
-      kDefaultPthreadBytes, kDefaultDtvOffset, false, 0, 0, 0};
+      kDefaultPthreadBytes, kDefaultDtvOffset, 0, false, 0, 0, 0};
   const auto* size = static_cast<const uint32_t*>(
       dlsym(RTLD_DEFAULT, "_thread_db_sizeof_pthread"));
   uint32_t dtv;
@@ -42,6 +45,7 @@ ThreadLayout LearnThreadLayout() {
     layout.dtv_offset = dtv;
     layout.known = true;
   }
+  (void)Field("_thread_db_pthread_tid", 32, &layout.tid_offset);
   const auto global =
       reinterpret_cast<Address>(dlsym(RTLD_DEFAULT, "_rtld_global"));
   uint32_t list;

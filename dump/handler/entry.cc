@@ -8,6 +8,7 @@
 #include "dump/handler/freeze.h"
 #include "dump/handler/live_dump.h"
 #include "dump/handler/runtime.h"
+#include "dump/handler/seccomp_filter.h"
 #include "dump/handler/watchdog.h"
 #include "dump/safe/format.h"
 #include "dump/safe/guarded.h"
@@ -27,21 +28,6 @@ __attribute__((always_inline)) inline void ClearAlignmentCheck() {
       "popfq\n\t"
       "lea 128(%%rsp), %%rsp" ::
           : "cc", "memory");
-}
-
-// With preopen=1, if a filter is in force (proc(5), "Seccomp:\t2"), any call but the
-// oldest may kill.
-void LearnFilter() {
-  const int fd = g_runtime.preopened.status;
-  if (g_runtime.preopened.pid == 0 || fd < 0) return;
-  static char text[4096];
-  const long bytes = safe::Read(fd, text, sizeof(text) - 1);
-  for (long i = 0; i < bytes; ++i) {
-    if (text[i] == '\n' && safe::StartsWith(text + i + 1, "Seccomp:\t") &&
-        text[i + 10] != '0') {
-      safe::g_basic_calls_only = true;
-    }
-  }
 }
 
 // A system call of ours that a filter answers with a signal: from then on, that it is
@@ -92,7 +78,8 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
   ClearAlignmentCheck();
   auto* context = static_cast<ucontext_t*>(context_pointer);
   if (FixupRefusedCall(signal, info, context)) return;
-  LearnFilter();
+  // Whoever dumps has learned it.
+  if (NobodyDumps()) LearnFilter();
   const int pid = OwnPid();
   const int tid = OwnTid();
   if (IsDumper(pid, tid)) {
@@ -121,7 +108,7 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
     // comes by here with a mask of the program's.
     const uint64_t waiting = kEntryMask;
     safe::SigProcMask(SIG_SETMASK, &waiting, nullptr);
-    ParkCrashed(context);
+    ParkCrashed(tid, context);
     WaitForDumper();
     if (IsFault(info) && NobodyDumps()) return HandBack(MakeContext(signal, info, context));
   }

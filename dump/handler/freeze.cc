@@ -77,8 +77,8 @@ bool CountIn(std::atomic<uint64_t>& word, uint32_t number, uint32_t* count) {
   return true;
 }
 
-void FillSlot(Slot& slot, uint32_t number, const ucontext_t* context) {
-  slot.tid = safe::GetTid();
+void FillSlot(Slot& slot, uint32_t number, int tid, const ucontext_t* context) {
+  slot.tid = tid;
   slot.context = context;
   slot.fs_base = BaseRegister(ARCH_GET_FS);
   slot.gs_base = BaseRegister(ARCH_GET_GS);
@@ -87,11 +87,13 @@ void FillSlot(Slot& slot, uint32_t number, const ucontext_t* context) {
 }
 
 // Joins freeze `number`, unless it is over, and sleeps until it is.
-void Park(uint32_t number, const ucontext_t* context) {
+void Park(uint32_t number, int tid, const ucontext_t* context) {
   g_inside.fetch_add(1, std::memory_order_relaxed);
   uint32_t index;
   if (CountIn(g_freeze, number, &index)) {
-    if (g_slots != nullptr && index < kMaxThreads) FillSlot(g_slots[index], number, context);
+    if (g_slots != nullptr && index < kMaxThreads) {
+      FillSlot(g_slots[index], number, tid, context);
+    }
     uint32_t ready;
     if (CountIn(g_ready, number, &ready) &&
         ready + 1 >= g_expected.load(std::memory_order_relaxed)) {
@@ -316,12 +318,12 @@ void ReserveFreezeSlots(safe::Arena& arena) {
 // The freeze signal, which libc leaves out of every handler's mask, must wait meanwhile:
 // it would park the thread a second time, and count it twice. If the freeze begins
 // between the look and the return, it finds the thread behind it.
-void ParkCrashed(const ucontext_t* context) {
+void ParkCrashed(int tid, const ucontext_t* context) {
   const uint64_t all = ~uint64_t{0};
   uint64_t old = 0;
   safe::SigProcMask(SIG_SETMASK, &all, &old);
   const uint32_t number = NumberOf(g_freeze.load(std::memory_order_acquire));
-  if (IsOn(number)) Park(number, context);
+  if (IsOn(number)) Park(number, tid, context);
   safe::SigProcMask(SIG_SETMASK, &old, nullptr);
 }
 
@@ -329,7 +331,7 @@ bool ParkIfAsked(const siginfo_t* info, const ucontext_t* context) {
   const auto value = reinterpret_cast<uint64_t>(info->si_value.sival_ptr);
   if (info->si_code != SI_QUEUE || (value & ~0xffffffffull) != kCookie) return false;
   // If that freeze is over, the thread was too slow and nobody waits for it.
-  Park(static_cast<uint32_t>(value), context);
+  Park(static_cast<uint32_t>(value), safe::GetTid(), context);
   return true;
 }
 

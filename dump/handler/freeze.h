@@ -44,8 +44,8 @@ void ReserveFreezeSlots(safe::Arena& arena);
 bool ParkIfAsked(const siginfo_t* info, const ucontext_t* context);
 
 // For a thread that crashed while another dumps: joins the freeze that is on, if one is,
-// and sleeps until it is over.
-void ParkCrashed(const ucontext_t* context);
+// and sleeps until it is over. `tid`: itself; a filter may not let it ask.
+void ParkCrashed(int tid, const ucontext_t* context);
 
 // Makes `threads` the table of one thread: the crashed one.
 void AddCrashedThread(const CrashContext& crash, safe::Arena& arena,

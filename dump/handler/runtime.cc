@@ -17,8 +17,13 @@ int OwnPid() {
   return pid > 0 ? pid : g_runtime.facts.pid;
 }
 int OwnTid() {
-  const int tid = safe::GetTid();
-  return tid > 0 ? tid : g_runtime.facts.pid;
+  const int asked = safe::GetTid();
+  if (asked > 0) return asked;
+  const uint64_t offset = g_runtime.facts.threads.tid_offset;
+  int known = 0;
+  // glibc's struct pthread begins at the thread pointer.
+  if (offset != 0) asm volatile("movl %%fs:(%1), %0" : "=r"(known) : "r"(offset));
+  return known > 0 ? known : g_runtime.facts.pid;
 }
 
 CrashContext MakeContext(int signal, const siginfo_t* info, const void* context) {

@@ -16,7 +16,8 @@ namespace minicore {
 // Set by install before any handler is; constant-initialised to "off".
 extern Runtime g_runtime;
 
-// The calling thread; where a filter does not let us ask, the one that can be known.
+// The calling thread; where a filter does not let us ask, as it was at install, and as glibc
+// has noted it.
 int OwnPid();
 int OwnTid();
 

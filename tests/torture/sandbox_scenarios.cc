@@ -1,6 +1,7 @@
 // Crashes of programs that have locked themselves in.
 
 #include <errno.h>
+#include <grp.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -11,6 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <string>
 #include <vector>
 
 #include "tests/e2e/facts.h"
@@ -60,6 +63,28 @@ void StrictFilter(const Arguments& arguments) {
   NameTheCrasher();
   InstallFilter(kStrictest, ActionNamed(arguments.at(0)));
   CrashHere();
+}
+
+// The same in a process with so many groups that their list is longer than what stands
+// before and behind it, after dumps without a filter; and eight threads fault together.
+void StrictFilterWithManyGroups(const Arguments&) {
+  std::vector<gid_t> groups(2000);
+  for (size_t i = 0; i < groups.size(); ++i) groups[i] = static_cast<gid_t>(1000000000 + i);
+  if (setgroups(groups.size(), groups.data()) != 0) Fail("setgroups");
+  static std::atomic<bool> go{false};
+  for (int i = 0; i < 8; ++i) {
+    victim::StartThread(("crasher" + std::to_string(i)).c_str(), [] {
+      victim::CountAsParked();
+      while (!go) {
+      }
+      CrashHere();
+    });
+  }
+  victim::AwaitParked(8);
+  InstallFilter(kStrictest, SECCOMP_RET_KILL_PROCESS);
+  go = true;
+  for (;;) {
+  }
 }
 
 // What Docker forbids by default and a dumper might want, and some more.
@@ -128,6 +153,7 @@ void NotDumpable(const Arguments&) {
 
 constexpr Scenario kScenarios[] = {
     {"strict_filter", StrictFilter},
+    {"strict_filter_many_groups", StrictFilterWithManyGroups},
     {"container_filter", ContainerFilter},
     {"no_signals_filter", NoSignalsFilter},
     {"chroot", Chroot},

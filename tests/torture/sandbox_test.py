@@ -31,6 +31,18 @@ class Sandbox(torture.Torture):
             with self.subTest(action=action):
                 self.survive("strict_filter", action, options="preopen=1")
 
+    @unittest.skipUnless(may_change_user(), "SKIPPED: nobody can have other groups here")
+    def test_strict_filter_in_a_process_of_many_groups_of_which_eight_threads_fault(self):
+        for build in torture.BUILDS:
+            for _ in range(torture.many(3, 100)):
+                child = self.run_child(build, "strict_filter_many_groups", options="preopen=1")
+                self.assertEqual(child.signal, signal.SIGSEGV)
+                core = self.check_core(
+                    child, child.core, signal.SIGSEGV, [f"crasher{n}" for n in range(8)]
+                )  # fmt: skip
+                known = {fact["value"] for fact in child.facts}
+                self.assertLessEqual({thread.tid for thread in core.threads}, known)
+
     def test_a_process_that_may_send_no_signal_dies_all_the_same(self):
         for build in torture.BUILDS:
             with self.subTest(build=build.name):

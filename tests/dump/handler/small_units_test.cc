@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <gtest/gtest.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <string>
@@ -11,6 +12,7 @@
 #include "dump/handler/error_text.h"
 #include "dump/handler/memory_copy.h"
 #include "dump/handler/proc_files.h"
+#include "dump/handler/seccomp_filter.h"
 #include "dump/handler/thread_status.h"
 #include "dump/handler/tid_set.h"
 #include "tests/support/test_arena.h"
@@ -160,6 +162,36 @@ TEST(MemoryCopyTest, MemoryThatIsNotThereIsAnError) {
   MemoryCopy copy;
   EXPECT_EQ(copy.Reserve(ByteCount{1} << 62), -ENOMEM);
   copy.Release();
+}
+
+// A file that holds `text`, at its beginning.
+int FileOf(const std::string& text) {
+  const int fd = memfd_create("status", 0);
+  EXPECT_EQ(write(fd, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  lseek(fd, 0, SEEK_SET);
+  return fd;
+}
+
+TEST(SeccompFilterTest, IsSeenBehindAnyNumberOfGroups) {
+  for (const int groups : {0, 1, 90, 91, 92, 93, 94, 95, 500, 65536}) {
+    std::string status = "Name:\tSeccomp:\t2\nSigBlk:\t0000000000000000\nGroups:\t";
+    for (int i = 0; i < groups; ++i) status += std::to_string(4294967295u - i) + " ";
+    for (const char* mode : {"0", "1", "2"}) {
+      const int fd = FileOf(status + "\nNoNewPrivs:\t1\nSeccomp:\t" + mode +
+                            "\nSeccomp_filters:\t" + mode + "\n");
+      EXPECT_EQ(SaysFiltered(fd), *mode != '0') << groups << " groups, mode " << mode;
+      close(fd);
+    }
+  }
+}
+
+TEST(SeccompFilterTest, IsNotSeenInWhatIsCutOrEmpty) {
+  for (const char* text : {"", "\n", "\nSeccomp:", "\nSeccomp:\t", "Seccomp:\t2\n"}) {
+    const int fd = FileOf(text);
+    EXPECT_FALSE(SaysFiltered(fd)) << text;
+    close(fd);
+  }
+  EXPECT_FALSE(SaysFiltered(-1));
 }
 
 TEST(ThreadStatusTest, SaysWhoRunsAndFromWhomASignalIsHeldBack) {
