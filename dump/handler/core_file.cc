@@ -99,6 +99,17 @@ AsRealUser::AsRealUser() {
 
 AsRealUser::~AsRealUser() { ChangeFileUser(user_, group_, nullptr, nullptr); }
 
+long AwaitRoom(int fd, uint64_t until_us) {
+  const uint64_t now = safe::NowMicroseconds();
+  if (now >= until_us) return -ETIMEDOUT;
+  const timespec timeout = {static_cast<time_t>((until_us - now) / 1000000),
+                            static_cast<long>((until_us - now) % 1000000 * 1000)};
+  pollfd wait = {fd, POLLOUT, 0};
+  const long ready = safe::Syscall(SYS_ppoll, safe::Word(&wait), 1, safe::Word(&timeout),
+                                   0, sizeof(uint64_t));
+  return ready == 0 ? -ETIMEDOUT : ready < 0 ? ready : 0;
+}
+
 bool ExpandPath(const char* pattern, const CrashContext& crash,
                 const ProcessFacts& facts, char* path, size_t size) {
   safe::Text text(path, size);
@@ -224,20 +235,11 @@ void CoreFile::Expect(uint64_t bytes) {
                 static_cast<long>(bytes));
 }
 
-// A file is written at one go. Of a pipe or socket the kernel promises room for a page
-// once poll() says so (fs/pipe.c, pipe_poll(); net/core/stream.c), and no more: a larger
-// write would block where nothing ends it.
+// A file is written at one go.
 long CoreFile::WriteSome(const char* data, size_t size) {
   if (seekable_) return safe::Write(fd_, data, size);
-  const uint64_t now = safe::NowMicroseconds();
-  if (now >= until_us_) return -ETIMEDOUT;
-  const timespec timeout = {static_cast<time_t>((until_us_ - now) / 1000000),
-                            static_cast<long>((until_us_ - now) % 1000000 * 1000)};
-  pollfd wait = {fd_, POLLOUT, 0};
-  const long ready = safe::Syscall(SYS_ppoll, safe::Word(&wait), 1, safe::Word(&timeout),
-                                   0, sizeof(uint64_t));
-  if (ready == 0) return -ETIMEDOUT;
-  if (ready < 0) return ready;
+  const long error = AwaitRoom(fd_, until_us_);
+  if (error != 0) return error;
   if (size > PIPE_BUF) size = PIPE_BUF;
   const long sent = safe::Syscall(SYS_sendto, fd_, safe::Word(data),
                                   static_cast<long>(size), MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -38,6 +38,12 @@ inline bool Appends(int fd) {
   return flags >= 0 && (flags & O_APPEND) != 0;
 }
 
+// Waits until a pipe or socket takes some bytes, at most until `until_us` on the monotonic
+// clock. The kernel promises room for a page then (fs/pipe.c, pipe_poll();
+// net/core/stream.c), and no more: a larger write would block where nothing ends it.
+// Returns: 0; -ETIMEDOUT, -EINTR or why it can't be known.
+long AwaitRoom(int fd, uint64_t until_us);
+
 // While it lives, files are reached, created, named and removed as the process's real user:
 // in a program that runs with more rights than its user, he must own the core, and must not
 // reach with it where he could not. Nothing where the two are the same.

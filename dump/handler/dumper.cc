@@ -1,5 +1,10 @@
 #include "dump/handler/dumper.h"
 
+#include <errno.h>
+#include <limits.h>
+#include <unistd.h>
+
+#include "dump/handler/core_file.h"
 #include "dump/handler/election.h"
 #include "dump/handler/entry.h"
 #include "dump/handler/error_text.h"
@@ -16,6 +21,7 @@ namespace minicore {
 namespace {
 
 constexpr size_t kLineBytes = 1024;
+constexpr uint64_t kLineMicroseconds = 1000000;  // for who reads it
 
 // Whose kFreezeSignal was before us: glibc's, or nobody's.
 safe::KernelSigaction g_other_owner{};
@@ -45,7 +51,14 @@ void Tell(const DumpResult& result) {
     text.Char(')');
   }
   text.Char('\n');
-  safe::Write(2, text.data(), text.length());
+  // A program that goes on must not wait for somebody who does not read. At most PIPE_BUF
+  // bytes, which a pipe takes whole.
+  static_assert(kLineBytes <= PIPE_BUF);
+  const uint64_t until = safe::NowMicroseconds() + kLineMicroseconds;
+  long error;
+  while ((error = AwaitRoom(STDERR_FILENO, until)) == -EINTR) {
+  }
+  if (error != -ETIMEDOUT) safe::Write(STDERR_FILENO, text.data(), text.length());
 }
 
 // As they were, while a dump needs them: two for its guarded copies, SIGSYS for calls

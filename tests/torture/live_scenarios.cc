@@ -484,7 +484,15 @@ void AbandonedThenCrash(const Arguments&) {
   CrashHere();
 }
 
-// Into what cannot be written: live_fails fd|directory|pipe|unread
+// Until nothing more fits.
+void FillPipe(int fd) {
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  while (write(fd, "", 1) == 1) {
+  }
+  fcntl(fd, F_SETFL, 0);
+}
+
+// Into what cannot be written: live_fails fd|directory|pipe|unread|stderr
 void Fails(const Arguments& arguments) {
   const std::string& how = arguments.at(0);
   int result = 0;
@@ -497,6 +505,13 @@ void Fails(const Arguments& arguments) {
     result = DumpToDescriptor(ends[1]);  // and no SIGPIPE
   }
   if (how == "unread") result = DumpToDescriptor(ends[1]);
+  const int standard_error = dup(STDERR_FILENO);
+  if (how == "stderr") {
+    FillPipe(ends[1]);
+    dup2(ends[1], STDERR_FILENO);
+    result = DumpTo("core.told");
+    dup2(standard_error, STDERR_FILENO);
+  }
   victim::Fact("result", result);
   // And it can go on.
   MustDump(DumpTo("core.live"));
@@ -641,10 +656,7 @@ void InterruptedCall(const Arguments& arguments) {
     flock(child, LOCK_EX);
   }
   if (name == "write") {
-    fcntl(g_ends[1], F_SETFL, O_NONBLOCK);
-    while (write(g_ends[1], &name, 1) == 1) {
-    }
-    fcntl(g_ends[1], F_SETFL, 0);
+    FillPipe(g_ends[1]);
   }
   if (name == "open") mknod("fifo", S_IFIFO | 0600, 0);
   static std::atomic<int> tid{0};

@@ -198,6 +198,13 @@ class Live(torture.Torture):
                     self.assertEqual(child.files(), ["core.live"])
                     self.check_live(child, child.core)
 
+    def test_a_full_standard_error_holds_nobody_up(self):
+        for build in torture.BUILDS:
+            child = self.live(build, "live_fails", "stderr", options="verbose=1:deadline=1s")
+            self.assertEqual(child.fact("result"), 0)
+            for name in ("core.told", "core.live"):
+                self.check_live(child, child.directory / name)
+
     # --- by signal ---
 
     def test_by_a_signal_to_oneself(self):
