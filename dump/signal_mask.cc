@@ -38,9 +38,23 @@ struct MaskBelief {
 constexpr uint64_t kNotInBelief =
     kFaults | SignalBit(SIGKILL) | SignalBit(SIGSTOP);
 thread_local MaskBelief t_belief = {0, 0};
+// Of a child of vfork(), which has its parent's thread-locals.
+thread_local MaskBelief t_child_belief = {0, 0};
+thread_local int t_child = 0;  // its id
 
 // Those that minicore stands for.
 uint64_t OurFaults() { return g_runtime.policy.signals & kFaults; }
+
+MaskBelief& OwnBelief() {
+  const int noted = NotedTid();
+  const int tid = safe::GetTid();
+  if (noted == 0 || tid == noted) return t_belief;
+  if (tid != t_child) {
+    t_child = tid;
+    t_child_belief = t_belief;
+  }
+  return t_child_belief;
+}
 
 // The kernel's sigset_t is the first word of libc's.
 uint64_t BitsOf(const sigset_t& set) { return set.__val[0]; }
@@ -77,25 +91,26 @@ int ChangeMask(int how, const sigset_t* set, sigset_t* old) {
   const uint64_t faults = OurFaults();
   uint64_t wanted = set == nullptr ? 0 : BitsOf(*set) & ~kInternal;
   const uint64_t told = how == SIG_UNBLOCK ? wanted : wanted & ~faults;
-  const MaskBelief belief = t_belief;
+  MaskBelief& own = OwnBelief();
+  const MaskBelief belief = own;
   // What is unblocked and pending comes at once, and must find it so.
   if (set != nullptr && how == SIG_SETMASK) {
-    t_belief = {wanted & faults, told & ~kNotInBelief};
+    own = {wanted & faults, told & ~kNotInBelief};
   } else if (set != nullptr && how == SIG_UNBLOCK) {
-    t_belief = {belief.faults & ~wanted, belief.kernel & ~wanted};
+    own = {belief.faults & ~wanted, belief.kernel & ~wanted};
   }
   uint64_t before = 0;
   const long error =
       safe::SigProcMask(how, set == nullptr ? nullptr : &told, &before);
   if (error != 0) {
-    t_belief = belief;
+    own = belief;
     return static_cast<int>(-error);
   }
   const uint64_t believed = BelievedWith(belief, before);
   if (set != nullptr && how == SIG_BLOCK) {
-    t_belief = {believed | (wanted & faults), (before | told) & ~kNotInBelief};
+    own = {believed | (wanted & faults), (before | told) & ~kNotInBelief};
   } else if (set != nullptr && how == SIG_UNBLOCK) {
-    t_belief = {believed & ~wanted, before & ~told & ~kNotInBelief};
+    own = {believed & ~wanted, before & ~told & ~kNotInBelief};
   }
   if (old != nullptr) old->__val[0] = before | believed;
   return 0;
@@ -150,7 +165,7 @@ class MaskOfCall {
 // (Linux 6.1, include/linux/sched/signal.h, sigmask_to_save()): that is what
 // the belief is about.
 MaskOfCall::MaskOfCall(const sigset_t* mask)
-    : has_mask_(mask != nullptr), before_(t_belief) {
+    : has_mask_(mask != nullptr), before_(OwnBelief()) {
   if (!has_mask_) return;
   const uint64_t faults = BitsOf(*mask) & OurFaults();
   kernel_mask_ = BitsOf(*mask) & ~faults;
@@ -158,13 +173,13 @@ MaskOfCall::MaskOfCall(const sigset_t* mask)
   uint64_t own = 0;
   if (safe::SigProcMask(SIG_BLOCK, nullptr, &own) != 0) return;
   new_ = faults & ~own & ~BelievedWith(before_, own);
-  t_belief = {faults, own & ~kFaults};
+  OwnBelief() = {faults, own & ~kFaults};
 }
 
 // One that was sent in the call has been postponed, and is due now.
 MaskOfCall::~MaskOfCall() {
   if (!has_mask_) return;
-  t_belief = before_;
+  OwnBelief() = before_;
   if (new_ != 0) safe::SigProcMask(SIG_UNBLOCK, &new_, nullptr);
 }
 
@@ -187,18 +202,20 @@ void AdoptMask() {
   uint64_t mask = 0;
   if (safe::SigProcMask(SIG_BLOCK, nullptr, &mask) != 0) return;
   const uint64_t blocked = mask & OurFaults();
-  t_belief = {BelievedWith(t_belief, mask) | blocked, mask & ~kFaults};
+  MaskBelief& belief = OwnBelief();
+  belief = {BelievedWith(belief, mask) | blocked, mask & ~kFaults};
   // The belief first: what is pending now comes at once.
   if (blocked != 0) safe::SigProcMask(SIG_UNBLOCK, &blocked, nullptr);
 }
 
 InheritableMask::InheritableMask() {
+  const MaskBelief& belief = OwnBelief();
   uint64_t mask = 0;
-  if (t_belief.faults == 0 ||
+  if (belief.faults == 0 ||
       safe::SigProcMask(SIG_BLOCK, nullptr, &mask) != 0) {
     return;
   }
-  blocked_ = BelievedWith(t_belief, mask) & ~mask;
+  blocked_ = BelievedWith(belief, mask) & ~mask;
   if (blocked_ != 0) safe::SigProcMask(SIG_BLOCK, &blocked_, nullptr);
 }
 
@@ -217,7 +234,7 @@ std::atomic<uint64_t>& FaultsInMaskOf(int signal) { return g_in_masks[signal]; }
 bool IsKeptUnblocked(int signal) { return (OurFaults() & SignalBit(signal)) != 0; }
 
 bool BelievesBlocked(int signal, uint64_t kernel_mask) {
-  return (BelievedWith(t_belief, kernel_mask) & SignalBit(signal)) != 0;
+  return (BelievedWith(OwnBelief(), kernel_mask) & SignalBit(signal)) != 0;
 }
 
 }  // namespace minicore

@@ -16,14 +16,18 @@ int OwnPid() {
   const int pid = safe::GetPid();
   return pid > 0 ? pid : g_runtime.facts.pid;
 }
-int OwnTid() {
-  const int asked = safe::GetTid();
-  if (asked > 0) return asked;
+int NotedTid() {
   const uint64_t offset = g_runtime.facts.threads.tid_offset;
-  int known = 0;
+  int tid = 0;
   // glibc's struct pthread begins at the thread pointer.
-  if (offset != 0) asm volatile("movl %%fs:(%1), %0" : "=r"(known) : "r"(offset));
-  return known > 0 ? known : g_runtime.facts.pid;
+  if (offset != 0) asm volatile("movl %%fs:(%1), %0" : "=r"(tid) : "r"(offset));
+  return tid;
+}
+int OwnTid() {
+  const int tid = safe::GetTid();
+  if (tid > 0) return tid;
+  const int noted = NotedTid();
+  return noted > 0 ? noted : g_runtime.facts.pid;
 }
 
 CrashContext MakeContext(int signal, const siginfo_t* info, const void* context) {

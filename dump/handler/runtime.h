@@ -21,6 +21,9 @@ extern Runtime g_runtime;
 int OwnPid();
 int OwnTid();
 
+// The calling thread as glibc has noted it; in a child of vfork() its parent's. 0: not known.
+int NotedTid();
+
 // `info` and `context` are of the calling thread's signal frame.
 CrashContext MakeContext(int signal, const siginfo_t* info, const void* context);
 

@@ -255,6 +255,79 @@ TEST(SignalMask, ThreadsOfC11ReturnTheirResult) {
   }));
 }
 
+// It runs in its parent's memory, thread-locals and all, until exec.
+TEST(SignalMask, OfAChildOfVforkIsItsOwn) {
+  ExpectNoDump(RunChild([] {
+    const sigset_t segv = Only(SIGSEGV);
+    pthread_sigmask(SIG_SETMASK, &segv, nullptr);
+    const pid_t child = vfork();
+    if (child == 0) {
+      const sigset_t bus = Only(SIGBUS);
+      sigset_t old;
+      bool right = pthread_sigmask(SIG_SETMASK, &bus, &old) == 0;
+      right &= sigismember(&old, SIGSEGV) == 1 && sigismember(&old, SIGBUS) == 0;
+      right &= Blocked(SIGBUS) && !Blocked(SIGSEGV);
+      _exit(right ? 0 : 1);
+    }
+    int status = 0;
+    Require(waitpid(child, &status, 0) == child && status == 0);
+    Require(Blocked(SIGSEGV) && !Blocked(SIGBUS));
+    raise(SIGSEGV);
+    Require(Pending(SIGSEGV));
+  }));
+}
+
+TEST(SignalMask, IsInheritedByAChildOfForkAndThenItsOwn) {
+  ExpectNoDump(RunChild([] {
+    const sigset_t segv = Only(SIGSEGV);
+    pthread_sigmask(SIG_SETMASK, &segv, nullptr);
+    const pid_t child = fork();
+    if (child == 0) {
+      bool right = Blocked(SIGSEGV);
+      BlockAll();
+      right &= Blocked(SIGBUS);
+      raise(SIGBUS);
+      right &= Pending(SIGBUS);
+      const pid_t grandchild = vfork();
+      if (grandchild == 0) {
+        const sigset_t none = {};
+        pthread_sigmask(SIG_SETMASK, &none, nullptr);
+        _exit(0);
+      }
+      int status = 0;
+      right &= waitpid(grandchild, &status, 0) == grandchild && status == 0;
+      right &= Blocked(SIGBUS) && Blocked(SIGSEGV);
+      _exit(right ? 0 : 1);
+    }
+    int status = 0;
+    Require(waitpid(child, &status, 0) == child && status == 0);
+    Require(Blocked(SIGSEGV) && !Blocked(SIGBUS));
+  }));
+}
+
+TEST(SignalMask, OfAThreadThatStartsAChildByVforkIsItsOwn) {
+  ExpectNoDump(RunChild([] {
+    BlockAll();
+    pthread_t thread;
+    pthread_create(
+        &thread, nullptr,
+        [](void*) -> void* {
+          const pid_t child = vfork();
+          if (child == 0) {
+            const sigset_t none = {};
+            pthread_sigmask(SIG_SETMASK, &none, nullptr);
+            _exit(0);
+          }
+          int status = 0;
+          Require(waitpid(child, &status, 0) == child && status == 0);
+          Require(Blocked(SIGSEGV) && Blocked(SIGUSR1));
+          return nullptr;
+        },
+        nullptr);
+    pthread_join(thread, nullptr);
+  }));
+}
+
 // One that libc makes by itself may have all signals blocked behind libc's back.
 TEST(SignalMask, IsAdoptedByAThreadThatAsksForIt) {
   ExpectDump(RunChild([] {
