@@ -18,20 +18,17 @@
 #include "alloc/state.h"
 #include "alloc/tag_table.h"
 #include "dump/alt_stack.h"
+#include "dump/default_action.h"
 #include "dump/handler/dying.h"
 #include "dump/handler/election.h"
-#include "dump/handler/entry.h"
 #include "dump/handler/freeze.h"
-#include "dump/handler/live_dump.h"
 #include "dump/handler/own_memory.h"
+#include "dump/handler/runtime.h"
 #include "dump/initial_stack.h"
 #include "dump/preopen.h"
 #include "dump/safe/arena.h"
 #include "dump/signal_mask.h"
 #include "dump/thread_layout.h"
-
-// libc's own, under the name that nobody interposes (glibc 2.36, nptl/sigaction.c).
-extern "C" int __sigaction(int, const struct sigaction*, struct sigaction*);
 
 namespace minicore {
 namespace {
@@ -47,9 +44,8 @@ constexpr ByteCount kDumpStackBytes = 256 * 1024;
 constexpr ByteCount kFaultStackBytes = 64 * 1024;
 
 std::mutex g_install_mutex;
-bool g_reserved = false;
 
-void* Reserve(ByteCount bytes, int protection, const char* name) {
+void* Reserve(ByteCount bytes, const char* name, int protection = PROT_READ | PROT_WRITE) {
   void* memory = mmap(nullptr, bytes, protection,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
@@ -61,7 +57,7 @@ void* Reserve(ByteCount bytes, int protection, const char* name) {
 // state of a dump learns by it whether that is of this process's memory, or a copy.
 void* ReserveMark() {
   constexpr int kWipeOnFork = 18;  // MADV_WIPEONFORK, Linux 4.14
-  void* memory = Reserve(kPageSize, PROT_READ | PROT_WRITE, "minicore fork mark");
+  void* memory = Reserve(kPageSize, "minicore fork mark");
   if (memory == nullptr) return nullptr;
   if (syscall(SYS_madvise, memory, kPageSize, kWipeOnFork) != 0) {
     munmap(memory, kPageSize);
@@ -83,7 +79,7 @@ int ReserveMemory() {
     const ByteCount all =
         kPageSize + kFaultStackBytes + kPageSize + kDumpStackBytes + bytes;
     // Out of reach, it does not count for RLIMIT_DATA.
-    auto* memory = static_cast<char*>(Reserve(all, PROT_NONE, kOwnMemoryName));
+    auto* memory = static_cast<char*>(Reserve(all, kOwnMemoryName, PROT_NONE));
     if (memory == nullptr) continue;
     char* const fault_stack = memory + kPageSize;
     char* const stack = fault_stack + kFaultStackBytes + kPageSize;
@@ -108,10 +104,20 @@ int ReserveMemory() {
   return -ENOMEM;
 }
 
-// What the handler relies on is out of a wild write's reach too.
-void ProtectRuntime(int protection) {
-  mprotect(&g_runtime, AlignUp(sizeof(g_runtime), kPageSize), protection);
-}
+// While it lives, what the handler relies on can be written; else it is out of a wild
+// write's reach.
+class WritableRuntime {
+ public:
+  WritableRuntime() { Protect(PROT_READ | PROT_WRITE); }
+  ~WritableRuntime() { Protect(PROT_READ); }
+  WritableRuntime(const WritableRuntime&) = delete;
+  WritableRuntime& operator=(const WritableRuntime&) = delete;
+
+ private:
+  static void Protect(int protection) {
+    mprotect(&g_runtime, AlignUp(sizeof(g_runtime), kPageSize), protection);
+  }
+};
 
 // Where execve() put the strings: fields 48 to 51 of /proc/self/stat, counted from 1
 // (Linux, fs/proc/array.c, do_task_stat()). The second one is the program's name, in
@@ -189,45 +195,35 @@ void LearnFacts() {
   facts.threads = LearnThreadLayout();
 }
 
-// libc's restorer, so that debuggers and unwinders recognise our signal frames as they
-// do all others: gdb by its symbol, __restore_rt, elfutils by its CFI.
-void LearnRestorer(int signal) {
-  safe::KernelSigaction action;
-  if (safe::SigAction(signal, nullptr, &action) == 0 &&
-      (action.flags & safe::kSaRestorer) != 0) {
-    g_runtime.restorer = action.restorer;
-  }
+// What stays from the first installation on.
+// Returns: 0 or -ENOMEM.
+int InstallOnce() {
+  static bool done = false;
+  if (done) return 0;
+  const int error = ReserveMemory();
+  if (error != 0) return error;
+  g_runtime.fork_mark = static_cast<uint32_t*>(ReserveMark());
+  LearnFacts();
+  g_runtime.index = &g_index_state;
+  g_runtime.tags = &g_tag_state;
+  g_runtime.believes_blocked = &BelievesBlocked;
+  done = true;
+  return 0;
 }
 
-}  // namespace
-
-struct sigaction DefaultAction() {
-  struct sigaction action;
-  memset(&action, 0, sizeof(action));
-  action.sa_sigaction = &OnFatalSignal;
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-  // libc leaves its own two signals out.
-  for (int signal = 1; signal <= 64; ++signal) {
-    if ((kEntryMask & SignalBit(signal)) != 0) sigaddset(&action.sa_mask, signal);
-  }
-  return action;
+// A program that locks itself in may not be allowed to open it up at the crash.
+void OpenMemoryForGood() {
+  const auto begin = reinterpret_cast<Address>(g_runtime.dump_stack_end);
+  mprotect(g_runtime.dump_stack_end, g_runtime.arena_range.end - begin,
+           PROT_READ | PROT_WRITE);
 }
-
-bool IsOurs(int signal) {
-  return signal >= 1 && signal <= 64 &&
-         (g_runtime.policy.signals >> (signal - 1) & 1) != 0;
-}
-
-namespace {
 
 // What is installed already may be needed at any instant: the calling thread is the dumper
 // for so long, and a thread that crashes meanwhile waits for it.
 void ChangePolicy(const Policy& policy) {
   // No handler of the program's in between. Faults would kill if they were blocked, and
   // libc's own two wait for nobody.
-  constexpr uint64_t kSent =
-      ~(SignalBit(SIGSEGV) | SignalBit(SIGBUS) | SignalBit(SIGILL) | SignalBit(SIGTRAP) |
-        SignalBit(SIGFPE) | SignalBit(SIGSYS) | SignalBit(32) | SignalBit(33));
+  constexpr uint64_t kSent = ~(kFaultSignals | SignalBit(32) | SignalBit(33));
   uint64_t mask = 0;
   safe::SigProcMask(SIG_BLOCK, &kSent, &mask);
   const int pid = OwnPid();
@@ -243,64 +239,21 @@ void ChangePolicy(const Policy& policy) {
 
 int Install(const Policy& policy, const TagRules& rules) {
   const std::lock_guard<std::mutex> lock(g_install_mutex);
-  ProtectRuntime(PROT_READ | PROT_WRITE);
-  if (!g_reserved) {
-    const int error = ReserveMemory();
-    if (error != 0) {
-      ProtectRuntime(PROT_READ);
-      return error;
-    }
-    g_reserved = true;
-    g_runtime.fork_mark = static_cast<uint32_t*>(ReserveMark());
-    LearnFacts();
-    g_runtime.index = &g_index_state;
-    g_runtime.tags = &g_tag_state;
-    g_runtime.believes_blocked = &BelievesBlocked;
-  }
-  const int not_locked = LockHiddenExtents(policy.lock_secrets);
-  if (not_locked != 0) {
-    ProtectRuntime(PROT_READ);
-    return not_locked;
-  }
+  const WritableRuntime writable;
+  int error = InstallOnce();
+  if (error == 0) error = LockHiddenExtents(policy.lock_secrets);
+  if (error != 0) return error;
   for (unsigned i = 0; i < rules.count; ++i) {
     SetTagRule(g_tag_state, rules.rules[i].name, rules.rules[i].disposition);
   }
-  const uint64_t old_signals = g_runtime.policy.signals;
+  const uint64_t former_signals = g_runtime.policy.signals;
+  const int former_dump_signal = g_runtime.policy.dump_signal;
   ChangePolicy(policy);
   CheckFrees(policy.check_free);
-  if (policy.preopen) {
-    // A program that locks itself in may not be allowed to open it up at the crash.
-    const AddressRange range = g_runtime.arena_range;
-    const auto begin = reinterpret_cast<Address>(g_runtime.dump_stack_end);
-    mprotect(g_runtime.dump_stack_end, range.end - begin, PROT_READ | PROT_WRITE);
-  }
+  if (policy.preopen) OpenMemoryForGood();
   EnsureAltStack();
-  const struct sigaction ours = DefaultAction();
-  for (int signal = 1; signal <= 64; ++signal) {
-    const bool wanted = IsOurs(signal);
-    const bool had = (old_signals >> (signal - 1) & 1) != 0;
-    if (!wanted && !had) continue;
-    struct sigaction current;
-    if (__sigaction(signal, nullptr, &current) != 0) continue;
-    const bool is_ours = (current.sa_flags & SA_SIGINFO) != 0 &&
-                         current.sa_sigaction == &OnFatalSignal;
-    if (wanted && !is_ours && current.sa_handler == SIG_DFL) {
-      __sigaction(signal, &ours, nullptr);
-      LearnRestorer(signal);
-    } else if (!wanted && is_ours) {
-      struct sigaction none;
-      memset(&none, 0, sizeof(none));
-      __sigaction(signal, &none, nullptr);
-    }
-  }
-  if (policy.dump_signal != 0) {
-    struct sigaction action = DefaultAction();
-    action.sa_sigaction = &OnDumpSignal;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
-    __sigaction(policy.dump_signal, &action, nullptr);
-    LearnRestorer(policy.dump_signal);
-  }
-  ProtectRuntime(PROT_READ);
+  TakeSignals(former_signals);
+  TakeDumpSignal(former_dump_signal);
   AdoptMask();
   return 0;
 }

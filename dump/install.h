@@ -6,21 +6,12 @@
 #ifndef MINICORE_DUMP_INSTALL_H_
 #define MINICORE_DUMP_INSTALL_H_
 
-#include <signal.h>
-
 #include "dump/config.h"
 
 namespace minicore {
 
 // Returns: 0 or -errno. May be called again; memory is reserved once.
 int Install(const Policy& policy, const TagRules& rules);
-
-// Whether the default action of `signal` is ours to be.
-bool IsOurs(int signal);
-
-// The action that stands for SIG_DFL of such a signal.
-struct sigaction DefaultAction();
-
 
 }  // namespace minicore
 

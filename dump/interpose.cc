@@ -3,9 +3,9 @@
 // where the kernel's default action stood; and madvise(), by which it says what must be in no
 // core, and mremap(), by which it moves that.
 //
-// Asking for SIG_DFL installs ours; asking what is installed answers SIG_DFL. The kernel
-// holds the state, so that this is as atomic as the system call, but for what it is not
-// told: the signals of faults in handlers' masks.
+// Asking for SIG_DFL installs ours; asking what is installed answers SIG_DFL. So it is with
+// SIG_IGN of the signal of a fault. The kernel holds the state, so that this is as atomic as
+// the system call, but for what it is not told: the signals of faults in handlers' masks.
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -23,9 +23,9 @@
 #include <atomic>
 
 #include "dump/alt_stack.h"
+#include "dump/default_action.h"
 #include "dump/handler/advised_ranges.h"
 #include "dump/handler/entry.h"
-#include "dump/install.h"
 #include "dump/own_handler.h"
 #include "dump/safe/syscalls.h"
 #include "dump/signal_mask.h"
@@ -44,10 +44,6 @@ extern "C" int ___timer_create(clockid_t, sigevent*, timer_t*) __attribute__((we
 namespace minicore {
 namespace {
 
-bool IsOurHandler(const struct sigaction& action) {
-  return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == &OnFatalSignal;
-}
-
 bool IsHandler(const struct sigaction& action) {
   return action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN;
 }
@@ -61,21 +57,18 @@ int SetAction(int signal, const struct sigaction* wanted, struct sigaction* old)
     ours = IsOurs(signal) ? StandFor(signal, *wanted) : *wanted;
     faults.store(StripFaults(&ours.sa_mask), std::memory_order_relaxed);
     wanted = &ours;
-  } else if (wanted != nullptr && wanted->sa_handler == SIG_DFL && IsOurs(signal)) {
-    ours = DefaultAction();
+  } else if (wanted != nullptr && StandForKernel(signal, wanted->sa_handler, &ours)) {
     wanted = &ours;
   }
   if (__sigaction(signal, wanted, old) != 0) {
     faults.store(faults_before, std::memory_order_relaxed);
     return -1;
   }
-  if (old == nullptr || !IsHandler(*old)) return 0;
-  if (IsOurHandler(*old)) {
-    memset(old, 0, sizeof(*old));
-  } else {
-    TellOwn(old);
-    old->sa_mask.__val[0] |= faults_before;
-  }
+  if (old == nullptr) return 0;
+  HideOurs(old);
+  if (!IsHandler(*old)) return 0;
+  TellOwn(old);
+  old->sa_mask.__val[0] |= faults_before;
   return 0;
 }
 

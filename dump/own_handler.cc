@@ -6,10 +6,10 @@
 #include <atomic>
 #include <utility>
 
+#include "dump/default_action.h"
 #include "dump/handler/dying.h"
 #include "dump/handler/entry.h"
 #include "dump/handler/runtime.h"
-#include "dump/install.h"
 #include "dump/signal_mask.h"
 
 extern "C" int __sigaction(int, const struct sigaction*, struct sigaction*);

@@ -19,9 +19,6 @@ extern "C" [[noreturn]] void __chk_fail();
 namespace minicore {
 namespace {
 
-constexpr uint64_t kFaults = SignalBit(SIGSEGV) | SignalBit(SIGBUS) |
-                             SignalBit(SIGILL) | SignalBit(SIGFPE) |
-                             SignalBit(SIGTRAP) | SignalBit(SIGSYS);
 // glibc's own, which it lets nobody block (glibc 2.36, sysdeps/unix/sysv/linux/
 // internal-signals.h, clear_internal_signals).
 constexpr uint64_t kInternal = SignalBit(32) | SignalBit(33);
@@ -36,14 +33,14 @@ struct MaskBelief {
 };
 
 constexpr uint64_t kNotInBelief =
-    kFaults | SignalBit(SIGKILL) | SignalBit(SIGSTOP);
+    kFaultSignals | SignalBit(SIGKILL) | SignalBit(SIGSTOP);
 thread_local MaskBelief t_belief = {0, 0};
 // Of a child of vfork(), which has its parent's thread-locals.
 thread_local MaskBelief t_child_belief = {0, 0};
 thread_local int t_child = 0;  // its id
 
 // Those that minicore stands for.
-uint64_t OurFaults() { return g_runtime.policy.signals & kFaults; }
+uint64_t OurFaults() { return g_runtime.policy.signals & kFaultSignals; }
 
 MaskBelief& OwnBelief() {
   const int noted = NotedTid();
@@ -69,13 +66,13 @@ bool IsEntered(int signal, uint64_t mask, uint64_t before) {
   if (safe::SigAction(signal, nullptr, &action) != 0) return false;
   uint64_t entered = before | action.mask;
   if ((action.flags & SA_NODEFER) == 0) entered |= SignalBit(signal);
-  return ((entered ^ mask) & ~kFaults) == 0;
+  return ((entered ^ mask) & ~kFaultSignals) == 0;
 }
 
 // Which signals of faults the thread believes blocked, `mask` being its own for
 // the kernel. A handler that runs has changed that, and is known by it.
 uint64_t BelievedWith(const MaskBelief& belief, uint64_t mask) {
-  if (belief.kernel == (mask & ~kFaults)) return belief.faults;
+  if (belief.kernel == (mask & ~kFaultSignals)) return belief.faults;
   for (int signal = 1; signal <= 64; ++signal) {
     const uint64_t faults =
         g_in_masks[signal].load(std::memory_order_relaxed);
@@ -173,7 +170,7 @@ MaskOfCall::MaskOfCall(const sigset_t* mask)
   uint64_t own = 0;
   if (safe::SigProcMask(SIG_BLOCK, nullptr, &own) != 0) return;
   new_ = faults & ~own & ~BelievedWith(before_, own);
-  OwnBelief() = {faults, own & ~kFaults};
+  OwnBelief() = {faults, own & ~kFaultSignals};
 }
 
 // One that was sent in the call has been postponed, and is due now.
@@ -203,7 +200,7 @@ void AdoptMask() {
   if (safe::SigProcMask(SIG_BLOCK, nullptr, &mask) != 0) return;
   const uint64_t blocked = mask & OurFaults();
   MaskBelief& belief = OwnBelief();
-  belief = {BelievedWith(belief, mask) | blocked, mask & ~kFaults};
+  belief = {BelievedWith(belief, mask) | blocked, mask & ~kFaultSignals};
   // The belief first: what is pending now comes at once.
   if (blocked != 0) safe::SigProcMask(SIG_UNBLOCK, &blocked, nullptr);
 }

@@ -64,9 +64,8 @@ void Tell(const DumpResult& result) {
 // As they were, while a dump needs them: two for its guarded copies, SIGSYS for calls
 // that a seccomp filter answers with a signal, the others for what else a scribbled
 // dumper may run into.
-constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGSYS, SIGILL, SIGFPE, SIGTRAP};
+constexpr int kFaultNumbers[] = {SIGSEGV, SIGBUS, SIGSYS, SIGILL, SIGFPE, SIGTRAP};
 constexpr int kFaultSignalCount = 6;
-constexpr uint64_t kFaultMask = ~kFatalMask & ~SignalBit(kFreezeSignal);
 safe::KernelSigaction g_old_faults[kFaultSignalCount];
 
 // Restarting: one that is sent to another thread in that time must not end its call.
@@ -74,7 +73,7 @@ void TakeFaultSignals(unsigned long flags, uint64_t mask) {
   safe::KernelSigaction ours = OurAction(&OnFatalSignal, SA_RESTART | flags);
   ours.mask = mask;
   for (int i = 0; i < kFaultSignalCount; ++i) {
-    safe::SigAction(kFaultSignals[i], &ours, &g_old_faults[i]);
+    safe::SigAction(kFaultNumbers[i], &ours, &g_old_faults[i]);
   }
 }
 
@@ -84,10 +83,9 @@ void TakeFaultSignalsForGood() { TakeFaultSignals(SA_NODEFER, kFatalMask); }
 // Those for which the program has handlers of its own.
 uint64_t ProgramsFaults() {
   uint64_t faults = 0;
-  for (const int signal : kFaultSignals) {
+  for (const int signal : kFaultNumbers) {
     safe::KernelSigaction action;
-    if (safe::SigAction(signal, nullptr, &action) == 0 &&
-        action.handler != reinterpret_cast<void*>(&OnFatalSignal)) {
+    if (safe::SigAction(signal, nullptr, &action) == 0 && !IsOurHandler(action.handler)) {
       faults |= SignalBit(signal);
     }
   }
@@ -116,13 +114,12 @@ void StandIn() {
 // Between the copy and the file of a live dump. What a thread that could not be stopped has
 // set meanwhile stays.
 void GoOn() {
-  const uint64_t faults = kFaultMask;
-  safe::SigProcMask(SIG_BLOCK, &faults, nullptr);
+  safe::SigProcMask(SIG_BLOCK, &kFaultSignals, nullptr);
   for (int i = 0; i < kFaultSignalCount; ++i) {
     safe::KernelSigaction now;
-    if (safe::SigAction(kFaultSignals[i], &g_old_faults[i], &now) == 0 &&
+    if (safe::SigAction(kFaultNumbers[i], &g_old_faults[i], &now) == 0 &&
         now.handler != reinterpret_cast<void*>(&OnFatalSignal)) {
-      safe::SigAction(kFaultSignals[i], &now, nullptr);
+      safe::SigAction(kFaultNumbers[i], &now, nullptr);
     }
   }
   BlockProgramsFaults();

@@ -26,9 +26,7 @@ minicore_halt:
 // Whether an instruction that met `signal` meets it again when it is tried once more: a
 // breakpoint and a call that a filter answers are behind then.
 bool Repeats(int signal) {
-  constexpr uint64_t kRepeated = SignalBit(SIGSEGV) | SignalBit(SIGBUS) |
-                                 SignalBit(SIGILL) | SignalBit(SIGFPE);
-  return signal > 0 && (kRepeated & SignalBit(signal)) != 0;
+  return IsFaultSignal(signal) && signal != SIGTRAP && signal != SIGSYS;
 }
 
 // Makes the kernel end the process when the handler with the frame `context` returns. It

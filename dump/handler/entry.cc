@@ -45,8 +45,7 @@ bool FixupRefusedCall(int signal, const siginfo_t* info, ucontext_t* context) {
 
 bool IsOurAction(int signal) {
   safe::KernelSigaction action{};
-  return safe::SigAction(signal, nullptr, &action) != 0 ||
-         action.handler == reinterpret_cast<void*>(&OnFatalSignal);
+  return safe::SigAction(signal, nullptr, &action) != 0 || IsOurHandler(action.handler);
 }
 
 // Gives a signal to whom it belongs, now that no dump is on: a live one may have stood in
@@ -72,6 +71,15 @@ void OnFreezeSignal(int signal, siginfo_t* info, void* context_pointer) {
   if (ParkIfAsked(info, context)) return;
   if (DumpIfAsked(info, context)) return;
   PassOn(signal, info, context);
+}
+
+bool IsOurHandler(const void* handler) {
+  return handler == reinterpret_cast<void*>(&OnFatalSignal) ||
+         handler == reinterpret_cast<void*>(&OnIgnoredSignal);
+}
+
+void OnIgnoredSignal(int signal, siginfo_t* info, void* context) {
+  if (IsFault(info)) OnFatalSignal(signal, info, context);
 }
 
 void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
@@ -104,8 +112,8 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
   // Behind a fatal dump there is nothing to wait for: the process ends. Behind a live
   // one, this crash is the next to be dumped.
   while (!WinElection(pid, tid)) {
-    // Whoever waits must not be sent more and more signals, one frame on the other; one_shot.h
-    // comes by here with a mask of the program's.
+    // Whoever waits must not be sent more and more signals, one frame on the other;
+    // own_handler.h comes by here with a mask of the program's.
     const uint64_t waiting = kEntryMask;
     safe::SigProcMask(SIG_SETMASK, &waiting, nullptr);
     ParkCrashed(tid, context);

@@ -25,9 +25,7 @@ namespace minicore {
 // The mask of a dump: every signal but those of faults (SIGSEGV and SIGBUS of guarded
 // copies, SIGSYS of seccomp filters, all of a dumper gone wrong) and the freeze signal, by
 // which the watchdog ticks.
-inline constexpr uint64_t kFatalMask =
-    ~(SignalBit(SIGSEGV) | SignalBit(SIGBUS) | SignalBit(SIGSYS) | SignalBit(SIGILL) |
-      SignalBit(SIGFPE) | SignalBit(SIGTRAP) | SignalBit(kFreezeSignal));
+inline constexpr uint64_t kFatalMask = ~(kFaultSignals | SignalBit(kFreezeSignal));
 
 // All but the freeze signal and SIGSYS: until the dump has a stack of its own, a fault of
 // ours, on a signal stack that is too small for us say, is no fault to be dumped. With its
@@ -38,6 +36,13 @@ inline constexpr uint64_t kEntryMask = ~(SignalBit(kFreezeSignal) | SignalBit(SI
 // The handler of every signal in Policy::signals: SA_SIGINFO, SA_ONSTACK, SA_NODEFER (which
 // SIGSYS needs), kEntryMask.
 void OnFatalSignal(int signal, siginfo_t* info, void* context);
+
+// What stands for SIG_IGN of a fault's signal, likewise: a sent one is ignored, a fault
+// cannot be (kernel/signal.c, force_sig_info_to_task()).
+void OnIgnoredSignal(int signal, siginfo_t* info, void* context);
+
+// Whether it is one of those two.
+bool IsOurHandler(const void* handler);
 
 // The handler of kFreezeSignal: joins a freeze, makes a live dump of its own thread, takes
 // a tick of the watchdog, or passes the signal on.

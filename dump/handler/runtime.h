@@ -29,15 +29,19 @@ CrashContext MakeContext(int signal, const siginfo_t* info, const void* context)
 
 constexpr uint64_t SignalBit(int signal) { return uint64_t{1} << (signal - 1); }
 
+// What a fault brings: an instruction, and not another process.
+inline constexpr uint64_t kFaultSignals = SignalBit(SIGSEGV) | SignalBit(SIGBUS) |
+                                          SignalBit(SIGILL) | SignalBit(SIGTRAP) |
+                                          SignalBit(SIGFPE) | SignalBit(SIGSYS);
+
+inline bool IsFaultSignal(int signal) {
+  return signal > 0 && signal <= 64 && (SignalBit(signal) & kFaultSignals) != 0;
+}
+
 // Whether the signal is the thread's own doing, and not sent. The kernel gives the codes
 // of faults to what a terminal or a limit sends as well (SI_KERNEL).
 inline bool IsFault(const siginfo_t* info) {
-  constexpr uint64_t kSynchronous = SignalBit(SIGSEGV) | SignalBit(SIGBUS) |
-                                    SignalBit(SIGILL) | SignalBit(SIGTRAP) |
-                                    SignalBit(SIGFPE) | SignalBit(SIGSYS);
-  const int signal = info->si_signo;
-  return info->si_code > 0 && signal > 0 && signal <= 64 &&
-         (SignalBit(signal) & kSynchronous) != 0;
+  return info->si_code > 0 && IsFaultSignal(info->si_signo);
 }
 
 }  // namespace minicore

@@ -1,6 +1,7 @@
 // minicore_install(): what the program asks for, and what its environment does.
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "alloc/state.h"
 #include "dump/handler/election.h"
 #include "dump/handler/runtime.h"
+#include "dump/safe/syscalls.h"
 #include "minicore/minicore.h"
 #include "tests/support/single_step.h"
 
@@ -101,6 +103,54 @@ TEST(InstallTest, OfTwoThatInstallAtOnceOneWinsWhole) {
     install(when);
     EXPECT_TRUE(IsPolicyOf(g_runtime.policy, 0)) << change - when;
   }
+}
+
+// As the kernel has it.
+void* HandlerOf(int signal) {
+  safe::KernelSigaction action = {};
+  safe::SigAction(signal, nullptr, &action);
+  return action.handler;
+}
+
+void Install(const std::string& options) {
+  setenv("MINICORE_OPTIONS", options.c_str(), 1);
+  ASSERT_EQ(minicore_install(nullptr), 0);
+}
+
+TEST(InstallTest, WhatIsNoLongerAskedForIsGivenBack) {
+  const auto nobody = reinterpret_cast<void*>(SIG_DFL);
+  Install("signals=SEGV:dump_signal=USR2");
+  EXPECT_NE(HandlerOf(SIGSEGV), nobody);
+  EXPECT_EQ(HandlerOf(SIGBUS), nobody);
+  void* const ours = HandlerOf(SIGUSR2);
+  EXPECT_NE(ours, nobody);
+  Install("signals=BUS:dump_signal=USR1");
+  EXPECT_EQ(HandlerOf(SIGSEGV), nobody);
+  EXPECT_NE(HandlerOf(SIGBUS), nobody);
+  EXPECT_EQ(HandlerOf(SIGUSR2), nobody);
+  EXPECT_EQ(HandlerOf(SIGUSR1), ours);
+  // But not what the program has put in its place.
+  signal(SIGUSR1, SIG_IGN);
+  Install("");
+  EXPECT_EQ(HandlerOf(SIGUSR1), reinterpret_cast<void*>(SIG_IGN));
+  signal(SIGUSR1, SIG_DFL);
+}
+
+TEST(InstallTest, WhatIsIgnoredStaysIgnoredBehindIt) {
+  const auto ignored = reinterpret_cast<void*>(SIG_IGN);
+  Install("signals=ABRT");
+  signal(SIGBUS, SIG_IGN);
+  EXPECT_EQ(HandlerOf(SIGBUS), ignored);
+  Install("signals=BUS,QUIT");
+  signal(SIGQUIT, SIG_IGN);
+  // A fault cannot be ignored; what is only sent is the kernel's.
+  EXPECT_NE(HandlerOf(SIGBUS), ignored);
+  EXPECT_EQ(HandlerOf(SIGQUIT), ignored);
+  raise(SIGBUS);
+  Install("signals=ABRT");
+  EXPECT_EQ(HandlerOf(SIGBUS), ignored);
+  signal(SIGBUS, SIG_DFL);
+  signal(SIGQUIT, SIG_DFL);
 }
 
 }  // namespace

@@ -57,6 +57,7 @@ constexpr Scenario kScenarios[] = {
     {"handler_returns", victim::HandlerReturnsToTheFault},
     {"handler_once", victim::HandlerIsForOneTime},
     {"handler_once_vfork", victim::HandlerIsForOneTimeInVforkChild},
+    {"handler_ignores", victim::HandlerIgnores},
     {"handler_stack", victim::HandlerOnAlternateStack},
     {"dispositions", victim::Dispositions},
     {"inside_malloc", victim::InsideMalloc},

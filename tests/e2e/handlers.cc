@@ -128,6 +128,24 @@ void HandlerIsForOneTimeInVforkChild(bool) {
   exit(0);
 }
 
+// Sent ones are ignored, a fault cannot be.
+void HandlerIgnores(bool in_worker) {
+  constexpr int kFaults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  int shown = 0;
+  for (const int number : kFaults) {
+    sigaction(number, &ignore, nullptr);
+    raise(number);
+    kill(getpid(), number);
+    struct sigaction now {};
+    sigaction(number, nullptr, &now);
+    shown += now.sa_handler == SIG_IGN && (now.sa_flags & SA_SIGINFO) == 0;
+  }
+  Fact("shown", shown);
+  Fault(in_worker);
+}
+
 // The program's own alternate stack is the one its handler runs on.
 void HandlerOnAlternateStack(bool) {
   static char* stack =

@@ -90,6 +90,14 @@ class Handlers(unittest.TestCase):
         self.assertEqual(child.fact("runs_in_both"), 2)
 
     @cores.each_build
+    def test_a_fault_whose_signal_is_ignored_leaves_a_core(self, build):
+        # The kernel lets nobody ignore a fault.
+        for arguments in ([], ["--worker"]):
+            answers = self.expect_core(build, "handler_ignores", *arguments)
+            self.assertEqual(answers.functions(answers.current)[0], "victim::WriteToNull")
+        self.assertEqual(self.run_child(build, "handler_ignores").fact("shown"), 6)
+
+    @cores.each_build
     def test_sigaction_never_shows_our_handler(self, build):
         child = self.run_child(build, "dispositions")
         self.assertEqual(victim.describe(child.status), "exit 0", child.stderr)

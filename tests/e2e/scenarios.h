@@ -47,6 +47,7 @@ void HandlerRaisesInside(bool in_worker);
 void HandlerReturnsToTheFault(bool in_worker);
 void HandlerIsForOneTime(bool in_worker);
 void HandlerIsForOneTimeInVforkChild(bool in_worker);
+void HandlerIgnores(bool in_worker);
 void HandlerOnAlternateStack(bool in_worker);
 void Dispositions(bool in_worker);
 
