@@ -28,27 +28,35 @@ namespace minicore {
 namespace {
 
 constexpr size_t kMaxHoles = 16384;
-// An arena below this (RLIMIT_AS) has a quarter set aside for the notes, the plan and the
-// writer, which come last and cannot do with nothing.
+// An arena below this (RLIMIT_AS) has a quarter set aside for what comes last.
 constexpr size_t kSmallArena = 64 * 1024 * 1024;
 
 // Everything the phases hand to each other. Too large for any stack; one thread dumps at
 // a time.
 struct Dump {
-  safe::Arena arena;
-  safe::Arena late_arena;
-  Outcome outcome;
-  ThreadTable threads;
-  MemoryMap map;
-  Images images;
-  Roots roots;
-  ScanResult scan;
-  Redactor redactor;
-  DumpPlan plan;
-  NoteBuffer notes;
-  Report report;
-  CoreFile file;
+  const CrashContext& crash;
+  const Runtime& runtime;
+  safe::Arena arena{};
+  safe::Arena late_arena{};
+  void* rehearsal_memory = nullptr;  // as much as the arena has; null: no rehearsal
+  Outcome outcome{};
+  ThreadTable threads{};
+  MemoryMap map{};
+  Images images{};
+  Roots roots{};
+  ScanResult scan{};
+  Redactor redactor{};
+  DumpPlan plan{};
+  NoteBuffer notes{};
+  Report report{};
+  CoreFile file{};
   bool took_descriptors = false;
+  // Of a live dump.
+  Rehearsal rehearsal{};
+  MemoryCopy copy{};
+
+  // Notes, plan and writer come last, and cannot do with nothing.
+  safe::Arena& last() { return late_arena.size() != 0 ? late_arena : arena; }
 };
 alignas(Dump) char g_dump[sizeof(Dump)];
 
@@ -81,19 +89,17 @@ DumpResult Finish(const Dump& d, int error, const char* failed) {
 }
 
 // Contents, then the report. `copy`: of a live dump, where memory is taken from.
-int WriteAll(const CrashContext& crash, const Runtime& runtime, Dump& d,
-             const MemoryCopy* copy) {
+int WriteAll(Dump& d, const MemoryCopy* copy) {
   int error = 0;
   ElfCoreWriter writer(d.plan, d.redactor, d.file, copy, d.outcome);
   Guarded(kWrite, d.outcome, [&] {
-    error = writer.WriteContents(
-        d.notes, d.late_arena.size() != 0 ? d.late_arena : d.arena);
+    error = writer.WriteContents(d.notes, d.last());
     if (error != 0 && writer.Shorten()) error = 0;
   });
   if (error == 0 && !Failed(d.outcome, kWrite)) {
     // Without its report a core is still one.
     Guarded(kReport, d.outcome, [&] {
-      FillReport(crash, runtime, d.map, d.threads, d.scan, d.plan, d.redactor, d.report,
+      FillReport(d.crash, d.runtime, d.map, d.threads, d.scan, d.plan, d.redactor, d.report,
                  d.outcome);
     });
     Guarded(kWrite, d.outcome, [&] { error = writer.WriteReport(d.report.notes); });
@@ -111,19 +117,19 @@ int GuardedFile(Outcome& outcome, Work work) {
 }
 
 // From the opening of the file to its name.
-int WriteFile(const CrashContext& crash, const Runtime& runtime, Dump& d,
-              const MemoryCopy* copy, const char** failed) {
+int WriteFile(Dump& d, const MemoryCopy* copy, const char** failed) {
   const AsRealUser real_user;
   const uint64_t until = d.outcome.started_us + d.outcome.deadline_us;
   *failed = "create";
-  int error = GuardedFile(d.outcome, [&] { return d.file.Open(crash, runtime, until); });
+  int error =
+      GuardedFile(d.outcome, [&] { return d.file.Open(d.crash, d.runtime, until); });
   if (error == 0) {
     *failed = "write";
     GuardedFile(d.outcome, [&] {
       d.file.Expect(d.plan.file_bytes);
       return 0;
     });
-    error = WriteAll(crash, runtime, d, copy);
+    error = WriteAll(d, copy);
   }
   if (error == 0) {
     *failed = "name";
@@ -139,6 +145,82 @@ int WriteFile(const CrashContext& crash, const Runtime& runtime, Dump& d,
   return error;
 }
 
+// A live dump's rehearsal has the upper half.
+void TakeMemory(bool live, Dump& d) {
+  const bool rehearses = live && d.runtime.arena_bytes >= 2 * kSmallArena;
+  const ByteCount bytes = rehearses ? AlignDown(d.runtime.arena_bytes / 2, kPageSize)
+                                    : d.runtime.arena_bytes;
+  if (rehearses) d.rehearsal_memory = static_cast<char*>(d.runtime.arena) + bytes;
+  d.arena.Reset(d.runtime.arena, bytes);
+  if (bytes < kSmallArena) {
+    const size_t quarter = d.arena.left() / 4;
+    d.late_arena.Reset(d.arena.Allocate(quarter), quarter);
+  }
+  d.outcome.holes.Reserve(d.arena, kMaxHoles);
+}
+
+// What can be done before the threads of a live dump have to stand still. Then the pause
+// begins, and its clock, with what is left of the time.
+void Rehearse(Dump& d) {
+  d.copy.Prepare(d.runtime.policy.max_bytes);
+  if (d.rehearsal_memory != nullptr) {
+    Guarded(kRehearse, d.outcome, [&] {
+      d.rehearsal.Run(d.crash, d.runtime, d.rehearsal_memory, d.arena.size());
+    });
+  }
+  d.rehearsal.End();
+  const uint64_t late = d.outcome.started_us + d.outcome.deadline_us;
+  d.outcome.started_us = safe::NowMicroseconds();
+  d.outcome.deadline_us = late - std::min(late, d.outcome.started_us);
+}
+
+// Copies what the plan takes, and lets the threads of a live dump go.
+// Returns: 0 or -errno.
+int CopyAndGoOn(const LiveSteps& live, bool is_planned, Dump& d) {
+  int error = 0;
+  if (is_planned) {
+    error = GuardedFile(d.outcome, [&] {
+      const int no_room = d.copy.Reserve(d.plan.file_bytes);
+      if (no_room == 0) d.copy.Fill(d.plan, d.outcome);
+      return no_room;
+    });
+  }
+  d.outcome.thawed_us = d.outcome.Elapsed();
+  live.go_on();
+  return error;
+}
+
+void ReadMap(Dump& d) {
+  Guarded(kMap, d.outcome, [&] {
+    const bool mine = d.runtime.preopened.pid == d.crash.pid;
+    ReadMemoryMap(d.arena, mine ? d.runtime.preopened.maps : -1, d.map, d.outcome);
+  });
+  if (d.map.mappings().empty()) {
+    Guarded(kMap, d.outcome, [&] {
+      GuessMemoryMap(d.crash, d.runtime, d.threads, d.arena, d.map, d.outcome);
+    });
+  }
+  Guarded(kMap, d.outcome, [&] { FindImages(d.map, d.arena, d.images); });
+}
+
+// Without the list of secrets anything may be one.
+void LearnSecrets(Dump& d) {
+  Guarded(kSecrets, d.outcome, [&] {
+    FindSecrets(d.runtime, d.map, d.images, d.threads, d.roots, d.arena, d.redactor,
+                d.outcome);
+  });
+  if (Failed(d.outcome, kSecrets)) {
+    Guarded(kGiveUp, d.outcome, [&] { d.redactor.GiveUp(); });
+  }
+  d.outcome.uncertain = d.redactor.uncertain();
+}
+
+// Without the secrets nothing can be told to be none, without notes and plan there is
+// nothing to write.
+bool IsPlanned(const Dump& d) {
+  return !Failed(d.outcome, kGiveUp) && !Failed(d.outcome, kPlan) && d.notes.size() != 0;
+}
+
 }  // namespace
 
 void RemoveUnfinishedFile() {
@@ -148,34 +230,12 @@ void RemoveUnfinishedFile() {
 
 DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
                    const LiveSteps* live) {
-  Dump& d = *new (g_dump) Dump;
+  Dump& d = *new (g_dump) Dump{crash, runtime};
   d.outcome.started_us = safe::NowMicroseconds();
   d.outcome.deadline_us = runtime.policy.deadline_us;
-  // A live dump's rehearsal has the upper half.
-  const bool rehearses = live != nullptr && runtime.arena_bytes >= 2 * kSmallArena;
-  const ByteCount arena_bytes =
-      rehearses ? AlignDown(runtime.arena_bytes / 2, kPageSize) : runtime.arena_bytes;
-  d.arena.Reset(runtime.arena, arena_bytes);
-  if (arena_bytes < kSmallArena) {
-    const size_t quarter = d.arena.left() / 4;
-    d.late_arena.Reset(d.arena.Allocate(quarter), quarter);
-  }
-  safe::Arena& late_arena = d.late_arena.size() != 0 ? d.late_arena : d.arena;
-  d.outcome.holes.Reserve(d.arena, kMaxHoles);
-  MemoryCopy copy;
-  Rehearsal rehearsal;
+  TakeMemory(live != nullptr, d);
   if (live != nullptr) {
-    copy.Prepare(runtime.policy.max_bytes);
-    Guarded(kRehearse, d.outcome, [&] {
-      if (!rehearses) return;
-      rehearsal.Run(crash, runtime, static_cast<char*>(runtime.arena) + arena_bytes,
-                    arena_bytes);
-    });
-    rehearsal.End();
-    // The pause begins here.
-    const uint64_t late = d.outcome.started_us + d.outcome.deadline_us;
-    d.outcome.started_us = safe::NowMicroseconds();
-    d.outcome.deadline_us = late - std::min(late, d.outcome.started_us);
+    Rehearse(d);
   } else {
     d.took_descriptors = MakeRoomForDescriptors(runtime);
   }
@@ -187,71 +247,39 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
           [&] { FreezeThreads(crash, runtime, d.arena, d.threads, d.outcome); });
   if (live != nullptr) live->stopped();
   d.outcome.frozen_us = d.outcome.Elapsed();
-  Guarded(kMap, d.outcome, [&] {
-    const bool mine = runtime.preopened.pid == crash.pid;
-    ReadMemoryMap(d.arena, mine ? runtime.preopened.maps : -1, d.map, d.outcome);
-  });
-  if (d.map.mappings().empty()) {
-    Guarded(kMap, d.outcome,
-            [&] { GuessMemoryMap(crash, runtime, d.threads, d.arena, d.map, d.outcome); });
-  }
-  Guarded(kMap, d.outcome, [&] { FindImages(d.map, d.arena, d.images); });
+  ReadMap(d);
   Guarded(kRoots, d.outcome, [&] {
     CollectRoots(crash, runtime, d.map, d.images, d.threads, d.arena, d.roots,
                  d.outcome);
   });
   d.outcome.mapped_us = d.outcome.Elapsed();
   // Before the scan, which follows no pointer out of a secret.
-  Guarded(kSecrets, d.outcome, [&] {
-    FindSecrets(runtime, d.map, d.images, d.threads, d.roots, d.arena, d.redactor,
-                d.outcome);
-  });
-  // Then anything may be one.
-  if (Failed(d.outcome, kSecrets)) {
-    Guarded(kGiveUp, d.outcome, [&] { d.redactor.GiveUp(); });
-  }
-  d.outcome.uncertain = d.redactor.uncertain();
+  LearnSecrets(d);
   Guarded(kScan, d.outcome, [&] {
     ScanAnchors(crash, runtime, d.map, d.threads, d.roots, d.redactor, d.arena, d.scan,
-                d.outcome, rehearsal.found());
+                d.outcome, d.rehearsal.found());
   });
   d.outcome.scanned_us = d.outcome.Elapsed();
   Guarded(kNotes, d.outcome, [&] {
-    BuildNotes(crash, runtime, d.map, d.images, d.threads, d.redactor, late_arena,
-               d.notes, d.outcome);
+    BuildNotes(crash, runtime, d.map, d.images, d.threads, d.redactor, d.last(), d.notes,
+               d.outcome);
   });
   Guarded(kPlan, d.outcome, [&] {
-    BuildPlan(runtime, d.map, d.roots, d.scan, d.redactor, late_arena, d.plan, d.outcome);
-    ReserveReport(d.threads, d.plan, d.scan, d.outcome, late_arena, d.report);
+    BuildPlan(runtime, d.map, d.roots, d.scan, d.redactor, d.last(), d.plan, d.outcome);
+    ReserveReport(d.threads, d.plan, d.scan, d.outcome, d.last(), d.report);
     LayOut(d.notes.size(), d.report.notes.size(), d.plan);
   });
   d.outcome.planned_us = d.outcome.Elapsed();
 
-  int error = 0;
-  const char* failed = nullptr;
-  // Without the secrets nothing can be told to be none, without notes and plan there is
-  // nothing to write.
-  if (Failed(d.outcome, kGiveUp) || Failed(d.outcome, kPlan) || d.notes.size() == 0) {
-    error = -EFAULT;
-    failed = "find out what to write to";
-  }
+  int error = IsPlanned(d) ? 0 : -EFAULT;
+  const char* failed = error == 0 ? nullptr : "find out what to write to";
   if (live != nullptr) {
-    if (error == 0) {
-      error = GuardedFile(d.outcome, [&] {
-        const int no_room = copy.Reserve(d.plan.file_bytes);
-        if (no_room == 0) copy.Fill(d.plan, d.outcome);
-        return no_room;
-      });
-      if (error != 0) failed = "copy the memory for";
-    }
-    // They are woken first thing in what follows, and waited for then.
-    d.outcome.thawed_us = d.outcome.Elapsed();
-    live->go_on();
+    const int not_copied = CopyAndGoOn(*live, error == 0, d);
+    if (not_copied != 0) failed = "copy the memory for";
+    error = error != 0 ? error : not_copied;
   }
-  if (error == 0) {
-    error = WriteFile(crash, runtime, d, live != nullptr ? &copy : nullptr, &failed);
-  }
-  copy.Release();
+  if (error == 0) error = WriteFile(d, live != nullptr ? &d.copy : nullptr, &failed);
+  d.copy.Release();
   return Finish(d, error, failed);
 }
 
