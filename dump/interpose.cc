@@ -87,18 +87,29 @@ sighandler_t SetHandler(int signal, sighandler_t handler, int flags,
 }
 
 struct ThreadStart {
-  void* (*routine)(void*);
-  thrd_start_t c11_routine;  // instead of it, or null
+  union {
+    void* (*routine)(void*);
+    thrd_start_t c11_routine;
+  };
   void* argument;
 };
 
-// What thrd_join() takes a result for is pthread_join()'s (glibc 2.36, nptl/thrd_join.c).
-void* StartThread(void* pointer) {
+ThreadStart Begin(void* pointer) {
   const ThreadStart start = *static_cast<ThreadStart*>(pointer);
   free(pointer);
   EnsureAltStack();
   AdoptMask();
-  if (start.c11_routine == nullptr) return start.routine(start.argument);
+  return start;
+}
+
+void* StartThread(void* pointer) {
+  const ThreadStart start = Begin(pointer);
+  return start.routine(start.argument);
+}
+
+// What thrd_join() takes a result for is pthread_join()'s (glibc 2.36, nptl/thrd_join.c).
+void* StartC11Thread(void* pointer) {
+  const ThreadStart start = Begin(pointer);
   const int result = start.c11_routine(start.argument);
   return reinterpret_cast<void*>(static_cast<intptr_t>(result));
 }
@@ -112,12 +123,14 @@ PthreadCreate RealPthreadCreate() {
   return real;
 }
 
-int CreateThread(pthread_t* thread, const pthread_attr_t* attributes, ThreadStart start) {
+// `starter` is called with a copy of `start`.
+int CreateThread(pthread_t* thread, const pthread_attr_t* attributes,
+                 void* (*starter)(void*), ThreadStart start) {
   auto* copy = static_cast<ThreadStart*>(malloc(sizeof(ThreadStart)));
   if (copy == nullptr) return EAGAIN;
   *copy = start;
   const InheritableMask mask;
-  const int error = RealPthreadCreate()(thread, attributes, &StartThread, copy);
+  const int error = RealPthreadCreate()(thread, attributes, starter, copy);
   if (error != 0) free(copy);
   return error;
 }
@@ -237,12 +250,18 @@ MINICORE_API int pthread_create(pthread_t* thread, const pthread_attr_t* attribu
   if (minicore::g_runtime.policy.signals == 0) {
     return minicore::RealPthreadCreate()(thread, attributes, routine, argument);
   }
-  return minicore::CreateThread(thread, attributes, {routine, nullptr, argument});
+  minicore::ThreadStart start = {};
+  start.routine = routine;
+  start.argument = argument;
+  return minicore::CreateThread(thread, attributes, &minicore::StartThread, start);
 }
 
 // libc's own calls pthread_create() where nobody comes in between.
 MINICORE_API int thrd_create(thrd_t* thread, thrd_start_t routine, void* argument) noexcept {
-  switch (minicore::CreateThread(thread, nullptr, {nullptr, routine, argument})) {
+  minicore::ThreadStart start = {};
+  start.c11_routine = routine;
+  start.argument = argument;
+  switch (minicore::CreateThread(thread, nullptr, &minicore::StartC11Thread, start)) {
     case 0:
       return thrd_success;
     case ENOMEM:
