@@ -12,6 +12,12 @@ bool Fail(OptionError* error, const char* key, const char* value, const char* wa
   return false;
 }
 
+bool Fail(OptionError* error, const char* key, uint64_t value, const char* wanted) {
+  char text[24];
+  snprintf(text, sizeof(text), "%llu", static_cast<unsigned long long>(value));
+  return Fail(error, key, text, wanted);
+}
+
 bool ParseNumber(const char* text, const char** end, uint64_t* value) {
   *value = 0;
   const char* at = text;
@@ -171,6 +177,23 @@ int FindSignal(const SignalName (&table)[kCount], const char* name, size_t lengt
   return 0;
 }
 
+// "RTMIN+3" or "RTMAX-3", of the signals that glibc leaves to programs. 0 if it is none.
+int FindRealTimeSignal(const char* name) {
+  if (strncmp(name, "SIG", 3) == 0) name += 3;
+  const bool up = strncmp(name, "RTMIN", 5) == 0;
+  if (!up && strncmp(name, "RTMAX", 5) != 0) return 0;
+  name += 5;
+  uint64_t distance = 0;
+  if (*name != '\0') {
+    const char* end;
+    if (*name != (up ? '+' : '-') || !ParseNumber(name + 1, &end, &distance) || *end != '\0') {
+      return 0;
+    }
+  }
+  if (distance > static_cast<uint64_t>(SIGRTMAX - SIGRTMIN)) return 0;
+  return up ? SIGRTMIN + static_cast<int>(distance) : SIGRTMAX - static_cast<int>(distance);
+}
+
 // Calls visit(item, length) for each item of a comma-separated list.
 template <typename Visit>
 bool ForEachItem(const char* list, Visit visit) {
@@ -185,18 +208,17 @@ bool ForEachItem(const char* list, Visit visit) {
 
 bool ReadSignals(const char* list, uint64_t* mask) {
   *mask = 0;
-  return ForEachItem(list, [&](const char* item, size_t length) {
+  const bool known = ForEachItem(list, [&](const char* item, size_t length) {
     const int number = FindSignal(kCoreSignals, item, length);
     if (number == 0) return false;
     *mask |= uint64_t{1} << (number - 1);
     return true;
   });
+  return known && *mask != 0;
 }
 
 bool ReadEnvironmentNames(const char* text, char names[kMaxNameList]) {
   constexpr char kPrefix[] = "allow:";
-  // At the end of MINICORE_OPTIONS, the colon ends the option.
-  if (strcmp(text, "allow") == 0) text = kPrefix;
   if (strncmp(text, kPrefix, sizeof(kPrefix) - 1) != 0) return false;
   size_t used = 0;
   memset(names, 0, kMaxNameList);
@@ -220,7 +242,7 @@ bool IsPathPattern(const char* pattern) {
   for (const char* at = pattern; *at != '\0'; ++at) {
     if (*at != '%') continue;
     ++at;
-    if (*at == '\0' || strchr("ptesh%", *at) == nullptr) return false;
+    if (*at == '\0' || strchr("pPiIugdsthefEc%", *at) == nullptr) return false;
   }
   return true;
 }
@@ -252,7 +274,12 @@ int ParseOptions(const char* text, char storage[kMaxOptionText],
       *to++ = *text++;
     }
     *to++ = '\0';
-    if (*text == ':') ++text;
+    const char* given = value;
+    if (*text == ':') {
+      ++text;
+      // The colon of env's default stands where one ends an option.
+      if (value != nullptr && strcmp(value, "allow") == 0) given = "allow:";
+    }
     if (*start == '\0' && value == nullptr) continue;
     if (value == nullptr) {
       snprintf(error.text, sizeof(error.text), "option '%.80s' has no value: key=value is wanted",
@@ -263,7 +290,7 @@ int ParseOptions(const char* text, char storage[kMaxOptionText],
       const minicore_config before = *config;
       Policy policy;
       TagRules ignored = {};
-      if (SetOption(start, value, config, rules, &error) &&
+      if (SetOption(start, given, config, rules, &error) &&
           MakePolicy(*config, &policy, &ignored, &error)) {
         continue;
       }
@@ -302,7 +329,7 @@ bool MakePolicy(const minicore_config& asked, Policy* policy, TagRules* rules,
 #define MINICORE_DEFAULT_TIME(name)
 #define MINICORE_DEFAULT_NUMBER(name)
 #define MINICORE_DEFAULT_FLAG(name) \
-  if (config.name > 1) return Fail(error, #name, "?", kWantedFLAG);
+  if (config.name > 1) return Fail(error, #name, config.name, kWantedFLAG);
 #define MINICORE_DEFAULT_FD(name)
 #define MINICORE_OPTION(name, type, fallback, help) MINICORE_DEFAULT_##type(name)
 #include "minicore/options.def"
@@ -313,11 +340,13 @@ bool MakePolicy(const minicore_config& asked, Policy* policy, TagRules* rules,
     return Fail(error, "path", config.path, "a path of at most 1023 bytes is wanted");
   }
   if (!IsPathPattern(config.path)) {
-    return Fail(error, "path", config.path, "%p, %t, %e, %s, %h and %% are possible");
+    return Fail(error, "path", config.path, "only the letters of core(5) may stand behind %");
   }
   strcpy(policy->path, config.path);
   if (config.fd < -1 || config.fd > INT32_MAX) {
-    return Fail(error, "fd", "?", kWantedFD);
+    char text[24];
+    snprintf(text, sizeof(text), "%lld", static_cast<long long>(config.fd));
+    return Fail(error, "fd", text, kWantedFD);
   }
   policy->fd = static_cast<int>(config.fd);
   policy->preopen = config.preopen != 0;
@@ -326,7 +355,7 @@ bool MakePolicy(const minicore_config& asked, Policy* policy, TagRules* rules,
   policy->object_bytes = config.object_bytes;
   policy->window_bytes = config.window_bytes;
   if (config.window_bytes > kMaxWindowBytes) {
-    return Fail(error, "window_bytes", "?", "at most 1M is possible");
+    return Fail(error, "window_bytes", config.window_bytes, "at most 1M is possible");
   }
   policy->hops = config.hops;
   policy->tagged_pointers = config.tagged_pointers != 0;
@@ -334,7 +363,7 @@ bool MakePolicy(const minicore_config& asked, Policy* policy, TagRules* rules,
   policy->static_bytes = config.static_bytes;
   policy->segments = config.segments;
   if (config.segments < 64 || config.segments > kMaxSegments) {
-    return Fail(error, "segments", "?", "64 to 65534 are possible");
+    return Fail(error, "segments", config.segments, "64 to 65534 are possible");
   }
   if (strcmp(config.text, "none") == 0) {
     policy->text = TextPolicy::kNone;
@@ -353,7 +382,7 @@ bool MakePolicy(const minicore_config& asked, Policy* policy, TagRules* rules,
   }
   policy->secret_bytes = config.secret_bytes;
   if (config.secret_bytes > kMaxSecretBytes) {
-    return Fail(error, "secret_bytes", "?", "at most 8M are possible");
+    return Fail(error, "secret_bytes", config.secret_bytes, "at most 8M are possible");
   }
   if (strcmp(config.sanitize, "words") != 0 && strcmp(config.sanitize, "none") != 0) {
     return Fail(error, "sanitize", config.sanitize, "none or words is wanted");
@@ -361,6 +390,9 @@ bool MakePolicy(const minicore_config& asked, Policy* policy, TagRules* rules,
   policy->sanitize_words = strcmp(config.sanitize, "words") == 0;
   policy->lock_secrets = config.lock_secrets != 0;
   policy->elide_argv = strcmp(config.argv, "elide") == 0;
+  constexpr char kWantedSomeTime[] = "at least 1ms is wanted";
+  if (config.freeze_ms == 0) return Fail(error, "freeze_ms", uint64_t{0}, kWantedSomeTime);
+  if (config.deadline == 0) return Fail(error, "deadline", uint64_t{0}, kWantedSomeTime);
   policy->freeze_us = Microseconds(config.freeze_ms);
   policy->deadline_us = Microseconds(config.deadline);
   if (!ReadSignals(config.signals, &policy->signals)) {
@@ -371,7 +403,11 @@ bool MakePolicy(const minicore_config& asked, Policy* policy, TagRules* rules,
     policy->dump_signal =
         FindSignal(kDumpSignals, config.dump_signal, strlen(config.dump_signal));
     if (policy->dump_signal == 0) {
-      return Fail(error, "dump_signal", config.dump_signal, "USR1, USR2, HUP or WINCH is wanted");
+      policy->dump_signal = FindRealTimeSignal(config.dump_signal);
+    }
+    if (policy->dump_signal == 0) {
+      return Fail(error, "dump_signal", config.dump_signal,
+                  "USR1, USR2, HUP, WINCH, RTMIN+3 or RTMAX-3 is wanted");
     }
   }
   policy->verbose = config.verbose != 0;

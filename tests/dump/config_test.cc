@@ -45,11 +45,12 @@ struct Made {
 };
 
 TEST(ParseOptionsTest, ALetterThatStandsForNothingInAPathIsAnError) {
-  for (const char* path : {"core.%u", "core.%q", "core.%P", "%", "core.%p%", "%%%"}) {
+  for (const char* path : {"core.%C", "core.%q", "core.%F", "%", "core.%p%", "%%%"}) {
     EXPECT_EQ(Parsed(std::string("path=") + path).bad, 1) << path;
-    EXPECT_NE(g_errors[0].find("%p, %t, %e, %s, %h and %% are possible"), std::string::npos);
+    EXPECT_NE(g_errors[0].find("only the letters of core(5)"), std::string::npos);
   }
   EXPECT_EQ(Parsed("path=/%h/%t/%e.%s.%p.100%%").bad, 0);
+  EXPECT_EQ(Parsed("path=/%P/%i/%I.%u.%g.%d.%f.%E.%c").bad, 0);
 }
 
 TEST(MakePolicyTest, AFlagOfTheCallerIs0Or1) {
@@ -304,9 +305,16 @@ TEST(MakePolicyTest, ValuesThatMeanNothingAreRefused) {
       {&minicore_config::env, "env", "deny:PATH"},
       {&minicore_config::env, "env", names.c_str()},
       {&minicore_config::sanitize, "sanitize", "all"},
+      {&minicore_config::signals, "signals", ""},
+      {&minicore_config::signals, "signals", ","},
       {&minicore_config::signals, "signals", "KILL"},
       {&minicore_config::signals, "signals", "SEGV,TERM"},
       {&minicore_config::dump_signal, "dump_signal", "SEGV"},
+      {&minicore_config::dump_signal, "dump_signal", "RTMIN+31"},
+      {&minicore_config::dump_signal, "dump_signal", "RTMIN+-1"},
+      {&minicore_config::dump_signal, "dump_signal", "RTMIN+1x"},
+      {&minicore_config::dump_signal, "dump_signal", "RTMAX-31"},
+      {&minicore_config::dump_signal, "dump_signal", "RTMAX+1"},
       {&minicore_config::path, "path", ""},
       {&minicore_config::path, "path", long_path.c_str()},
   };
@@ -330,12 +338,29 @@ TEST(MakePolicyTest, ValuesThatMeanNothingAreRefused) {
       {&minicore_config::segments, 63},
       {&minicore_config::segments, 65535},
       {&minicore_config::secret_bytes, kMaxSecretBytes + 1},
+      {&minicore_config::window_bytes, kMaxWindowBytes + 1},
+      {&minicore_config::preopen, 2},
+      {&minicore_config::deadline, 0},
+      {&minicore_config::freeze_ms, 0},
   };
   for (const auto& number : kNumbers) {
     minicore_config config = minicore_default_config();
     config.*number.field = number.value;
-    EXPECT_FALSE(Made(config).ok) << number.value;
+    const Made made(config);
+    EXPECT_FALSE(made.ok) << number.value;
+    // It says which, and what it was.
+    EXPECT_NE(std::string(made.error.text).find("=" + std::to_string(number.value) + ": "),
+              std::string::npos)
+        << made.error.text;
   }
+}
+
+TEST(MakePolicyTest, ALiveDumpCanBeAskedForByARealTimeSignal) {
+  EXPECT_EQ(Made("dump_signal=RTMIN").policy.dump_signal, SIGRTMIN);
+  EXPECT_EQ(Made("dump_signal=SIGRTMIN+3").policy.dump_signal, SIGRTMIN + 3);
+  EXPECT_EQ(Made("dump_signal=RTMIN+30").policy.dump_signal, SIGRTMAX);
+  EXPECT_EQ(Made("dump_signal=RTMAX-1").policy.dump_signal, SIGRTMAX - 1);
+  EXPECT_EQ(Made("dump_signal=RTMAX-30").policy.dump_signal, SIGRTMIN);
 }
 
 TEST(MakePolicyTest, SegmentsStayBelowWhatAnElfHeaderCounts) {
@@ -427,7 +452,16 @@ TEST(MakePolicyTest, APathOfFullLengthIsTaken) {
 TEST(MakePolicyTest, NoNamesAtAllMayBeAllowed) {
   EXPECT_EQ(Made("env=allow:").policy.env_allowed[0], '\0');
   EXPECT_EQ(Made("env=allow::verbose=1").policy.env_allowed[0], '\0');
-  EXPECT_EQ(Made("env=allow").policy.env_allowed[0], '\0');
+}
+
+// Which somebody may take for "allow all".
+TEST(MakePolicyTest, AllowWithoutAColonIsRefused) {
+  minicore_config config = minicore_default_config();
+  config.env = "allow";
+  EXPECT_FALSE(Made(config).ok);
+  EXPECT_EQ(Parsed("env=allow").bad, 1);
+  EXPECT_EQ(Parsed("verbose=1:env=allow").bad, 1);
+  EXPECT_EQ(Made("env=allow:verbose=1").policy.env_allowed[0], '\0');
 }
 
 TEST(MakePolicyTest, TimesAreMicrosecondsAndNeverWrap) {

@@ -225,8 +225,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Shortage{"forgotten marks", "", "1"},
                     Shortage{"unmapped index", "", "1"},
                     Shortage{"little memory", "", "1", "ulimit -v 262144"},
-                    Shortage{"little memory", ":deadline=0ms", "1"},
-                    Shortage{"spread", ":deadline=0ms", nullptr}),
+                    Shortage{"little memory", ":deadline=1ms", "1", "export SINGLE_SLOW=1"},
+                    Shortage{"spread", ":deadline=1ms", nullptr, "export SINGLE_SLOW=1"}),
     [](const testing::TestParamInfo<Shortage>& param) {
       std::string name = param.param.scenario + std::string(param.param.options) +
                          std::string(param.param.prepare);

@@ -534,11 +534,13 @@ void Again(const Arguments& arguments) {
 
 // --- by signal ---
 
+// live_signal TIMES [N]: SIGUSR2, or SIGRTMIN+N
 void BySignal(const Arguments& arguments) {
   StartBystanders(2);
   NameTheCrasher();
   const int times = Number(arguments, 0);
-  for (int i = 0; i < times; ++i) raise(SIGUSR2);
+  const int number = arguments.size() > 1 ? SIGRTMIN + Number(arguments, 1) : SIGUSR2;
+  for (int i = 0; i < times; ++i) raise(number);
   _exit(0);
 }
 

@@ -209,10 +209,13 @@ class Live(torture.Torture):
 
     def test_by_a_signal_to_oneself(self):
         for build in torture.BUILDS:
-            child = self.live(build, "live_signal", "3", options="dump_signal=USR2:path=core.usr2")
-            self.assertEqual(child.files(), ["core.usr2", "core.usr2.1", "core.usr2.2"])
-            for name in child.files():
-                self.check_live(child, child.directory / name, "crasher", threads=3)
+            for name, which in (("USR2", ()), ("RTMIN+4", ("4",))):
+                child = self.live(
+                    build, "live_signal", "3", *which, options=f"dump_signal={name}:path=core.s"
+                )
+                self.assertEqual(child.files(), ["core.s", "core.s.1", "core.s.2"])
+                for file in child.files():
+                    self.check_live(child, child.directory / file, "crasher", threads=3)
 
     def test_by_signals_from_outside_to_a_busy_process(self):
         signals = torture.many(10, 300)
