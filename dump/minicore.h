@@ -80,7 +80,8 @@ static inline minicore_config minicore_default_config(void) {
 // calls this only for options of its own.
 //
 // Context: ordinary.
-// Returns: 0; -EINVAL if a field has no valid value (nothing is changed then);
+// Returns: 0; -EINVAL if a field has no valid value (nothing is changed then, and a line on
+//          standard error says which);
 //          -ENOMEM if the dumper's memory could not be reserved, or with lock_secrets if
 //          the extents of secrets could not be locked (RLIMIT_MEMLOCK): then there is no
 //          minicore_malloc of secrets until an install without it.
@@ -97,7 +98,8 @@ MINICORE_API int minicore_install(const minicore_config *config);
 //
 // Context: any. Takes no lock of the program's; may be called with any held.
 // Returns: 0; -ENODEV if minicore is not installed (with libminicore.so: if that failed when
-//          it was loaded); -EINVAL if a letter behind % stands for nothing;
+//          it was loaded); -EINVAL if a letter behind % stands for nothing, or `path` is a
+//          device;
 //          -ENAMETOOLONG; -EBUSY if another dump lasts longer than the deadline, or a
 //          thread has not gone on since the last one; -ETIMEDOUT if a pipe or socket is not
 //          read from until then; -EAGAIN or -EPERM if no signal can be sent to the calling

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,6 +33,41 @@ int OpenHigh(const char* path, int flags) {
   return Raise(open(path, flags | O_CLOEXEC));
 }
 
+// A file to be, if nobody else has it: new, or what a process that was ended without a crash
+// has left, which is empty, and has the lock of nobody who lives.
+// Returns: a descriptor that holds the lock, or -1.
+int OpenPart(int directory, const char* name) {
+  int fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (fd < 0) {
+    fd = openat(directory, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  }
+  if (fd < 0) return -1;
+  struct stat status;
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &status) == 0 &&
+      S_ISREG(status.st_mode) && status.st_size == 0 && status.st_nlink == 1 &&
+      status.st_uid == getuid() && (status.st_mode & (S_IRWXG | S_IRWXO)) == 0) {
+    return fd;
+  }
+  close(fd);
+  return -1;
+}
+
+// Under the first of the names that are left: several processes may have one path.
+int OpenAnyPart(Preopened& preopened) {
+  for (unsigned number = 0; number < kMostOfOneName; ++number) {
+    const char* const name = preopened.name;
+    char* const part = preopened.part_name;
+    if (number == 0) {
+      snprintf(part, sizeof(preopened.part_name), "%s.part", name);
+    } else {
+      snprintf(part, sizeof(preopened.part_name), "%s.%u.part", name, number);
+    }
+    const int fd = OpenPart(preopened.directory, part);
+    if (fd >= 0) return Raise(fd);
+  }
+  return -1;
+}
+
 // Runs at exit too, when g_runtime is read-only.
 void RemoveUnused() {
   const Preopened& preopened = g_runtime.preopened;
@@ -57,28 +93,27 @@ void Preopen() {
 
   CrashContext self;
   self.pid = self.tid = getpid();
+  const AsRealUser real_user;
   char path[kMaxPathPattern];
   if (!ExpandPath(g_runtime.policy.path, self, g_runtime.facts, path, sizeof(path))) {
     return;
   }
   struct stat status;
   if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
-    const size_t length = strlen(path);
-    snprintf(path + length, sizeof(path) - length, "/core.%d", self.pid);
+    char pattern[kMaxPathPattern + sizeof(kDefaultName)];
+    snprintf(pattern, sizeof(pattern), "%s/%s", g_runtime.policy.path, kDefaultName);
+    if (!ExpandPath(pattern, self, g_runtime.facts, path, sizeof(path))) return;
   }
   char copy[kMaxPathPattern];
   strcpy(copy, path);
   const char* name = basename(copy);
   if (strlen(name) >= sizeof(preopened.name)) return;
   strcpy(preopened.name, name);
-  snprintf(preopened.part_name, sizeof(preopened.part_name), "%s.part", preopened.name);
   strcpy(copy, path);
-  const AsRealUser real_user;
   preopened.directory = OpenHigh(dirname(copy), O_RDONLY | O_DIRECTORY);
   if (preopened.directory < 0) return;
   if (fstat(preopened.directory, &status) != 0 || IsOpenToAll(status)) return;
-  preopened.file = Raise(openat(preopened.directory, preopened.part_name,
-                                O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  preopened.file = OpenAnyPart(preopened);
   if (preopened.file < 0 || fstat(preopened.file, &status) != 0) return;
   preopened.device = status.st_dev;
   preopened.inode = status.st_ino;
@@ -87,7 +122,8 @@ void Preopen() {
   preopened.status = OpenHigh("/proc/self/status", O_RDONLY);
   strcpy(preopened.path, path);
   preopened.pid = self.pid;
-  static const int registered = atexit(&RemoveUnused);
+  static const bool registered =
+      atexit(&RemoveUnused) == 0 && at_quick_exit(&RemoveUnused) == 0;
   (void)registered;
 }
 

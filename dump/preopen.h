@@ -10,7 +10,9 @@ namespace minicore {
 
 // Opens the core's file under its .part name, its directory and two files of /proc, if
 // g_runtime.policy asks for it and has a path. What can't be opened is left to the crash.
-// A process that ends without a crash takes the file away again.
+// exit() takes the file away again. A process that is ended without it, by SIGTERM say, or
+// may not remove it any more, leaves it there, empty; the next one of that name takes it
+// over.
 void Preopen();
 
 }  // namespace minicore

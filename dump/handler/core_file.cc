@@ -5,21 +5,21 @@
 #include <limits.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "dump/handler/proc_files.h"
+#include "dump/handler/thread_status.h"
 #include "dump/safe/format.h"
 #include "dump/safe/syscalls.h"
 
 namespace minicore {
 namespace {
 
-constexpr char kDefaultName[] = "core.%e.%p";
-
-// Cores of one name: NAME, NAME.1, and so on. With more of them somebody is not looking.
-constexpr unsigned kMostOfOneName = 100;
+constexpr char kManyThere[] =
+    "100 of that name are there: remove some, or put %p or %t into path";
 
 void AppendNumbered(const char* name, unsigned number, safe::Text& text) {
   text.String(name);
@@ -70,25 +70,72 @@ bool InOpenDirectory(const char* path) {
   return IsOpenToAll(status);
 }
 
-bool IsDirectory(const char* path) {
+// The kind of file that a path leads to; 0 if there is none.
+mode_t KindOf(const char* path) {
   struct stat status;
-  return safe::Syscall(SYS_stat, safe::Word(path), safe::Word(&status)) == 0 &&
-         S_ISDIR(status.st_mode);
+  return safe::Syscall(SYS_stat, safe::Word(path), safe::Word(&status)) == 0
+             ? status.st_mode & S_IFMT
+             : 0;
 }
 
-// The program's name as the kernel knows it, with '/' made harmless (fs/coredump.c,
-// cn_esc_printf()).
-void AppendName(const CrashContext& crash, safe::Text& text) {
-  char name[32] = {};
-  if (TaskFile(crash.pid, "comm", name, sizeof(name)) <= 0) {
-    // No /proc: this thread's name, which is the program's more often than not.
-    safe::Syscall(SYS_prctl, PR_GET_NAME, safe::Word(name));
-  }
+// Whether anything has that name, if only a link.
+bool IsTaken(const char* path) {
+  struct stat status;
+  return safe::Syscall(SYS_lstat, safe::Word(path), safe::Word(&status)) == 0;
+}
+
+// One component of a path, whatever it holds (fs/coredump.c, cn_esc_printf()).
+void AppendComponent(char* name, safe::Text& text) {
   for (char* at = name; *at != '\0'; ++at) {
     if (*at == '/') *at = '!';
   }
-  const bool dots = safe::Equal(name, ".") || safe::Equal(name, "..");
-  text.String(dots ? "!" : name);
+  if (safe::Equal(name, ".") || safe::Equal(name, "..")) name[0] = '!';
+  text.String(name[0] == '\0' ? "!" : name);
+}
+
+// The program's name as the kernel knows it.
+void AppendName(const CrashContext& crash, safe::Text& text) {
+  char name[32] = {};
+  if (TaskFile(crash.pid, "comm", name, sizeof(name)) < 0) {
+    // No /proc: this thread's name, which is the program's more often than not.
+    safe::Syscall(SYS_prctl, PR_GET_NAME, safe::Word(name));
+  }
+  AppendComponent(name, text);
+}
+
+// The path of the program, or its last component (fs/coredump.c, cn_print_exe_file()).
+void AppendProgram(const CrashContext& crash, bool whole, safe::Text& text) {
+  char path[kMaxPath] = {};
+  if (safe::Syscall(SYS_readlink, safe::Word("/proc/self/exe"), safe::Word(path),
+                    sizeof(path) - 1) <= 0) {
+    AppendName(crash, text);
+    if (whole) text.String(" (path unknown)");
+    return;
+  }
+  char* name = path;
+  for (char* at = path; !whole && *at != '\0'; ++at) {
+    if (*at == '/') name = at + 1;
+  }
+  AppendComponent(name, text);
+}
+
+// The number of a thread in the outermost namespace that this /proc shows: the first of
+// "NSpid:" (fs/proc/array.c, task_state()).
+uint64_t OutermostNumber(int tid) {
+  char text[kStatusBytes];
+  TaskFile(tid, "status", text, sizeof(text));
+  const uint64_t number = ParseDecimal(StatusValue(text, "NSpid"));
+  return number != 0 ? number : static_cast<uint64_t>(tid);
+}
+
+uint64_t CoreLimit() {
+  rlimit limit{};
+  safe::Syscall(SYS_prlimit64, 0, RLIMIT_CORE, 0, safe::Word(&limit));
+  return limit.rlim_cur;
+}
+
+void AppendDecimal(long number, safe::Text& text) {
+  text.Decimal(number < 0 ? 0 : static_cast<uint64_t>(number));
 }
 
 }  // namespace
@@ -125,22 +172,49 @@ bool ExpandPath(const char* pattern, const CrashContext& crash,
         text.Char('%');
         break;
       case 'p':
-        text.Decimal(static_cast<uint64_t>(crash.pid));
+        AppendDecimal(crash.pid, text);
+        break;
+      case 'P':
+        text.Decimal(OutermostNumber(crash.pid));
+        break;
+      case 'i':
+        AppendDecimal(crash.tid, text);
+        break;
+      case 'I':
+        text.Decimal(OutermostNumber(crash.tid));
+        break;
+      case 'u':
+        AppendDecimal(safe::Syscall(SYS_getuid), text);
+        break;
+      case 'g':
+        AppendDecimal(safe::Syscall(SYS_getgid), text);
+        break;
+      case 'd':
+        AppendDecimal(safe::Syscall(SYS_prctl, PR_GET_DUMPABLE), text);
         break;
       case 's':
-        text.Decimal(static_cast<uint64_t>(crash.signal));
+        AppendDecimal(crash.signal, text);
         break;
       case 't': {
         timespec now{};
         safe::Syscall(SYS_clock_gettime, CLOCK_REALTIME, safe::Word(&now));
-        text.Decimal(static_cast<uint64_t>(now.tv_sec));
+        AppendDecimal(now.tv_sec, text);
         break;
       }
+      case 'h':
+        text.String(facts.host);
+        break;
       case 'e':
         AppendName(crash, text);
         break;
-      case 'h':
-        text.String(facts.host);
+      case 'f':
+        AppendProgram(crash, false, text);
+        break;
+      case 'E':
+        AppendProgram(crash, true, text);
+        break;
+      case 'c':
+        text.Decimal(CoreLimit());
         break;
       default:
         break;
@@ -155,7 +229,11 @@ int CoreFile::Open(const CrashContext& crash, const Runtime& runtime,
   path_[0] = name_[0] = part_[0] = '\0';
   written_ = start_ = 0;
   directory_ = AT_FDCWD;
-  if (ForbidsCores(runtime.facts)) return -EPERM;
+  preopened_ = renumbered_ = unnamed_ = false;
+  reason_ = nullptr;
+  if (ForbidsCores(runtime.facts)) {
+    return Refuse(-EPERM, "the program has forbidden cores (PR_SET_DUMPABLE)");
+  }
   if (runtime.policy.fd < 0) {
     if (TakePreopened(crash, runtime.preopened)) return 0;
     return OpenPath(crash, runtime);
@@ -186,11 +264,16 @@ bool CoreFile::TakePreopened(const CrashContext& crash, const Preopened& preopen
   }
   fd_ = preopened.file;
   directory_ = preopened.directory;
-  own_ = seekable_ = true;
+  own_ = seekable_ = preopened_ = true;
   safe::Text(path_, sizeof(path_)).String(preopened.path);
   safe::Text(name_, sizeof(name_)).String(preopened.name);
   safe::Text(part_, sizeof(part_)).String(preopened.part_name);
   return true;
+}
+
+int CoreFile::Refuse(int error, const char* reason) {
+  reason_ = reason;
+  return error;
 }
 
 int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime) {
@@ -201,28 +284,35 @@ int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime) {
   if (!ExpandPath(pattern, crash, runtime.facts, path_, sizeof(path_))) {
     return -ENAMETOOLONG;
   }
-  if (IsDirectory(path_)) {
+  if (KindOf(path_) == S_IFDIR) {
     text.Char('/').String(kDefaultName);
     if (text.truncated() ||
         !ExpandPath(pattern, crash, runtime.facts, path_, sizeof(path_))) {
       return -ENAMETOOLONG;
     }
   }
-  if (InOpenDirectory(path_)) return -EACCES;
+  // Pipes and sockets are names that are taken: anybody could put them in the way.
+  const mode_t kind = KindOf(path_);
+  if (kind == S_IFCHR || kind == S_IFBLK) return Refuse(-EINVAL, "it is a device");
+  if (InOpenDirectory(path_)) {
+    return Refuse(-EACCES, "everybody may write to its directory, which is not sticky");
+  }
   safe::Text(name_, sizeof(name_)).String(path_);
   constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
-  for (unsigned number = 0; number < kMostOfOneName; ++number) {
+  fd_ = -EEXIST;
+  for (unsigned number = 0; number < kMostOfOneName && fd_ == -EEXIST; ++number) {
     safe::Text part(part_, sizeof(part_));
     AppendNumbered(path_, number, part);
+    if (part.truncated()) return -ENAMETOOLONG;
+    if (IsTaken(part_)) continue;
     part.String(".part");
     if (part.truncated()) return -ENAMETOOLONG;
     // Taken: by another process that dumps to the same path, or by one that died doing it.
     fd_ = safe::Open(part_, kFlags, 0600);
-    if (fd_ != -EEXIST) break;
   }
   if (fd_ < 0) {
     part_[0] = '\0';
-    return fd_;
+    return fd_ == -EEXIST ? Refuse(-EEXIST, kManyThere) : fd_;
   }
   own_ = seekable_ = true;
   return 0;
@@ -299,6 +389,14 @@ long CoreFile::Name(const char* name) {
   return link_error;
 }
 
+// Whether the file still has a name: who may not look into its directory any more is not
+// told which. A filter that does not let us ask does not let anybody here change it.
+bool CoreFile::HasPartName() const {
+  struct stat status;
+  const long error = safe::Syscall(SYS_fstat, fd_, safe::Word(&status));
+  return error == 0 ? status.st_nlink != 0 : safe::g_basic_calls_only;
+}
+
 int CoreFile::Commit() {
   if (!own_) return 0;
   long error = -EEXIST;
@@ -315,11 +413,15 @@ int CoreFile::Commit() {
       AppendNumbered(name, number, path);
     }
   }
-  if (error == -EPERM && safe::g_basic_calls_only) {
-    // Whole, but nobody may rename it: the line on standard error says where it is.
-    safe::Text(path_, sizeof(path_)).String(part_);
-    return 0;
+  if (error != 0 && preopened_ && HasPartName()) {
+    // Whole, but it may not be renamed: the line on standard error says where it is.
+    unnamed_ = true;
+    size_t length = safe::Length(path_);
+    while (length != 0 && path_[length - 1] != '/') --length;
+    safe::Text(path_ + length, sizeof(path_) - length).String(part_);
+    error = 0;
   }
+  if (error == -EEXIST) reason_ = kManyThere;
   if (error != 0) {
     Abandon();
   } else {

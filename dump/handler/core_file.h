@@ -20,8 +20,15 @@ namespace minicore {
 
 inline constexpr size_t kMaxPath = 4096;
 
-// Expands core(5)'s %p %t %e %s %h %% in `pattern`; unknown ones are dropped, as the
-// kernel does (fs/coredump.c, format_corename()).
+// Cores of one name: NAME, NAME.1, and so on. With more of them somebody is not looking.
+inline constexpr unsigned kMostOfOneName = 100;
+
+// In a directory that is given for a path.
+inline constexpr char kDefaultName[] = "core.%e.%p";
+
+// Expands the letters of core(5) behind % in `pattern`, as the kernel does (Linux 6.1,
+// fs/coredump.c, format_corename()); unknown ones are dropped. What the kernel knows of the
+// initial namespaces (%P, %I, %u, %g) is what this process can see of them.
 // Returns: false if it does not fit.
 bool ExpandPath(const char* pattern, const CrashContext& crash,
                 const ProcessFacts& facts, char* path, size_t size);
@@ -84,7 +91,8 @@ class CoreFile {
   int Truncate(uint64_t size);
 
   // Gives the file its final name, or if that is taken NAME.1, NAME.2 and so on: path()
-  // then says which.
+  // then says which. What was opened in advance, and may not be named any more, stays as it
+  // is.
   int Commit();
   // Removes what was written, if it is a file of ours.
   void Abandon();
@@ -93,12 +101,18 @@ class CoreFile {
   uint64_t written() const { return written_; }
   const char* path() const { return path_; }
   bool renumbered() const { return renumbered_; }  // path() is not the one asked for
+  bool unnamed() const { return unnamed_; }  // it has only its name until then
+
+  // Of an error that its number does not explain: a sentence; else null.
+  const char* reason() const { return reason_; }
 
  private:
   int OpenPath(const CrashContext& crash, const Runtime& runtime);
   bool TakePreopened(const CrashContext& crash, const Preopened& preopened);
 
+  int Refuse(int error, const char* reason);
   long Name(const char* name);
+  bool HasPartName() const;
   long WriteSome(const char* data, size_t size);
 
   int fd_ = -1;
@@ -106,7 +120,10 @@ class CoreFile {
   bool own_ = false;       // we opened it
   int directory_ = AT_FDCWD;  // of name_ and part_
   bool seekable_ = false;
+  bool preopened_ = false;
   bool renumbered_ = false;
+  bool unnamed_ = false;
+  const char* reason_ = nullptr;
   uint64_t start_ = 0;     // offset of the core in the descriptor
   uint64_t written_ = 0;
   char path_[kMaxPath] = {};  // for the user

@@ -41,7 +41,11 @@ void Tell(const DumpResult& result) {
   if (result.failed != nullptr) {
     text.String("minicore: no core: cannot ").String(result.failed).Char(' ');
     text.String(result.path[0] != '\0' ? result.path : "the core").String(": ");
-    AppendError(-result.error, text);
+    if (result.reason != nullptr) {
+      text.String(result.reason);
+    } else {
+      AppendError(-result.error, text);
+    }
   } else {
     text.String("minicore: wrote ").String(result.path).String(" (");
     text.Decimal(result.file_bytes).String(" bytes, ");

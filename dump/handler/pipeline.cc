@@ -81,11 +81,12 @@ bool Failed(const Outcome& outcome, Phase phase) {
 
 DumpResult Finish(const Dump& d, int error, const char* failed) {
   const char* remark = d.outcome.truncated   ? "cut short: no more room"
+                       : d.file.unnamed()    ? "it may not be renamed"
                        : d.took_descriptors  ? "no file descriptor was left"
                        : d.file.renumbered() ? "the name was taken"
                                              : nullptr;
-  return {error, failed, d.file.path(), d.plan.file_bytes, d.outcome.Elapsed(),
-          remark};
+  return {error, failed, d.file.reason(), d.file.path(), d.plan.file_bytes,
+          d.outcome.Elapsed(), remark};
 }
 
 // Contents, then the report. `copy`: of a live dump, where memory is taken from.

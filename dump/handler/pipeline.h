@@ -12,6 +12,7 @@ namespace minicore {
 struct DumpResult {
   int error;             // 0, or -errno of what failed last
   const char* failed;    // what that was; null if nothing
+  const char* reason;    // why, where the number does not explain it; else null
   const char* path;      // of the core, or where it should have gone
   uint64_t file_bytes;
   uint64_t microseconds;  // from the signal, or the stop of a live dump, to the end

@@ -1,10 +1,17 @@
 // minicore_install(): what the program asks for, and what its environment does.
 
+#include <errno.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <filesystem>
+#include <set>
 #include <string>
 
 #include "alloc/index_view.h"
@@ -151,6 +158,143 @@ TEST(InstallTest, WhatIsIgnoredStaysIgnoredBehindIt) {
   EXPECT_EQ(HandlerOf(SIGBUS), ignored);
   signal(SIGBUS, SIG_DFL);
   signal(SIGQUIT, SIG_DFL);
+}
+
+// What a bad option costs: of a program's own nothing is changed, of the environment it
+// alone is not taken. Either says so.
+TEST(InstallTest, WhereNoCoreCanGoIsSaidAtOnce) {
+  unsetenv("MINICORE_OPTIONS");
+  const int reading = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+  const std::string reader = std::to_string(reading);
+  const struct {
+    std::string option;
+    std::string reason;
+  } kCases[] = {{"path=/dev/null", "it is a device"},
+                {"fd=987", "no such descriptor is open"},
+                {"fd=" + reader, "it is not open for writing"}};
+  for (const auto& item : kCases) {
+    const std::string line = "minicore: option " + item.option + ": " + item.reason + "\n";
+    minicore_config config = minicore_default_config();
+    config.path = "/tmp/mine";
+    const size_t equals = item.option.find('=') + 1;
+    if (item.option[0] == 'f') config.fd = atoi(&item.option[equals]);
+    if (item.option[0] == 'p') config.path = &item.option[equals];
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(minicore_install(&config), -EINVAL);
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), line);
+
+    config = minicore_default_config();
+    config.path = "/tmp/mine";
+    setenv("MINICORE_OPTIONS", (item.option + ":hops=7").c_str(), 1);
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(minicore_install(&config), 0);
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), line);
+    EXPECT_STREQ(g_runtime.policy.path, "/tmp/mine");
+    EXPECT_EQ(g_runtime.policy.fd, -1);
+    EXPECT_EQ(g_runtime.policy.hops, 7u);
+    unsetenv("MINICORE_OPTIONS");
+  }
+  close(reading);
+}
+
+TEST(InstallTest, WhatIsWrongWithAFieldIsSaid) {
+  unsetenv("MINICORE_OPTIONS");
+  minicore_config config = minicore_default_config();
+  config.segments = 3;
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(minicore_install(&config), -EINVAL);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "minicore: option segments=3: 64 to 65534 are possible\n");
+}
+
+class PreopenTest : public testing::Test {
+ protected:
+  PreopenTest() {
+    char name[] = "/tmp/preopen_test.XXXXXX";
+    directory_ = mkdtemp(name);
+    path_ = directory_ + "/core";
+  }
+  ~PreopenTest() override { std::filesystem::remove_all(directory_); }
+
+  // A child that has its file open, and ends by `end` when it is told to.
+  struct Child {
+    pid_t pid;
+    int go;
+  };
+  Child Start(void (*end)()) const {
+    int ready[2];
+    int go[2];
+    EXPECT_EQ(pipe2(ready, O_CLOEXEC), 0);
+    EXPECT_EQ(pipe2(go, O_CLOEXEC), 0);
+    const pid_t pid = fork();
+    if (pid == 0) {
+      close(go[1]);
+      minicore_config config = minicore_default_config();
+      config.preopen = 1;
+      config.path = path_.c_str();
+      char byte = 0;
+      if (minicore_install(&config) != 0 || write(ready[1], "", 1) != 1) _exit(100);
+      (void)!read(go[0], &byte, 1);
+      end();
+      _exit(0);
+    }
+    close(ready[1]);
+    close(go[0]);
+    char byte;
+    EXPECT_EQ(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    return {pid, go[1]};
+  }
+  static void End(const Child& child) {
+    close(child.go);
+    EXPECT_EQ(waitpid(child.pid, nullptr, 0), child.pid);
+  }
+  std::set<std::string> Files() const {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
+      names.insert(entry.path().filename());
+    }
+    return names;
+  }
+  using Names = std::set<std::string>;
+
+  std::string directory_;
+  std::string path_;
+};
+
+TEST_F(PreopenTest, LeavesNothingBehindAProcessThatExits) {
+  for (const auto end : {+[] { exit(0); }, +[] { quick_exit(0); }}) {
+    const Child child = Start(end);
+    EXPECT_EQ(Files(), Names{"core.part"});
+    End(child);
+    EXPECT_EQ(Files(), Names{});
+  }
+}
+
+TEST_F(PreopenTest, TakesOverWhatAProcessThatWasEndedHasLeft) {
+  End(Start([] { raise(SIGTERM); }));
+  EXPECT_EQ(Files(), Names{"core.part"});
+  const Child child = Start([] { raise(SIGSEGV); });
+  EXPECT_EQ(Files(), Names{"core.part"});
+  End(child);
+  EXPECT_EQ(Files(), Names{"core"});
+}
+
+TEST_F(PreopenTest, GivesEachOfSeveralProcessesItsOwn) {
+  const Child one = Start([] { raise(SIGSEGV); });
+  const Child two = Start([] { raise(SIGSEGV); });
+  EXPECT_EQ(Files(), (Names{"core.part", "core.1.part"}));
+  End(two);
+  End(one);
+  EXPECT_EQ(Files(), (Names{"core", "core.1"}));
+}
+
+TEST_F(PreopenTest, GivesADirectoryTheNameOfAnyCore) {
+  path_ = directory_;
+  prctl(PR_SET_NAME, "worker");
+  const Child child = Start([] { exit(0); });
+  EXPECT_EQ(Files(), Names{"core.worker." + std::to_string(child.pid) + ".part"});
+  End(child);
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ int main(void) {
   minicore_config config = MINICORE_CONFIG_INIT;
   config.path = "core.plain";
   if (minicore_dump("core.live") != 0) return 1;  /* installed before main() */
-  if (minicore_dump("core.%u") != -22) return 3;  /* EINVAL: nothing stands for that */
+  if (minicore_dump("core.%q") != -22) return 3;  /* EINVAL: nothing stands for that */
   if (minicore_install(&config) != 0) return 2;
   __builtin_trap();
 }

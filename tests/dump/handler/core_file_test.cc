@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -85,6 +86,36 @@ TEST_F(CoreFileTest, ExpandsWhatCore5Names) {
   EXPECT_LE(named, time(nullptr));
 }
 
+// Linux 6.1, fs/coredump.c, format_corename().
+TEST_F(CoreFileTest, ExpandsTheRestOfThemAsTheKernelDoes) {
+  crash_.tid = 4711;
+  EXPECT_EQ(Expand("%i"), "4711");
+  EXPECT_EQ(Expand("%u.%g"), std::to_string(getuid()) + "." + std::to_string(getgid()));
+  EXPECT_EQ(Expand("%d"), std::to_string(prctl(PR_GET_DUMPABLE)));
+  char path[4096] = {};
+  ASSERT_GT(readlink("/proc/self/exe", path, sizeof(path) - 1), 0);
+  std::string program = path;
+  EXPECT_EQ(Expand("%f"), program.substr(program.rfind('/') + 1));
+  for (char& c : program) c = c == '/' ? '!' : c;
+  EXPECT_EQ(Expand("%E"), program);
+  rlimit limit;
+  getrlimit(RLIMIT_CORE, &limit);
+  EXPECT_EQ(Expand("%c"), std::to_string(limit.rlim_cur));
+}
+
+// In a namespace of its own a process has another number outside, which only the /proc of
+// outside shows; here the innermost is the outermost.
+TEST_F(CoreFileTest, ExpandsNumbersOfTheOutermostNamespaceThatCanBeSeen) {
+  std::ifstream file("/proc/self/status");
+  std::string line;
+  while (std::getline(file, line) && line.rfind("NSpid:\t", 0) != 0) {
+  }
+  ASSERT_FALSE(line.empty());
+  const std::string outermost = line.substr(7, line.find('\t', 7) - 7);
+  EXPECT_EQ(Expand("%P"), outermost);
+  EXPECT_EQ(Expand("%I"), outermost);
+}
+
 TEST_F(CoreFileTest, DropsWhatItDoesNotKnowAsTheKernelDoes) {
   EXPECT_EQ(Expand("a%qb"), "ab");
   EXPECT_EQ(Expand("a%"), "a");
@@ -96,7 +127,9 @@ TEST_F(CoreFileTest, AProgramsNameIsOneNameWhateverItHolds) {
   prctl(PR_SET_NAME, "../../etc/x");
   EXPECT_EQ(Expand("core.%e"), "core...!..!etc!x");
   prctl(PR_SET_NAME, "..");
-  EXPECT_EQ(Expand("/var/crash/%e"), "/var/crash/!");
+  EXPECT_EQ(Expand("/var/crash/%e"), "/var/crash/!.");
+  prctl(PR_SET_NAME, "");
+  EXPECT_EQ(Expand("/var/crash/%e/core"), "/var/crash/!/core");
   prctl(PR_SET_NAME, ".");
   EXPECT_EQ(Expand("/var/crash/%e"), "/var/crash/!");
 }
@@ -147,6 +180,32 @@ TEST_F(CoreFileTest, ACoreThatIsThereStaysAndTheNextGetsANumber) {
   EXPECT_FALSE(Exists(In("c.part")));
 }
 
+TEST_F(CoreFileTest, WhenAHundredOfANameAreThereItSaysWhatToDo) {
+  std::ofstream(In("c")) << "0";
+  for (int i = 1; i < 99; ++i) std::ofstream(In("c." + std::to_string(i))) << i;
+  ASSERT_EQ(Open(In("c")), 0);
+  ASSERT_EQ(file_->Commit(), 0);
+  EXPECT_EQ(file_->path(), In("c.99"));
+  EXPECT_EQ(Open(In("c")), -EEXIST);
+  EXPECT_STREQ(file_->reason(),
+               "100 of that name are there: remove some, or put %p or %t into path");
+  EXPECT_FALSE(Exists(In("c.part")));
+}
+
+TEST_F(CoreFileTest, ADeviceIsNoPlaceForACore) {
+  EXPECT_EQ(Open("/dev/null"), -EINVAL);
+  EXPECT_STREQ(file_->reason(), "it is a device");
+  EXPECT_FALSE(Exists("/dev/null.part"));
+}
+
+// Anybody may have put it there, where everybody may write.
+TEST_F(CoreFileTest, APipeOrSocketOfTheNameIsATakenName) {
+  ASSERT_EQ(mkfifo(In("c").c_str(), 0600), 0);
+  ASSERT_EQ(Open(In("c")), 0);
+  ASSERT_EQ(file_->Commit(), 0);
+  EXPECT_EQ(file_->path(), In("c.1"));
+}
+
 // In a directory that others can write to.
 TEST_F(CoreFileTest, ALinkThatWaitsForTheCoreIsNotFollowed) {
   std::ofstream(In("victim")) << "precious";
@@ -161,6 +220,7 @@ TEST_F(CoreFileTest, ALinkThatWaitsForTheCoreIsNotFollowed) {
 TEST_F(CoreFileTest, ADirectoryThatEverybodyCanWriteIsRefusedUnlessItIsSticky) {
   chmod(directory_.c_str(), 0777);
   EXPECT_EQ(Open(In("core")), -EACCES);
+  EXPECT_STREQ(file_->reason(), "everybody may write to its directory, which is not sticky");
   EXPECT_FALSE(Exists(In("core.part")));
   // By way of a link, too.
   const std::string link = directory_ + ".link";
@@ -314,6 +374,23 @@ TEST_F(CoreFileTest, WhatWasOpenedInAdvanceIsUsed) {
   EXPECT_EQ(file_->Commit(), 0);
   EXPECT_EQ(Contents(In("core")), "advance");
   EXPECT_FALSE(Exists(In("other")));
+}
+
+// The process has fewer rights than when it opened it.
+TEST_F(PrivilegedTest, WhatWasOpenedInAdvanceAndMayNotBeNamedIsLeftAsItIs) {
+  const int status = StatusOf([&] {
+    FillPreopened(In("mine"), &runtime_->preopened);
+    crash_.pid = getpid();
+    if (setresgid(kUser, kUser, kUser) != 0 || setresuid(kUser, kUser, kUser) != 0) {
+      return kNoRights;
+    }
+    if (Open(In("other")) != 0 || file_->Append("advance", 7) != 0) return 1;
+    if (file_->Commit() != 0 || !file_->unnamed()) return 3;
+    return file_->path() == In("mine/core.part") ? 0 : 4;
+  });
+  if (status == kNoRights) GTEST_SKIP() << "SKIPPED: no other user can be had here";
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(Contents(In("mine/core.part")), "advance");
 }
 
 TEST_F(CoreFileTest, WhatWasOpenedInAdvanceIsNotUsedOnceOthersCanReachIt) {
