@@ -18,6 +18,8 @@
 namespace minicore {
 namespace {
 
+constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+
 constexpr char kManyThere[] =
     "100 of that name are there: remove some, or put %p or %t into path";
 
@@ -298,7 +300,6 @@ int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime) {
     return Refuse(-EACCES, "everybody may write to its directory, which is not sticky");
   }
   safe::Text(name_, sizeof(name_)).String(path_);
-  constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
   fd_ = -EEXIST;
   for (unsigned number = 0; number < kMostOfOneName && fd_ == -EEXIST; ++number) {
     safe::Text part(part_, sizeof(part_));
@@ -376,6 +377,17 @@ int CoreFile::WriteAt(uint64_t offset, const void* data, size_t size) {
 
 int CoreFile::Truncate(uint64_t size) {
   return static_cast<int>(safe::Truncate(fd_, start_ + size));
+}
+
+int CoreFile::StartOver() {
+  if (!own_) return -ENOSPC;
+  safe::UnlinkAt(directory_, part_);
+  safe::Close(fd_);
+  fd_ = static_cast<int>(safe::Syscall(SYS_openat, directory_, safe::Word(part_),
+                                       kFlags | O_CLOEXEC, 0600));
+  if (fd_ < 0) own_ = false;
+  written_ = 0;
+  return fd_ < 0 ? fd_ : 0;
 }
 
 // Gives the part file the name `name`, unless that is taken.

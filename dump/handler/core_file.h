@@ -90,6 +90,11 @@ class CoreFile {
   int WriteAt(uint64_t offset, const void* data, size_t size);
   int Truncate(uint64_t size);
 
+  // Puts an empty file in the place of what was written, if that is a file of ours: some
+  // file systems cannot even shorten one when they are full.
+  // Returns: 0 or -errno.
+  int StartOver();
+
   // Gives the file its final name, or if that is taken NAME.1, NAME.2 and so on: path()
   // then says which. What was opened in advance, and may not be named any more, stays as it
   // is.

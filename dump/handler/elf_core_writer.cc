@@ -197,11 +197,13 @@ int ElfCoreWriter::WriteSegment(const Segment& segment) {
 }
 
 int ElfCoreWriter::WriteContents(const NoteBuffer& notes, safe::Arena& arena) {
-  header_bytes_ =
-      sizeof(Elf64_Ehdr) + (plan_.segments.size() + 2) * sizeof(Elf64_Phdr);
-  headers_ = arena.AllocateArray<uint8_t>(header_bytes_);
-  buffer_ = arena.AllocateArray<uint8_t>(kBufferBytes);
-  block_ = arena.AllocateArray<uint8_t>(kBlockBytes + 2 * kOverlap);
+  if (block_ == nullptr) {
+    header_bytes_ =
+        sizeof(Elf64_Ehdr) + (plan_.segments.size() + 2) * sizeof(Elf64_Phdr);
+    headers_ = arena.AllocateArray<uint8_t>(header_bytes_);
+    buffer_ = arena.AllocateArray<uint8_t>(kBufferBytes);
+    block_ = arena.AllocateArray<uint8_t>(kBlockBytes + 2 * kOverlap);
+  }
   if (headers_ == nullptr || buffer_ == nullptr || block_ == nullptr) return -ENOMEM;
   int error = WriteHeaders();
   if (error == 0) error = PadTo(plan_.notes_offset);
@@ -215,15 +217,49 @@ int ElfCoreWriter::WriteContents(const NoteBuffer& notes, safe::Arena& arena) {
   }
   if (error == 0 && plan_.report_last) error = PadTo(plan_.report_offset);
   if (error == 0) error = Flush();
+  if (error == 0 && shortened_) DropEmptySegments();
   return error;
 }
 
+// Of a live dump there will be another chance.
+bool ElfCoreWriter::MayShorten() const {
+  return copy_ == nullptr && !plan_.report_last && !shortened_;
+}
+
+// What WriteReport() will overwrite, with what is there now.
+int ElfCoreWriter::TryToOverwrite() {
+  __builtin_memset(buffer_, 0, kBufferBytes);
+  for (uint64_t at = 0; at < plan_.report_bytes; at += kBufferBytes) {
+    const auto size = std::min<uint64_t>(plan_.report_bytes - at, kBufferBytes);
+    const int error = file_.WriteAt(plan_.report_offset + at, buffer_, size);
+    if (error != 0) return error;
+  }
+  return file_.WriteAt(0, headers_, header_bytes_);
+}
+
 bool ElfCoreWriter::Shorten() {
-  // Of a live dump there will be another chance.
-  if (copy_ != nullptr || plan_.report_last || file_.written() < plan_.least_bytes) {
+  const uint64_t end = AlignDown(file_.written(), 16);
+  if (!MayShorten() || file_.written() < plan_.least_bytes || file_.Truncate(end) != 0 ||
+      TryToOverwrite() != 0) {
     return false;
   }
-  const uint64_t end = AlignDown(file_.written(), 16);
+  CutPlan(end);
+  DropEmptySegments();
+  return true;
+}
+
+// A quarter less than what fitted leaves room to overwrite.
+bool ElfCoreWriter::ShortenForAnotherFile() {
+  const uint64_t end = AlignDown(file_.written() / 4 * 3, 16);
+  if (!MayShorten() || end < plan_.least_bytes) return false;
+  CutPlan(end);
+  buffered_ = 0;
+  offset_ = 0;
+  return true;
+}
+
+// Leaves what lies before `end` in the file.
+void ElfCoreWriter::CutPlan(uint64_t end) {
   for (Segment& segment : plan_.segments) {
     if (segment.file_offset + segment.file_bytes <= end) continue;
     const uint64_t left = end > segment.file_offset ? end - segment.file_offset : 0;
@@ -242,15 +278,17 @@ bool ElfCoreWriter::Shorten() {
     }
     segment.piece_count = pieces;
   }
-  // What has nothing left leaves the plan: a PT_LOAD of no memory is a fault to some.
+  outcome_.truncated = shortened_ = true;
+  plan_.file_bytes = end;
+}
+
+// What has nothing left leaves the plan: a PT_LOAD of no memory is a fault to some.
+void ElfCoreWriter::DropEmptySegments() {
   Segment* const first = plan_.segments.begin();
   Segment* const last = std::remove_if(first, plan_.segments.end(), [](const Segment& s) {
     return s.range.empty();
   });
   plan_.segments.Truncate(static_cast<size_t>(last - first));
-  outcome_.truncated = shortened_ = true;
-  plan_.file_bytes = end;
-  return true;
 }
 
 int ElfCoreWriter::WriteReport(const NoteBuffer& report) {

@@ -35,8 +35,13 @@ class ElfCoreWriter {
   int WriteContents(const NoteBuffer& notes, safe::Arena& arena);
 
   // After WriteContents() failed: decides how much of the file stays.
-  // Returns: false if that is not worth a file.
+  // Returns: false if that is not worth a file, or the file system has no room to
+  //          overwrite either, since it copies on write (btrfs).
   [[nodiscard]] bool Shorten();
+
+  // Then: plans for another file, with less than what fitted, and WriteContents() again.
+  // Returns: false if that is not worth a file.
+  [[nodiscard]] bool ShortenForAnotherFile();
 
   // The report, and the header again if the file was shortened.
   int WriteReport(const NoteBuffer& report);
@@ -48,6 +53,10 @@ class ElfCoreWriter {
   int WritePart(AddressRange range, AddressRange run, Place place);
   void ReadBlock(AddressRange range, AddressRange report, uint8_t* to, uint64_t offset);
   int WriteMarkers(AddressRange range);
+  bool MayShorten() const;
+  int TryToOverwrite();
+  void CutPlan(uint64_t end);
+  void DropEmptySegments();
   int PadTo(uint64_t offset);
   // Buffered: pieces are small, and a write() each would cost more than they do.
   int Put(const uint8_t* data, size_t size);

@@ -89,14 +89,25 @@ DumpResult Finish(const Dump& d, int error, const char* failed) {
           d.outcome.Elapsed(), remark};
 }
 
+// What does not fit is left out.
+int WriteContents(Dump& d, ElfCoreWriter& writer) {
+  const Outcome before = d.outcome;
+  const int error = writer.WriteContents(d.notes, d.last());
+  if (error == 0 || writer.Shorten()) return 0;
+  // What was elided is counted again.
+  const bool late = d.outcome.past_deadline;
+  d.outcome = before;
+  d.outcome.past_deadline = late;
+  if (late || !writer.ShortenForAnotherFile()) return error;
+  const int no_file = d.file.StartOver();
+  return no_file != 0 ? no_file : writer.WriteContents(d.notes, d.last());
+}
+
 // Contents, then the report. `copy`: of a live dump, where memory is taken from.
 int WriteAll(Dump& d, const MemoryCopy* copy) {
   int error = 0;
   ElfCoreWriter writer(d.plan, d.redactor, d.file, copy, d.outcome);
-  Guarded(kWrite, d.outcome, [&] {
-    error = writer.WriteContents(d.notes, d.last());
-    if (error != 0 && writer.Shorten()) error = 0;
-  });
+  Guarded(kWrite, d.outcome, [&] { error = WriteContents(d, writer); });
   if (error == 0 && !Failed(d.outcome, kWrite)) {
     // Without its report a core is still one.
     Guarded(kReport, d.outcome, [&] {

@@ -4,14 +4,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <mqueue.h>
 #include <netdb.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <threads.h>
 #include <time.h>
 #include <unistd.h>
@@ -249,6 +257,93 @@ void NoDescriptorsAtAll(const Arguments& arguments) {
   });
 }
 
+// Answers the calls of another process: so many bytes of files, and not one more. What is
+// overwritten or cut off needs room as well then; it comes back with the file's end.
+[[noreturn]] void ServeQuota(int listener, uint64_t limit) {
+  uint64_t left = limit;
+  for (;;) {
+    pollfd wait = {listener, POLLIN, 0};
+    if (poll(&wait, 1, -1) == 1 && (wait.revents & POLLHUP) != 0) _exit(0);
+    seccomp_notif call = {};
+    if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call) != 0) continue;
+    seccomp_notif_resp answer = {};
+    answer.id = call.id;
+    const bool writes = call.data.nr == SYS_write;
+    if (call.data.nr == SYS_unlinkat) left = limit;
+    if (call.data.nr == SYS_unlinkat || (writes ? call.data.args[2] <= left : left != 0)) {
+      if (writes) left -= call.data.args[2];
+      answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+    } else {
+      left = 0;
+      answer.error = -EDQUOT;
+    }
+    ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+  }
+}
+
+// Sends a descriptor to the process at the other end.
+void SendDescriptor(int socket, int fd) {
+  char byte = 0;
+  iovec data = {&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {nullptr, 0, &data, 1, control, sizeof(control), 0};
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+  if (sendmsg(socket, &message, 0) != 1) Fail("sendmsg");
+}
+
+int ReceiveDescriptor(int socket) {
+  char byte;
+  iovec data = {&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {nullptr, 0, &data, 1, control, sizeof(control), 0};
+  int fd = -1;
+  if (recvmsg(socket, &message, 0) != 1) _exit(1);
+  memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+  return fd;
+}
+
+// A file system's quota without a file system: another process counts what is
+// written. quota BYTES [cow]: with cow, a full one lets nothing be changed either.
+void Quota(const Arguments& arguments) {
+  const bool copies = arguments.size() > 1;
+  StartBystanders(2);
+  NameTheCrasher();
+  int sockets[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) != 0) Fail("socketpair");
+  if (fork() == 0) {
+    close(sockets[0]);
+    ServeQuota(ReceiveDescriptor(sockets[1]), strtoull(arguments.at(0).c_str(), nullptr, 10));
+  }
+  // Nor is room found in advance. The standard streams are no files.
+  const uint32_t changes = copies ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_ALLOW;
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fallocate, 7, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pwrite64, 8, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ftruncate, 7, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_unlinkat, 6, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 0, 2),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args)),
+      BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 2, 2, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EDQUOT),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+      BPF_STMT(BPF_RET | BPF_K, changes)};
+  const sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) Fail("no_new_privs");
+  const auto listener = static_cast<int>(syscall(
+      SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
+  if (listener < 0) Fail("seccomp");
+  SendDescriptor(sockets[0], listener);
+  close(listener);
+  close(sockets[1]);
+  CrashHere();
+}
+
 void DirectoryRemoved(const Arguments& arguments) {
   CrashIn(arguments, [] {
     char path[4096];
@@ -273,6 +368,7 @@ constexpr Scenario kScenarios[] = {
     {"no_descriptors", NoDescriptors},
     {"no_descriptors_at_all", NoDescriptorsAtAll},
     {"directory_removed", DirectoryRemoved},
+    {"quota", Quota},
 };
 
 }  // namespace

@@ -4,9 +4,13 @@ import contextlib
 import os
 import pathlib
 import resource
+import shutil
 import signal
+import subprocess
 import tempfile
+import unittest
 
+from tests.support import cores
 from tests.torture import torture
 
 _STANDING = {"bystander0": "victim::Park", "bystander1": "victim::Park"}
@@ -39,6 +43,40 @@ def memory_group(limit):
         yield None
     finally:
         group.rmdir()
+
+
+@contextlib.contextmanager
+def limited_directory(limit):
+    """A directory of a file system that lets `limit` bytes be written there; None where none
+    can be mounted."""
+    where = pathlib.Path(tempfile.mkdtemp(dir=os.environ["TEST_TMPDIR"]))
+    root = where / "root"
+    root.mkdir()
+
+    def call(*command):
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    mounted = False
+    try:
+        with open(where / "image", "wb") as image:
+            image.truncate(200 * _MIB)
+        mounted = call("mkfs.btrfs", "-q", image.name) and call(
+            "mount", "-o", "loop", image.name, root
+        )
+        limited = root / "limited"
+        ready = (
+            mounted
+            and call("btrfs", "quota", "enable", root)
+            and call("btrfs", "subvolume", "create", limited)
+            and call("btrfs", "qgroup", "limit", str(limit), limited)
+        )
+        yield limited if ready else None
+    except FileNotFoundError:  # no btrfs-progs
+        yield None
+    finally:
+        if mounted:
+            call("umount", root)
+        shutil.rmtree(where)
 
 
 class Exhaustion(torture.Torture):
@@ -157,6 +195,46 @@ class Exhaustion(torture.Torture):
                 self.assertEqual(child.status, control.status)
                 self.assertRegex(child.stderr, "^minicore: no core: .*\n$")
                 yield child
+
+    def check_quota(self, child):
+        """A shorter core, or none, and one line. Returns whether it is there."""
+        self.assertEqual(child.signal, signal.SIGSEGV)
+        self.assertEqual(len(child.stderr.splitlines()), 1, child.stderr)
+        if not child.files():
+            self.assertRegex(child.stderr, "^minicore: no core: .*: Disk quota exceeded$")
+            return False
+        self.assertRegex(child.stderr, "^minicore: wrote .*, cut short: no more room")
+        self.assertNotEqual(child.core.suffix, ".part")
+        self.check_core(child, child.core, signal.SIGSEGV, ("crasher",), threads=3)
+        self.assertEqual(int(cores.info(child.core)["report"]["truncated"]), 1)
+        return True
+
+    def whole_size(self, build):
+        child = self.run_child(build, "plain")
+        return child.core.stat().st_size
+
+    def test_quota_is_reached(self):
+        for build in torture.BUILDS:
+            whole = self.whole_size(build)
+            for kind in ((), ("cow",)):
+                for limit in (0, 8192, whole * 3 // 4, whole * 9 // 10):
+                    with self.subTest(build=build.name, kind=kind, limit=limit, whole=whole):
+                        child = self.run_child(build, "quota", str(limit), *kind)
+                        self.assertEqual(self.check_quota(child), limit > 8192)
+
+    @unittest.skipUnless(torture.LONG, "SKIPPED: in the long leg only")
+    def test_quota_of_a_file_system_is_reached(self):
+        for build in torture.BUILDS:
+            whole = self.whole_size(build)
+            seen = set()
+            for part in range(4, 100, 8):
+                with limited_directory(whole * part // 100) as directory:
+                    if directory is None:
+                        self.skipTest("SKIPPED: no file system with a quota can be mounted here")
+                    with self.subTest(build=build.name, whole=whole, part=part):
+                        child = self.run_child(build, "plain", directory=directory)
+                        seen.add(self.check_quota(child))
+            self.assertEqual(seen, {False, True})
 
     def test_working_directory_has_been_removed(self):
         for child in self.expect_absent("directory_removed"):

@@ -422,6 +422,23 @@ TEST_F(CoreFileTest, AnAbandonedFileLeavesNothing) {
   EXPECT_FALSE(Exists(In("c.part")));
 }
 
+TEST_F(CoreFileTest, StartsOverWithAnEmptyFile) {
+  ASSERT_EQ(Open(In("c")), 0);
+  EXPECT_EQ(file_->Append("123", 3), 0);
+  ASSERT_EQ(file_->StartOver(), 0);
+  EXPECT_EQ(file_->written(), 0u);
+  EXPECT_EQ(file_->Append("45", 2), 0);
+  ASSERT_EQ(file_->Commit(), 0);
+  EXPECT_EQ(Contents(In("c")), "45");
+  // Nobody else's file is put in the place of another.
+  const int fd = open(In("log").c_str(), O_RDWR | O_CREAT, 0600);
+  runtime_->policy.fd = fd;
+  ASSERT_EQ(Open("ignored"), 0);
+  EXPECT_NE(file_->StartOver(), 0);
+  EXPECT_TRUE(Exists(In("log")));
+  close(fd);
+}
+
 TEST_F(CoreFileTest, SaysWhyItCannotBeOpened) {
   EXPECT_EQ(Open(In("no/such/directory/c")), -ENOENT);
   EXPECT_EQ(Open(In(std::string(300, 'n'))), -ENAMETOOLONG);
