@@ -124,7 +124,7 @@ class WritableRuntime {
 // parentheses, which may hold anything.
 void LearnStrings(ProcessFacts& facts) {
   char text[2048];
-  const int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  const int fd = open("/proc/thread-self/stat", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
   const ssize_t bytes = read(fd, text, sizeof(text) - 1);
   close(fd);
@@ -161,7 +161,7 @@ void KeepStrings(ProcessFacts& facts) {
   void* copy = Reserve(strings.size(), "minicore strings");
   if (copy == nullptr) return;
   // Where the kernel says that they are, which a program can tell it otherwise.
-  const int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+  const int fd = open("/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
   const ssize_t bytes =
       fd < 0 ? -1 : pread(fd, copy, strings.size(), static_cast<off_t>(strings.begin));
   if (fd >= 0) close(fd);
@@ -177,7 +177,7 @@ void KeepStrings(ProcessFacts& facts) {
 void LearnFacts() {
   ProcessFacts& facts = g_runtime.facts;
   facts.pid = getpid();
-  const int fd = open("/proc/self/auxv", O_RDONLY | O_CLOEXEC);
+  const int fd = open("/proc/thread-self/auxv", O_RDONLY | O_CLOEXEC);
   if (fd >= 0) {
     const ssize_t bytes = read(fd, facts.auxv, sizeof(facts.auxv));
     facts.auxv_words = bytes < 0 ? 0 : static_cast<uint32_t>(bytes) / 8;

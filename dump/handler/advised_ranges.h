@@ -1,5 +1,5 @@
 // The ranges for which the program has asked for MADV_DONTDUMP, and has not taken that back:
-// what the kernel says of it only in /proc/self/smaps, which costs milliseconds for each GiB
+// what the kernel says of it only in /proc/thread-self/smaps, which costs milliseconds for each GiB
 // to read (undumpable.h).
 //
 // Writers: the interposed madvise() and mremap(), in any thread, a signal handler's too.

@@ -108,7 +108,7 @@ void AppendName(const CrashContext& crash, safe::Text& text) {
 // The path of the program, or its last component (fs/coredump.c, cn_print_exe_file()).
 void AppendProgram(const CrashContext& crash, bool whole, safe::Text& text) {
   char path[kMaxPath] = {};
-  if (safe::Syscall(SYS_readlink, safe::Word("/proc/self/exe"), safe::Word(path),
+  if (safe::Syscall(SYS_readlink, safe::Word("/proc/thread-self/exe"), safe::Word(path),
                     sizeof(path) - 1) <= 0) {
     AppendName(crash, text);
     if (whole) text.String(" (path unknown)");

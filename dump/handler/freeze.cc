@@ -121,6 +121,15 @@ long SendFreezeSignal(int pid, int tid, uint32_t number) {
                        safe::Word(&info));
 }
 
+// What can't answer, and has no frames to show: the main thread behind its pthread_exit(),
+// which stays until the others have ended (kernel/exit.c, delay_group_leader()).
+bool HasExited(int pid, int tid) {
+  if (tid != pid) return false;
+  char text[kStatusBytes];
+  TaskFile(tid, "status", text, sizeof(text));
+  return IsZombie(text);
+}
+
 // The dumping thread's side of one freeze.
 class Freeze {
  public:
@@ -177,6 +186,7 @@ class Freeze {
 // Returns: whether there is such a thread, and it is new and has room.
 bool Freeze::Signal(int tid) {
   if (tid == crash_.tid || !signalled_.Insert(static_cast<uint32_t>(tid))) return false;
+  if (HasExited(crash_.pid, tid)) return false;
   if (sent_.size() == sent_.capacity()) {
     if (safe::TgKill(crash_.pid, tid, 0) != -ESRCH) ++outcome_.threads_beyond;
     return false;
@@ -291,7 +301,7 @@ void Freeze::ForgetEndedThreads() {
   size_t kept = 0;
   for (const int tid : sent_) {
     if (answered_.Contains(static_cast<uint32_t>(tid))) continue;
-    if (safe::TgKill(crash_.pid, tid, 0) == -ESRCH) {
+    if (safe::TgKill(crash_.pid, tid, 0) == -ESRCH || HasExited(crash_.pid, tid)) {
       g_expected.fetch_sub(1, std::memory_order_relaxed);
       continue;
     }

@@ -108,7 +108,7 @@ void ReadMemoryMap(safe::Arena& arena, int before, MemoryMap& map, Outcome& outc
   map.Reserve(arena);
   constexpr size_t kBlock = 64 * 1024;
   char* block = arena.AllocateArray<char>(kBlock);
-  const int fd = OpenProc("/proc/self/maps", O_RDONLY, before);
+  const int fd = OpenProc("/proc/thread-self/maps", O_RDONLY, before);
   if (fd < 0 || block == nullptr) {
     CloseProc(fd, before);
     return;

@@ -1,4 +1,4 @@
-// The kernel's list of mappings, /proc/self/maps, in a fixed array.
+// The kernel's list of mappings, /proc/thread-self/maps, in a fixed array.
 //
 // Context: handler. The parser is a pure function over text and never trusts it.
 
@@ -74,8 +74,8 @@ class MemoryMap {
   size_t line_length_ = 0;
 };
 
-// Reads /proc/self/maps, or where that can't be opened the descriptor `before` of it (-1:
-// there is none).
+// Reads /proc/thread-self/maps (/proc/self is the main thread's, empty once that has ended),
+// or where that can't be opened the descriptor `before` of it (-1: there is none).
 void ReadMemoryMap(safe::Arena& arena, int before, MemoryMap& map, Outcome& outcome);
 
 }  // namespace minicore

@@ -119,7 +119,7 @@ void Builder::AddProcess() {
     safe::Text(info.pr_psargs, sizeof(info.pr_psargs)).String(kElidedMarker);
   } else {
     const long length =
-        ReadFile("/proc/self/cmdline", info.pr_psargs, sizeof(info.pr_psargs));
+        ReadFile("/proc/thread-self/cmdline", info.pr_psargs, sizeof(info.pr_psargs));
     for (long i = 0; i + 1 < length; ++i) {
       if (info.pr_psargs[i] == '\0') info.pr_psargs[i] = ' ';
     }

@@ -146,7 +146,7 @@ bool Redactor::LearnShort(const Secret& secret, AddressRange used) {
 size_t Redactor::Read(void* to, Address from, size_t size) {
   size_t read = safe::GuardedCopy(to, from, size);
   if (read == size) return read;
-  if (memory_ == kNotOpen) memory_ = safe::Open("/proc/self/mem", O_RDONLY);
+  if (memory_ == kNotOpen) memory_ = safe::Open("/proc/thread-self/mem", O_RDONLY);
   const long more = memory_ < 0 ? memory_
                                 : safe::PRead(memory_, static_cast<char*>(to) + read,
                                               size - read, from + read);

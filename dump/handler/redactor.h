@@ -134,7 +134,7 @@ class Redactor {
   SecretIndex index_;
   Sanitizer sanitizer_;
   uint8_t* block_ = nullptr;  // one page of a secret, as it is read
-  int memory_ = kNotOpen;     // /proc/self/mem, opened when it is needed
+  int memory_ = kNotOpen;     // /proc/thread-self/mem, opened when needed
   Mark* marks_ = nullptr;
   bool uncertain_ = false;
 };

@@ -62,10 +62,10 @@ class Collector {
   Outcome& outcome_;
   safe::FixedVector<Address> link_maps_;  // FindLinkMaps()
   ByteCount thread_locals_ = 0;  // right below each thread pointer
-  int page_map_fd_ = -1;         // /proc/self/pagemap
+  int page_map_fd_ = -1;         // /proc/thread-self/pagemap
 };
 
-// What /proc/self/pagemap says of each page: Linux, Documentation/admin-guide/mm/pagemap.rst.
+// What /proc/thread-self/pagemap says of each page: Linux, Documentation/admin-guide/mm/pagemap.rst.
 constexpr size_t kPagesAtOnce = 4096;
 uint64_t g_page_map[kPagesAtOnce];  // one thread dumps at a time
 
@@ -330,7 +330,7 @@ void Collector::AddText(const Mapping& mapping, const Image& image) {
 }
 
 void Collector::AddModules() {
-  page_map_fd_ = safe::Open("/proc/self/pagemap", O_RDONLY);
+  page_map_fd_ = safe::Open("/proc/thread-self/pagemap", O_RDONLY);
   for (const Image& image : images_) {
     Add({image.base, image.base + kPageSize}, SegmentKind::kHeaders,
         FileGroup::kMetadata);

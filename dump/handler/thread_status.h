@@ -28,6 +28,12 @@ inline const char* StatusValue(const char* status, const char* key) {
 // Whether the kernel has the thread on its list of those to run.
 inline bool Runs(const char* status) { return StatusValue(status, "State")[0] == 'R'; }
 
+// Whether the thread has ended, and only its entry is still there.
+inline bool IsZombie(const char* status) {
+  const char state = StatusValue(status, "State")[0];
+  return state == 'Z' || state == 'X';
+}
+
 // Whether `signal` is in the set of `key`: 16 digits, the lowest bit last.
 inline bool ShowsSignal(const char* status, const char* key, int signal) {
   const char* const digits = StatusValue(status, key);

@@ -168,7 +168,7 @@ void AddUndumpable(const Runtime& runtime, const MemoryMap& map,
   }
   if (AddAdvised(map, advised, arena, all)) return;
   char* const block = arena.AllocateArray<char>(kBlock);
-  const int fd = safe::Open("/proc/self/smaps", O_RDONLY);
+  const int fd = safe::Open("/proc/thread-self/smaps", O_RDONLY);
   SmapsParser parser(&AddFound, &all);
   long bytes = -1;
   // As long as there are mappings; each reading brings some.

@@ -1,7 +1,7 @@
 // Memory that the program itself has taken out of core files: MADV_DONTDUMP, as OpenSSL's
 // secure heap and libsodium's allocations have it, and memfd_secret().
 //
-// The kernel says of the former only in /proc/self/smaps, and reading that walks the page
+// The kernel says of the former only in /proc/thread-self/smaps, and reading that walks the page
 // tables of the whole process (fs/proc/task_mmu.c, smap_gather_stats()): some milliseconds
 // for each GiB that is resident. So what the program asks for is remembered, by way of
 // libc's madvise(), which is interposed (advised_ranges.h), and held against the list of

@@ -86,6 +86,11 @@ class Live(torture.Torture):
                         child, core, stacks, None, ["torture::DumpHere"], _STANDING
                     )
 
+    def test_when_main_has_ended(self):
+        for build in torture.BUILDS:
+            child = self.live(build, "main_is_gone", "live")
+            self.check_live(child, child.core, "crasher", threads=1)
+
     def test_while_another_thread_has_no_room_left_on_its_small_signal_stack(self):
         for build in torture.BUILDS:
             child = self.live(build, "deep_in_small_stack", "live")

@@ -19,6 +19,7 @@
 #include "tests/e2e/facts.h"
 #include "tests/e2e/threads.h"
 #include "tests/torture/crash.h"
+#include "tests/torture/live.h"
 #include "tests/torture/places.h"
 #include "tests/torture/scenarios.h"
 
@@ -73,6 +74,22 @@ void Many(const Arguments& arguments) {
   victim::AwaitParked(threads);
   NameTheCrasher();
   CrashHere();
+}
+
+}  // namespace
+
+namespace {
+
+// main has ended by pthread_exit(): [live] dumps of what goes on without it.
+void MainIsGone(const Arguments& arguments) {
+  static bool live = !arguments.empty();
+  victim::StartThread("crasher", [] {
+    while (StateOf(getpid()) != 'Z') sched_yield();
+    if (!live) CrashHere();
+    if (DumpTo("core.live") != 0) Fail("minicore_dump");
+    _exit(0);
+  });
+  pthread_exit(nullptr);
 }
 
 }  // namespace
@@ -431,6 +448,7 @@ void WhileAnotherDumps(const Arguments& arguments) {
 
 constexpr Scenario kScenarios[] = {
     {"many", Many},
+    {"main_is_gone", MainIsGone},
     {"churn", Churn},
     {"crasher_blocks", CrasherBlocks},
     {"crasher_blocks_raw", CrasherBlocksRaw},

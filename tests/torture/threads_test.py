@@ -3,6 +3,7 @@
 import os
 import signal
 
+from tests.support import cores
 from tests.torture import torture
 
 _STANDING = {"bystander0": "victim::Park", "bystander1": "victim::Park"}
@@ -24,6 +25,17 @@ class Threads(torture.Torture):
         self.assertEqual(child.signal, signal.SIGSEGV)
         self.check_core(child, child.core, signal.SIGSEGV, ("crasher",), threads=4000)
         self.check_report(child.core, silent=0)
+
+    def test_main_has_ended(self):
+        # Nobody waits for it, or counts it; what it said of the whole process other threads
+        # say as well.
+        for build in torture.BUILDS:
+            child, _, _ = self.survive_in(
+                build, "main_is_gone", threads=1, callers=["victim::Run"]
+            )
+            self.assertNotEqual(cores.info(child.core)["arguments"], "")
+            # With names, mappings of files are left out.
+            self.assertLess(child.core.stat().st_size, 4 << 20)
 
     def test_created_and_ended_all_the_time(self):
         for instant in range(torture.many(4, 200)):

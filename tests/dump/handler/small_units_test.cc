@@ -201,6 +201,8 @@ TEST(ThreadStatusTest, SaysWhoRunsAndFromWhomASignalIsHeldBack) {
       "SigBlk:\t0000000180000002\n";
   EXPECT_FALSE(Runs(kStatus));
   EXPECT_TRUE(Runs("Name:\tx\nState:\tR (running)\n"));
+  EXPECT_FALSE(IsZombie(kStatus));
+  EXPECT_TRUE(IsZombie("Name:\tx\nState:\tZ (zombie)\n"));
   EXPECT_TRUE(HoldsBack(kStatus, 33));
   EXPECT_FALSE(HoldsBack(kStatus, 32));  // blocked, and has not come
   EXPECT_TRUE(ShowsSignal(kStatus, "SigBlk", 2));
@@ -211,6 +213,7 @@ TEST(ThreadStatusTest, SaysNoToAllOfWhatIsCutOrEmpty) {
   for (const char* text : {"", "Sta", "State:", "State:\t", "SigPnd:\t00000001",
                            "SigBlk:\n", "XState:\tR"}) {
     EXPECT_FALSE(Runs(text)) << text;
+    EXPECT_FALSE(IsZombie(text)) << text;
     EXPECT_FALSE(HoldsBack(text, 33)) << text;
   }
 }
