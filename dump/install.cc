@@ -69,7 +69,7 @@ void* ReserveMark() {
 
 // One mapping: guard page, signal stack, guard page, stack, thread slots, arena. The last
 // two are out of reach until the crash, so that no wild write can spoil them, and
-// mlockall() leaves them be.
+// mlockall() can't fill them with pages.
 int ReserveMemory() {
   rlimit limit;
   const bool limited =

@@ -218,6 +218,32 @@ void Many(const Arguments& arguments) {
   _exit(0);
 }
 
+long StatusValue(const char* key) {
+  FILE* const file = fopen("/proc/self/status", "r");
+  if (file == nullptr) Fail("status");
+  char line[4096];
+  long value = -1;
+  while (fgets(line, sizeof(line), file) != nullptr) {
+    if (strncmp(line, key, strlen(key)) == 0) value = atol(line + strlen(key));
+  }
+  fclose(file);
+  return value;
+}
+
+// Everything is locked into memory, now and in future.
+void Locked(const Arguments&) {
+  NameTheCrasher();
+  if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
+    victim::Fact("locked", false);
+    _exit(0);
+  }
+  victim::Fact("locked", true);
+  const long before = StatusValue("VmHWM:");
+  MustDump(DumpTo("core.live"));
+  victim::Fact("kilobytes", StatusValue("VmHWM:") - before);
+  _exit(0);
+}
+
 // --- from where ---
 
 }  // namespace
@@ -682,6 +708,7 @@ void InterruptedCall(const Arguments& arguments) {
 
 constexpr Scenario kScenarios[] = {
     {"live_many", Many},
+    {"live_locked", Locked},
     {"live_from", FromAnywhere},
     {"live_holding", HoldingThings},
     {"live_sent", SentMeanwhile},

@@ -72,6 +72,14 @@ class Live(torture.Torture):
                 if build is torture.LINKED:
                     self.assertIn(" dd ", child.fact("memory.after"))
 
+    def test_where_all_is_locked_into_memory_a_dump_takes_no_more_of_it(self):
+        for build in torture.BUILDS:
+            child = self.live(build, "live_locked")
+            if not child.fact("locked"):
+                self.skipTest("SKIPPED: mlockall() is not allowed here")
+            self.assertLess(child.fact("kilobytes"), 100 * 1024)
+            self.check_live(child, child.core, "crasher", threads=1)
+
     # --- from anywhere ---
 
     def test_from_any_thread(self):
