@@ -211,13 +211,6 @@ int InstallOnce() {
   return 0;
 }
 
-// A program that locks itself in may not be allowed to open it up at the crash.
-void OpenMemoryForGood() {
-  const auto begin = reinterpret_cast<Address>(g_runtime.dump_stack_end);
-  mprotect(g_runtime.dump_stack_end, g_runtime.arena_range.end - begin,
-           PROT_READ | PROT_WRITE);
-}
-
 // What is installed already may be needed at any instant: the calling thread is the dumper
 // for so long, and a thread that crashes meanwhile waits for it.
 void ChangePolicy(const Policy& policy) {
@@ -250,7 +243,8 @@ int Install(const Policy& policy, const TagRules& rules) {
   const int former_dump_signal = g_runtime.policy.dump_signal;
   ChangePolicy(policy);
   CheckFrees(policy.check_free);
-  if (policy.preopen) OpenMemoryForGood();
+  // A program that locks itself in may not be allowed to open it up at the crash.
+  if (policy.preopen) OpenMemory();
   EnsureAltStack();
   TakeSignals(former_signals);
   TakeDumpSignal(former_dump_signal);

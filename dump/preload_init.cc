@@ -1,6 +1,9 @@
 // The preloaded library installs itself, before any other library's constructor has run
-// (-z initfirst): those crash, too, and start threads.
+// (-z initfirst): those crash, too, and start threads. Or it says why it can't: nobody else
+// would.
 
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "minicore/minicore.h"
@@ -13,6 +16,9 @@ __attribute__((constructor(101))) void SetEnvironment(int, char**, char** enviro
   if (environ == nullptr) environ = environment;
 }
 
-__attribute__((constructor)) void InstallAtLoad() { minicore_install(nullptr); }
+__attribute__((constructor)) void InstallAtLoad() {
+  const int error = minicore_install(nullptr);
+  if (error != 0) dprintf(2, "minicore: not installed: %s\n", strerror(-error));
+}
 
 }  // namespace

@@ -109,6 +109,21 @@ class Exhaustion(torture.Torture):
     def test_data_limit_is_used_up(self):
         self.each_place("heap_full", limits=[(resource.RLIMIT_DATA, 300 * _MIB)])
 
+    def test_data_limit_is_low_from_the_start(self):
+        self.survive("touch", "4096", limits=[(resource.RLIMIT_DATA, 36 * _MIB)])
+
+    def test_where_there_is_no_room_even_to_install_the_library_says_so(self):
+        refused = 0
+        for megabytes in range(8, 64, 2):
+            limits = [(resource.RLIMIT_AS, megabytes * _MIB)]
+            child = self.run_child(torture.PRELOADED, "touch", "4096", limits=limits)
+            if "minicore: not installed: Cannot allocate memory\n" in child.stderr:
+                refused += 1
+            elif any(fact["name"] == "thread.crasher" for fact in child.facts):
+                # else there is not even room for the program
+                self.check_core(child, child.core, signal.SIGSEGV, crashers=())
+        self.assertGreater(refused, 0)
+
     def test_mappings_are_used_up(self):
         for build in torture.BUILDS:
             child, _, _ = self.survive_in(
