@@ -57,8 +57,41 @@ class FreezeRaceTest : public testing::Test {
     runtime_.policy.freeze_us = kFreezeMicroseconds;
   }
 
+  ~FreezeRaceTest() override {
+    stop_ = true;
+    for (std::thread& thread : threads_) thread.join();
+    munmap(memory_, kBytes);
+  }
+
+  void Start(bool crashes) {
+    for (int i = 0; i < kThreads; ++i) {
+      threads_.emplace_back([this, i, crashes] { Live(i, crashes); });
+    }
+    while (running_ < kThreads) sched_yield();
+  }
+
+  // All of them are stopped then.
+  void Freeze() {
+    safe::Arena arena;
+    arena.Reset(memory_, kBytes);
+    madvise(memory_, kBytes, MADV_DONTNEED);
+    ThreadTable table;
+    Outcome outcome;
+    outcome.started_us = safe::NowMicroseconds();
+    outcome.deadline_us = 60'000'000;
+    AddCrashedThread(crash_, arena, table);
+    FreezeThreads(crash_, runtime_, arena, table, outcome);
+    for (const int tid : tids_) {
+      int there = 0;
+      for (const Thread& thread : table) {
+        there += thread.tid == tid && thread.source == ThreadSource::kSignal;
+      }
+      EXPECT_EQ(there, 1) << tid;
+    }
+  }
+
   // Writes its own number, parks when it is asked to, and reads what was written meanwhile.
-  void Live(int number) {
+  void Live(int number, bool crashes) {
     ucontext_t context;
     getcontext(&context);
     // Not in the main thread: the first pthread_create() unblocks it (glibc 2.36,
@@ -68,8 +101,13 @@ class FreezeRaceTest : public testing::Test {
     tids_[number] = static_cast<int>(syscall(SYS_gettid));
     running_.fetch_add(1);
     while (!stop_) {
+      // As one does that crashes while another dumps.
+      if (crashes && number % 2 != 0) {
+        ParkCrashed(tids_[number], &context);
+        seen_[number] = written_;
+      }
       siginfo_t info;
-      const timespec nap = {0, 100'000'000};
+      const timespec nap = {0, crashes ? 1'000'000 : 100'000'000};
       if (safe::Syscall(SYS_rt_sigtimedwait, safe::Word(&freeze), safe::Word(&info),
                         safe::Word(&nap), sizeof(freeze)) != kFreezeSignal) {
         continue;
@@ -79,6 +117,8 @@ class FreezeRaceTest : public testing::Test {
     }
   }
 
+  char* const memory_ = Map();
+  std::vector<std::thread> threads_;
   Runtime runtime_{};
   CrashContext crash_;
   ucontext_t context_;
@@ -92,27 +132,9 @@ class FreezeRaceTest : public testing::Test {
 };
 
 TEST_F(FreezeRaceTest, WhatEitherSideWroteBeforeTheOtherSees) {
-  std::vector<std::thread> threads;
-  for (int i = 0; i < kThreads; ++i) threads.emplace_back([this, i] { Live(i); });
-  while (running_ < kThreads) sched_yield();
-  char* const memory = Map();
+  Start(false);
   for (int round = 1; round <= kRounds; ++round) {
-    safe::Arena arena;
-    arena.Reset(memory, kBytes);
-    madvise(memory, kBytes, MADV_DONTNEED);
-    ThreadTable table;
-    Outcome outcome;
-    outcome.started_us = safe::NowMicroseconds();
-    outcome.deadline_us = 60'000'000;
-    AddCrashedThread(crash_, arena, table);
-    FreezeThreads(crash_, runtime_, arena, table, outcome);
-    for (const int tid : tids_) {
-      bool there = false;
-      for (const Thread& thread : table) {
-        there |= thread.tid == tid && thread.source == ThreadSource::kSignal;
-      }
-      EXPECT_TRUE(there) << tid;
-    }
+    Freeze();
     for (int i = 0; i < kThreads; ++i) {
       EXPECT_EQ(turns_[i], round);
       EXPECT_EQ(seen_[i], round - 1);
@@ -121,9 +143,20 @@ TEST_F(FreezeRaceTest, WhatEitherSideWroteBeforeTheOtherSees) {
     EndFreeze();
     ASSERT_TRUE(AwaitLeaving(safe::NowMicroseconds() + 60'000'000));
   }
-  munmap(memory, kBytes);
-  stop_ = true;
-  for (std::thread& thread : threads) thread.join();
+}
+
+// The next freeze begins while threads are anywhere on their way out of the last one, and
+// half of them come by themselves.
+TEST_F(FreezeRaceTest, AFreezeNeedsNotWaitForTheEndOfTheLastOne) {
+  Start(true);
+  for (int round = 1; round <= kRounds; ++round) {
+    Freeze();
+    // One that came by itself may have left before anything was written again.
+    for (int i = 0; i < kThreads; ++i) EXPECT_LE(seen_[i], round - 1);
+    written_ = round;
+    EndFreeze();
+  }
+  EXPECT_TRUE(AwaitLeaving(safe::NowMicroseconds() + 60'000'000));
 }
 
 }  // namespace
