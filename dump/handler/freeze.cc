@@ -107,16 +107,17 @@ void Park(uint32_t number, int tid, const ucontext_t* context) {
   if (g_inside.fetch_sub(1, std::memory_order_release) == 1) safe::FutexWake(&g_inside, 1);
 }
 
-// Marks the freeze signal's value: "mcfr", and the number of the freeze.
-constexpr uint64_t kCookie = 0x6d63667200000000;
+// Marks the freeze signal: "mcfr". It says nothing of which freeze it asks for: one that a
+// thread takes late asks for the one that is on by then.
+constexpr uint64_t kCookie = 0x6d636672;
 
-long SendFreezeSignal(int pid, int tid, uint32_t number) {
+long SendFreezeSignal(int pid, int tid) {
   siginfo_t info;
   __builtin_memset(&info, 0, sizeof(info));
   info.si_signo = kFreezeSignal;
   info.si_code = SI_QUEUE;
   info.si_pid = pid;
-  info.si_value.sival_ptr = reinterpret_cast<void*>(kCookie | number);
+  info.si_value.sival_ptr = reinterpret_cast<void*>(kCookie);
   return safe::Syscall(SYS_rt_tgsigqueueinfo, pid, tid, kFreezeSignal,
                        safe::Word(&info));
 }
@@ -128,6 +129,49 @@ bool HasExited(int pid, int tid) {
   char text[kStatusBytes];
   TaskFile(tid, "status", text, sizeof(text));
   return IsZombie(text);
+}
+
+// Threads that did not answer, of this freeze and of those before it. In each one's queue
+// there still is a signal of ours: another one at each live dump would use up the queue of
+// the user (RLIMIT_SIGPENDING). Written and read by the dumping thread; a child of fork()
+// has its parent's, and drops them by its own /proc.
+struct Unanswering {
+  int tid;
+  bool kernels;  // a thread that takes no signals
+};
+constexpr size_t kMostUnanswering = 256;
+Unanswering g_unanswering[kMostUnanswering];
+size_t g_unanswering_count = 0;
+
+const Unanswering* FindUnanswering(int tid) {
+  for (size_t i = 0; i < g_unanswering_count; ++i) {
+    if (g_unanswering[i].tid == tid) return &g_unanswering[i];
+  }
+  return nullptr;
+}
+
+bool HasSignalOfOurs(int tid) {
+  char text[kStatusBytes];
+  TaskFile(tid, "status", text, sizeof(text));
+  return ShowsSignal(text, "SigPnd", kFreezeSignal);
+}
+
+bool IsKernelsThread(int tid) {
+  char text[512];
+  TaskFile(tid, "stat", text, sizeof(text));
+  return IsKernels(text);
+}
+
+// Keeps those of whom that still holds; thread numbers are used again.
+void LookAtUnanswering() {
+  size_t kept = 0;
+  for (size_t i = 0; i < g_unanswering_count; ++i) {
+    const Unanswering thread = g_unanswering[i];
+    if (thread.kernels ? IsKernelsThread(thread.tid) : HasSignalOfOurs(thread.tid)) {
+      g_unanswering[kept++] = thread;
+    }
+  }
+  g_unanswering_count = kept;
 }
 
 // The dumping thread's side of one freeze.
@@ -152,6 +196,10 @@ class Freeze {
   // Leaves in sent() the threads that are there and have not answered; takes those that
   // are gone off the expectation.
   void ForgetEndedThreads();
+
+  // Remembers the threads in sent(), which have not answered, and takes out those of the
+  // kernel's, of which there is nothing to show.
+  void RememberUnanswering();
 
   void AddParkedThreads(ThreadTable& threads) const;
 
@@ -187,15 +235,18 @@ class Freeze {
 bool Freeze::Signal(int tid) {
   if (tid == crash_.tid || !signalled_.Insert(static_cast<uint32_t>(tid))) return false;
   if (HasExited(crash_.pid, tid)) return false;
+  const Unanswering* const unanswering = FindUnanswering(tid);
+  if (unanswering != nullptr && unanswering->kernels) return false;
   if (sent_.size() == sent_.capacity()) {
     if (safe::TgKill(crash_.pid, tid, 0) != -ESRCH) ++outcome_.threads_beyond;
     return false;
   }
   g_expected.fetch_add(1, std::memory_order_relaxed);
-  long error;
+  long error = 0;
   // EAGAIN: RLIMIT_SIGPENDING is used up, perhaps by signals that are on their way and
   // leave the queue as threads park. What gets none is left to the helper.
-  while ((error = SendFreezeSignal(crash_.pid, tid, number_)) == -EAGAIN &&
+  while (unanswering == nullptr &&
+         (error = SendFreezeSignal(crash_.pid, tid)) == -EAGAIN &&
          safe::NowMicroseconds() < until_us_) {
     const timespec pause{0, 100000};
     if (safe::Syscall(SYS_nanosleep, safe::Word(&pause)) == -EPERM) break;
@@ -310,6 +361,18 @@ void Freeze::ForgetEndedThreads() {
   sent_.Truncate(kept);
 }
 
+void Freeze::RememberUnanswering() {
+  size_t kept = 0;
+  for (const int tid : sent_) {
+    const bool kernels = IsKernelsThread(tid);
+    if (!kernels) sent_[kept++] = tid;
+    if (FindUnanswering(tid) == nullptr && g_unanswering_count < kMostUnanswering) {
+      g_unanswering[g_unanswering_count++] = {tid, kernels};
+    }
+  }
+  sent_.Truncate(kept);
+}
+
 void Freeze::AddParkedThreads(ThreadTable& threads) const {
   ForEachParked([&](const Slot& slot) {
     Thread thread;
@@ -339,9 +402,10 @@ void ParkCrashed(int tid, const ucontext_t* context) {
 
 bool ParkIfAsked(const siginfo_t* info, const ucontext_t* context) {
   const auto value = reinterpret_cast<uint64_t>(info->si_value.sival_ptr);
-  if (info->si_code != SI_QUEUE || (value & ~0xffffffffull) != kCookie) return false;
+  if (info->si_code != SI_QUEUE || value != kCookie) return false;
   // If that freeze is over, the thread was too slow and nobody waits for it.
-  Park(static_cast<uint32_t>(value), safe::GetTid(), context);
+  const uint32_t number = NumberOf(g_freeze.load(std::memory_order_acquire));
+  if (IsOn(number)) Park(number, safe::GetTid(), context);
   return true;
 }
 
@@ -360,6 +424,7 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
                    safe::Arena& arena, ThreadTable& threads, Outcome& outcome) {
   EndFreeze();
   RaiseSignalLimit();
+  LookAtUnanswering();
   const uint64_t last = g_freeze.load(std::memory_order_relaxed);
   const uint32_t first_slot = AllHaveLeft() ? 0 : CountOf(last);
   const uint32_t number = NumberOf(last) + 1;
@@ -393,6 +458,7 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
   }
   freeze.AddParkedThreads(threads);
   freeze.ForgetEndedThreads();
+  freeze.RememberUnanswering();
   outcome.threads_silent = static_cast<uint32_t>(sent.size());
   if (!sent.empty()) AddSilentThreads(crash, sent, arena, threads, outcome);
   if (threads.size() > 1) {

@@ -1,5 +1,5 @@
-// What /proc/PID/task/TID/status says of a thread (Linux 6.1, fs/proc/array.c,
-// proc_pid_status()).
+// What /proc/PID/task/TID/status and stat say of a thread (Linux 6.1, fs/proc/array.c,
+// proc_pid_status() and do_task_stat()).
 //
 // Context: any. Pure functions over the text, which may be cut or empty: then no to all.
 
@@ -7,7 +7,9 @@
 #define MINICORE_DUMP_HANDLER_THREAD_STATUS_H_
 
 #include <cstddef>
+#include <cstdint>
 
+#include "dump/handler/proc_files.h"
 #include "dump/safe/format.h"
 
 namespace minicore {
@@ -47,6 +49,21 @@ inline bool ShowsSignal(const char* status, const char* key, int signal) {
 // what it handles, too, but has it no longer pending.
 inline bool HoldsBack(const char* status, int signal) {
   return ShowsSignal(status, "SigPnd", signal) && ShowsSignal(status, "SigBlk", signal);
+}
+
+// `stat`: whether the thread is one of io_uring's, which never runs a program's code. Its
+// name, in parentheses, may hold anything; flags are the seventh word behind it.
+inline bool IsKernels(const char* stat) {
+  constexpr uint64_t kIoWorker = 0x10;  // PF_IO_WORKER, linux/sched.h, since Linux 5.12
+  const char* at = stat + safe::Length(stat);
+  while (at != stat && at[-1] != ')') --at;
+  if (at == stat) return false;
+  for (int word = 0; word < 7; ++word) {
+    while (*at != ' ' && *at != '\0') ++at;
+    if (*at == ' ') ++at;
+  }
+  uint64_t flags = 0;
+  return TakeNumber(at, 10, ' ', &flags) && (flags & kIoWorker) != 0;
 }
 
 }  // namespace minicore

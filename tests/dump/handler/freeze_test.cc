@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <gtest/gtest.h>
+#include <linux/io_uring.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -318,6 +319,84 @@ TEST_F(FreezeTest, AThreadThatBlocksTheSignalItselfIsListedInTime) {
     EXPECT_NE(thread->program_counter(), 0u);
   }
   EXPECT_TRUE(Thaw());
+}
+
+// Each live dump stops the threads twice, and queued signals are counted against the user's
+// limit (RLIMIT_SIGPENDING).
+TEST_F(FreezeTest, AThreadThatNeverTakesTheSignalHasOneInItsQueueAtMost) {
+  Start([&] {
+    const uint64_t all = ~uint64_t{0};
+    uint64_t old;
+    safe::SigProcMask(SIG_SETMASK, &all, &old);
+    tids_[0] = gettid();
+    while (local_ == 0) sched_yield();
+    const uint64_t freeze = uint64_t{1} << (kFreezeSignal - 1);
+    const timespec now = {0, 0};
+    long count = 0;
+    while (safe::Syscall(SYS_rt_sigtimedwait, safe::Word(&freeze), 0, safe::Word(&now),
+                         sizeof(freeze)) > 0) {
+      ++count;
+    }
+    result_ = count;
+    safe::SigProcMask(SIG_SETMASK, &old, nullptr);
+    while (!stop_) sched_yield();
+  });
+  while (tids_[0] == 0) sched_yield();
+  for (int i = 0; i < 5; ++i) {
+    Freeze();
+    EXPECT_EQ(Found(), ListedByTheKernel());
+    EXPECT_EQ(outcome_.threads_silent, 1u);
+    EXPECT_TRUE(Thaw());
+  }
+  local_ = 1;
+  while (result_ == -1) sched_yield();
+  EXPECT_EQ(result_, 1);
+  // Having none, it is sent one again.
+  do {
+    Freeze();
+    EXPECT_TRUE(Thaw());
+  } while (outcome_.threads_silent != 0);
+}
+
+// What waited for the thread stops it as well as a signal of this freeze.
+TEST_F(FreezeTest, AThreadThatTakesTheSignalLateIsFound) {
+  Start([&] {
+    const uint64_t all = ~uint64_t{0};
+    uint64_t old;
+    safe::SigProcMask(SIG_SETMASK, &all, &old);
+    tids_[0] = gettid();
+    while (local_ == 0) sched_yield();
+    safe::SigProcMask(SIG_SETMASK, &old, nullptr);
+    while (!stop_) sched_yield();
+  });
+  while (tids_[0] == 0) sched_yield();
+  Freeze();
+  EXPECT_EQ(outcome_.threads_silent, 1u);
+  EXPECT_TRUE(Thaw());
+  local_ = 1;
+  do {
+    Freeze();
+    EXPECT_EQ(Found(), ListedByTheKernel());
+    EXPECT_TRUE(Thaw());
+  } while (Find(tids_[0])->source != ThreadSource::kSignal);
+}
+
+// A polling thread of io_uring stands in the list of threads (kernel/fork.c,
+// create_io_thread()), and takes no signals; it has nothing to show, either.
+TEST_F(FreezeTest, AThreadOfTheKernelsIsLeftAlone) {
+  io_uring_params parameters = {};
+  parameters.flags = IORING_SETUP_SQPOLL;
+  const long ring = syscall(SYS_io_uring_setup, 8, &parameters);
+  if (ring < 0) GTEST_SKIP() << "SKIPPED: io_uring is not allowed here";
+  ASSERT_EQ(ListedByTheKernel().size(), 2u);
+  for (int i = 0; i < 3; ++i) {
+    Freeze();
+    EXPECT_EQ(Found(), std::set<int>{gettid()});
+    EXPECT_EQ(outcome_.threads_silent, 0u);
+    EXPECT_TRUE(Thaw());
+  }
+  close(static_cast<int>(ring));
+  while (ListedByTheKernel().size() != 1) sched_yield();
 }
 
 // Systems with thread pools of short-lived threads: some start, some end, some

@@ -209,6 +209,15 @@ TEST(ThreadStatusTest, SaysWhoRunsAndFromWhomASignalIsHeldBack) {
   EXPECT_FALSE(ShowsSignal(kStatus, "SigBlk", 34));
 }
 
+TEST(ThreadStatusTest, TellsTheKernelsThreadsFromTheProgramsWhateverTheyAreCalled) {
+  EXPECT_TRUE(IsKernels("71 (iou-sqp-70) S 1 70 70 34816 70 4194384 0 0"));
+  EXPECT_FALSE(IsKernels("71 (iou-sqp-70) S 1 70 70 34816 70 4194368 0 0"));
+  EXPECT_TRUE(IsKernels("71 (:) S 1 2 3 4 5 0) R 1 70 70 34816 -1 80 0 0"));
+  EXPECT_FALSE(IsKernels("71 (x) S 1 70 70 34816 70"));
+  EXPECT_FALSE(IsKernels("71 (x"));
+  EXPECT_FALSE(IsKernels(""));
+}
+
 TEST(ThreadStatusTest, SaysNoToAllOfWhatIsCutOrEmpty) {
   for (const char* text : {"", "Sta", "State:", "State:\t", "SigPnd:\t00000001",
                            "SigBlk:\n", "XState:\tR"}) {
