@@ -68,7 +68,7 @@ bool IsKeptUnblocked(int signal);
 // Whether the calling thread believes `signal` blocked, `kernel_mask` being its
 // mask.
 //
-// Context: handler, of a signal that was sent: the thread pointer is valid.
+// Context: handler. Requires: the thread pointer is valid.
 bool BelievesBlocked(int signal, uint64_t kernel_mask);
 
 }  // namespace minicore

@@ -1,5 +1,6 @@
 #include "dump/handler/entry.h"
 
+#include <asm/prctl.h>
 #include <errno.h>
 
 #include "dump/handler/dumper.h"
@@ -41,6 +42,24 @@ bool FixupRefusedCall(int signal, const siginfo_t* info, ucontext_t* context) {
   }
   registers[REG_RAX] = -EPERM;
   return true;
+}
+
+// Whether the thread pointer can be followed to thread-locals: to a control block of glibc's,
+// which holds its own address (sysdeps/x86_64/nptl/tls.h, tcbhead_t::self). The kernel looks,
+// and does not wait: for no time at all, if the lower half of it is there.
+bool HasThreadPointer() {
+  Address base = 0;
+  if (safe::Syscall(SYS_arch_prctl, ARCH_GET_FS, safe::Word(&base)) != 0) return true;
+  constexpr ByteCount kSelf = 16;
+  const timespec none{0, 0};
+  return safe::FutexWait(reinterpret_cast<const void*>(base + kSelf),
+                         static_cast<uint32_t>(base), &none) == -ETIMEDOUT;
+}
+
+// Whether the program has blocked a signal that the kernel was not told to block.
+bool BelievesBlocked(int signal, const ucontext_t& context) {
+  return g_runtime.believes_blocked != nullptr && HasThreadPointer() &&
+         g_runtime.believes_blocked(signal, context.uc_sigmask.__val[0]);
 }
 
 bool IsOurAction(int signal) {
@@ -104,8 +123,7 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
   // The kernel does not let a sent signal's default action reach a namespace's init
   // (kernel/signal.c, sig_task_ignored(), SIGNAL_UNKILLABLE).
   if (pid == 1 && !IsFault(info)) return;
-  if (!IsFault(info) && g_runtime.believes_blocked != nullptr &&
-      g_runtime.believes_blocked(signal, context->uc_sigmask.__val[0])) {
+  if (!IsFault(info) && BelievesBlocked(signal, *context)) {
     Postpone(MakeContext(signal, info, context), context);
     return;
   }

@@ -2,6 +2,7 @@
 
 #include <asm/prctl.h>
 #include <fenv.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -126,6 +127,28 @@ NOINLINE void ThreadPointerIsWild() {
   asm volatile(CRASH : : : "memory");
 }
 
+// Not a fault: a signal that somebody sends, and whose mask is asked for.
+NOINLINE void SendQuitWithThreadPointer(unsigned long pointer) {
+  const long pid = getpid();
+  const long tid = gettid();
+  syscall(SYS_arch_prctl, ARCH_SET_FS, pointer);
+  long result = SYS_tgkill;
+  asm volatile("syscall"
+               : "+a"(result)
+               : "D"(pid), "S"(tid), "d"(SIGQUIT)
+               : "rcx", "r11", "memory");
+}
+
+NOINLINE void QuitWithThreadPointerNull() { SendQuitWithThreadPointer(0); }
+NOINLINE void QuitWithThreadPointerWild() {
+  SendQuitWithThreadPointer(0x7fff12345000ul);
+}
+// Somewhere in memory, but at no control block.
+NOINLINE void QuitWithThreadPointerAstray() {
+  alignas(64) static char memory[65536];
+  SendQuitWithThreadPointer(reinterpret_cast<unsigned long>(memory) + 32768);
+}
+
 namespace {
 
 template <void (*kCrash)()>
@@ -151,6 +174,9 @@ constexpr Scenario kScenarios[] = {
     {"x87_pending", Run<UnmaskedX87ExceptionIsPending>},
     {"fs_null", Run<ThreadPointerIsNull>},
     {"fs_wild", Run<ThreadPointerIsWild>},
+    {"quit_fs_null", Run<QuitWithThreadPointerNull>},
+    {"quit_fs_wild", Run<QuitWithThreadPointerWild>},
+    {"quit_fs_astray", Run<QuitWithThreadPointerAstray>},
 };
 
 }  // namespace

@@ -75,3 +75,9 @@ class Registers(torture.Torture):
 
     def test_thread_pointer_is_wild(self):
         self.each_place("fs_wild", "ThreadPointerIsWild")
+
+    def test_signal_is_sent_while_the_thread_pointer_is_wrong(self):
+        for how in ("null", "wild", "astray"):
+            self.each_place(
+                f"quit_fs_{how}", "SendQuitWithThreadPointer", number=signal.SIGQUIT
+            )
