@@ -84,6 +84,30 @@ void TakeFaultSignals(unsigned long flags, uint64_t mask) {
 // A fault in the handler comes by there again.
 void TakeFaultSignalsForGood() { TakeFaultSignals(SA_NODEFER, kFatalMask); }
 
+// When the kernel dumps core, it kills the other threads first (fs/coredump.c, zap_threads()):
+// no signal that would end or stop the process, nor any handler of the program's, comes in
+// between. Here the threads have yet to be stopped. A handler that does nothing, and not
+// SIG_IGN, which a program that is just being started would inherit; but no call is to be
+// interrupted by what was ignored.
+void DoNothing(int, siginfo_t*, void*) {}
+void IgnoreOtherSignals() {
+  constexpr uint64_t kIgnored = SignalBit(SIGCHLD) | SignalBit(SIGCONT) | SignalBit(SIGURG) |
+                                SignalBit(SIGWINCH);  // by default
+  // A second thread that dies by one of those that are ours stays where it is, and is dumped.
+  // 32 is pthread_cancel()'s.
+  const uint64_t kept = g_runtime.policy.signals | kFaultSignals | kIgnored |
+                        SignalBit(SIGKILL) | SignalBit(SIGSTOP) | SignalBit(32) |
+                        SignalBit(kFreezeSignal);
+  const safe::KernelSigaction action = OurAction(&DoNothing, SA_RESTART);
+  for (int signal = 1; signal <= 64; ++signal) {
+    safe::KernelSigaction old;
+    if ((kept & SignalBit(signal)) == 0 && safe::SigAction(signal, nullptr, &old) == 0 &&
+        old.handler != reinterpret_cast<void*>(SIG_IGN)) {
+      safe::SigAction(signal, &action, nullptr);
+    }
+  }
+}
+
 // Those for which the program has handlers of its own.
 uint64_t ProgramsFaults() {
   uint64_t faults = 0;
@@ -180,6 +204,7 @@ void PassOn(int signal, siginfo_t* info, void* context) {
 bool HasStoodIn() { return g_has_stood_in; }
 
 void Dump(Request& request) {
+  if (!request.live) IgnoreOtherSignals();
   OpenMemory();
   // The threads of a crash never go on: nothing of theirs is to be restarted.
   TakeFreezeSignal(request.live ? SA_RESTART : 0);

@@ -446,6 +446,34 @@ void WhileAnotherDumps(const Arguments& arguments) {
   CrashHere();
 }
 
+}  // namespace
+
+// All that would end or stop the process, once the dumper has asked this thread to stand
+// still, which it does not.
+NOINLINE void SignalTheProcess() {
+  const uint64_t freeze = 1ull << (33 - 1);
+  syscall(SYS_rt_sigprocmask, SIG_BLOCK, &freeze, nullptr, sizeof(freeze));
+  victim::CountAsParked();
+  uint64_t pending = 0;
+  while ((pending & freeze) == 0) syscall(SYS_rt_sigpending, &pending, sizeof(pending));
+  for (const int number : {SIGTERM, SIGHUP, SIGINT, SIGUSR1, SIGALRM, SIGPIPE, SIGTSTP,
+                           SIGTTOU, SIGRTMIN + 5}) {
+    kill(getpid(), number);
+  }
+  for (;;) pause();
+}
+
+namespace {
+
+// Its handler ends the program.
+void SignalledBeforeAllStandStill(const Arguments&) {
+  signal(SIGHUP, [](int) { _exit(3); });
+  victim::StartThread("sender", SignalTheProcess);
+  victim::AwaitParked(1);
+  NameTheCrasher();
+  CrashHere();
+}
+
 constexpr Scenario kScenarios[] = {
     {"many", Many},
     {"main_is_gone", MainIsGone},
@@ -467,6 +495,7 @@ constexpr Scenario kScenarios[] = {
     {"all_at_once", AllAtOnce},
     {"different_signals", DifferentSignals},
     {"while_another_dumps", WhileAnotherDumps},
+    {"signalled_before_all_stand_still", SignalledBeforeAllStandStill},
 };
 
 }  // namespace

@@ -134,3 +134,10 @@ class Threads(torture.Torture):
         self.survive(
             "while_another_dumps", "16", options="path=core.late", silent=1, control=False
         )
+
+    def test_signals_that_end_the_process_come_before_all_threads_stand_still(self):
+        # The kernel's dump kills the other threads first.
+        self.survive(
+            "signalled_before_all_stand_still", silent=1, control=False,
+            unwound={"sender": "torture::SignalTheProcess"},
+        )  # fmt: skip
