@@ -10,8 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "dump/handler/proc_files.h"
 #include "dump/handler/thread_status.h"
+#include "dump/handler/waiting_crash.h"
 #include "dump/safe/format.h"
 #include "dump/safe/syscalls.h"
 
@@ -228,6 +231,7 @@ bool ExpandPath(const char* pattern, const CrashContext& crash,
 int CoreFile::Open(const CrashContext& crash, const Runtime& runtime,
                    uint64_t until_us) {
   until_us_ = until_us;
+  gives_way_ = crash.signal == 0;
   path_[0] = name_[0] = part_[0] = '\0';
   written_ = start_ = 0;
   directory_ = AT_FDCWD;
@@ -326,10 +330,20 @@ void CoreFile::Expect(uint64_t bytes) {
                 static_cast<long>(bytes));
 }
 
+long CoreFile::AwaitReader() const {
+  if (!gives_way_) return AwaitRoom(fd_, until_us_);
+  constexpr uint64_t kLookMicroseconds = 20000;
+  for (;;) {
+    const uint64_t next = safe::NowMicroseconds() + kLookMicroseconds;
+    const long error = AwaitRoom(fd_, std::min(next, until_us_));
+    if (error != -ETIMEDOUT || next >= until_us_ || CrashWaits()) return error;
+  }
+}
+
 // A file is written at one go.
 long CoreFile::WriteSome(const char* data, size_t size) {
   if (seekable_) return safe::Write(fd_, data, size);
-  const long error = AwaitRoom(fd_, until_us_);
+  const long error = AwaitReader();
   if (error != 0) return error;
   if (size > PIPE_BUF) size = PIPE_BUF;
   const long sent = safe::Syscall(SYS_sendto, fd_, safe::Word(data),

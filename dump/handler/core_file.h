@@ -74,7 +74,7 @@ class CoreFile {
  public:
   // Opens PATH.part, or takes the descriptor of the policy, or what preopen=1 opened.
   // Writing to a pipe or socket that nobody empties ends at `until_us` on the monotonic
-  // clock.
+  // clock, or if it is a live dump's and a crash waits.
   // Returns: 0 or -errno.
   int Open(const CrashContext& crash, const Runtime& runtime, uint64_t until_us);
 
@@ -118,10 +118,12 @@ class CoreFile {
   int Refuse(int error, const char* reason);
   long Name(const char* name);
   bool HasPartName() const;
+  long AwaitReader() const;
   long WriteSome(const char* data, size_t size);
 
   int fd_ = -1;
   uint64_t until_us_ = 0;
+  bool gives_way_ = false;  // to a crash: this is a live dump
   bool own_ = false;       // we opened it
   int directory_ = AT_FDCWD;  // of name_ and part_
   bool seekable_ = false;

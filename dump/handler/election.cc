@@ -9,6 +9,7 @@
 #include "dump/handler/freeze.h"
 #include "dump/handler/runtime.h"
 #include "dump/handler/signal_limit.h"
+#include "dump/handler/waiting_crash.h"
 #include "dump/safe/guarded.h"
 #include "dump/safe/syscalls.h"
 
@@ -80,6 +81,7 @@ void ClearAway(uint32_t mark, uint64_t holder) {
     ResetFreeze();
     ForgetSignalLimit();
     ForgetFirstSignal();
+    SetCrashWaits(false);
     g_finished.store(0, std::memory_order_relaxed);
     g_dumper.compare_exchange_strong(holder, 0, std::memory_order_acq_rel);
   }

@@ -10,6 +10,7 @@
 #include "dump/handler/live_dump.h"
 #include "dump/handler/runtime.h"
 #include "dump/handler/seccomp_filter.h"
+#include "dump/handler/waiting_crash.h"
 #include "dump/handler/watchdog.h"
 #include "dump/safe/format.h"
 #include "dump/safe/guarded.h"
@@ -134,10 +135,15 @@ void OnFatalSignal(int signal, siginfo_t* info, void* context_pointer) {
     // own_handler.h comes by here with a mask of the program's.
     const uint64_t waiting = kEntryMask;
     safe::SigProcMask(SIG_SETMASK, &waiting, nullptr);
+    SetCrashWaits(true);
     ParkCrashed(tid, context);
     WaitForDumper();
-    if (IsFault(info) && NobodyDumps()) return HandBack(MakeContext(signal, info, context));
+    if (NobodyDumps() && !IsOurAction(signal)) {
+      SetCrashWaits(false);
+      return HandBack(MakeContext(signal, info, context));
+    }
   }
+  SetCrashWaits(false);
   if (HasStoodIn() && !IsOurAction(signal)) {
     EndDump();
     return HandBack(MakeContext(signal, info, context));

@@ -10,6 +10,7 @@
 #include "dump/handler/own_memory.h"
 #include "dump/handler/runtime.h"
 #include "dump/handler/signal_limit.h"
+#include "dump/handler/waiting_crash.h"
 #include "dump/safe/format.h"
 #include "dump/safe/syscalls.h"
 
@@ -106,14 +107,29 @@ long AskThisThread(int pid, int tid) {
   return error;
 }
 
-// Waits for whoever dumps now, until the deadline: two who ask get two cores.
+void Nap() {
+  const timespec pause{0, 1000000};
+  safe::Syscall(SYS_nanosleep, safe::Word(&pause));
+}
+
+// Waits for whoever dumps now, until the deadline: two who ask get two cores; and for a crash
+// that waits, which ends the process.
 // Returns: whether the calling thread is the dumper. Not if it was already: it asks from a
 //          handler of its own, and would wait for itself.
 bool BecomeDumper(int pid, int tid) {
   const uint64_t until = safe::NowMicroseconds() + g_runtime.policy.deadline_us;
-  while (!WinElection(pid, tid)) {
-    if (IsDumper(pid, tid) || safe::NowMicroseconds() > until) return false;
-    WaitForDumper();
+  while (CrashWaits() || !WinElection(pid, tid)) {
+    if (IsDumper(pid, tid)) return false;
+    if (safe::NowMicroseconds() > until) {
+      // Of another process, if at all: a crash of ours would not have waited so long.
+      SetCrashWaits(false);
+      return false;
+    }
+    if (NobodyDumps()) {
+      Nap();
+    } else {
+      WaitForDumper();
+    }
   }
   // A thread that never leaves would cost slots with each dump.
   if (AwaitLeaving(until)) return true;

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/prctl.h>
@@ -402,6 +403,29 @@ void CrashMeanwhile(const Arguments& arguments) {
   for (;;) MustDump(DumpToDescriptor(file));
 }
 
+// Threads dump to pipes that nobody reads, over and over: live_unread THREADS
+void CrashBehindUnread(const Arguments& arguments) {
+  static int pipes[16][2];
+  const int threads = Number(arguments, 0);
+  for (int i = 0; i < threads; ++i) {
+    if (pipe2(pipes[i], O_CLOEXEC) != 0) Fail("pipe");
+    victim::StartThread(("dumper" + std::to_string(i)).c_str(), [i] {
+      victim::CountAsParked();
+      for (;;) DumpToDescriptor(pipes[i][1]);
+    });
+  }
+  victim::AwaitParked(threads);
+  // One is at it, and waits for its reader.
+  for (bool begun = false; !begun; sched_yield()) {
+    for (int i = 0; i < threads; ++i) {
+      int bytes = 0;
+      begun |= ioctl(pipes[i][0], FIONREAD, &bytes) == 0 && bytes > 0;
+    }
+  }
+  NameTheCrasher();
+  CrashHere();
+}
+
 // A crash after live dumps, as if there had been none: live_then_crash N
 void ThenCrash(const Arguments& arguments) {
   const int file = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -714,6 +738,7 @@ constexpr Scenario kScenarios[] = {
     {"live_sent", SentMeanwhile},
     {"live_two", Two},
     {"live_crash", CrashMeanwhile},
+    {"live_unread", CrashBehindUnread},
     {"live_then_crash", ThenCrash},
     {"live_fork", ForkMeanwhile},
     {"live_forks", ForkAtAnyInstant},

@@ -154,6 +154,18 @@ class Live(torture.Torture):
                     core = self.check_core(child, child.core, signal.SIGSEGV, ("crasher",))
                     self.assertEqual(len(core.threads), 2)
 
+    def test_crash_while_others_wait_for_readers_of_their_pipes(self):
+        # It comes before them, and they give way: it waits for no deadline.
+        for build in torture.BUILDS:
+            for threads in (1, 3, 8):
+                with self.subTest(threads=threads):
+                    child = self.run_child(
+                        build, "live_unread", str(threads), options="deadline=60s"
+                    )
+                    self.assertEqual(child.signal, signal.SIGSEGV)
+                    core = self.check_core(child, child.core, signal.SIGSEGV, ("crasher",))
+                    self.assertEqual(len(core.threads), threads + 1)
+
     def test_crash_after_live_dumps(self):
         self.survive("live_then_crash", "3", unwound=_STANDING, control=False)
 
