@@ -6,7 +6,7 @@
 // be some milliseconds old.
 //
 // Context: handler. Reads memory by calls (guarded.h), as the program's own handlers for
-// faults are in force.
+// faults are in force, and in a process of its own, which can be ended if one does not return.
 
 #ifndef MINICORE_DUMP_HANDLER_REHEARSAL_H_
 #define MINICORE_DUMP_HANDLER_REHEARSAL_H_
@@ -23,15 +23,19 @@ class Rehearsal {
   void Run(const CrashContext& crash, const Runtime& runtime, void* memory,
            ByteCount bytes);
 
-  // Lets the threads go and makes reads ordinary again; after Run(), even one that was
-  // abandoned.
+  // Lets the threads go, ends the helper and makes reads ordinary again; after Run(), even
+  // one that was abandoned.
   void End();
 
   // What was reached, or null: then the scan has to do all.
   const ScanResult* found() const { return found_; }
 
  private:
+  bool HelperHasEnded();
+  void EndHelper();
+
   bool begun_ = false;
+  int helper_ = 0;  // its process; 0: there is none
   const ScanResult* found_ = nullptr;
 };
 

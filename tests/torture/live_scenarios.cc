@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -426,6 +427,31 @@ void CrashBehindUnread(const Arguments& arguments) {
   CrashHere();
 }
 
+// The caller's frame leads to a page that somebody was to fill, and does not.
+void Unserved(const Arguments&) {
+  NameTheCrasher();
+  const int fd = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC));
+  uffdio_api api = {};
+  api.api = UFFD_API;
+  char* const page = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE,
+                                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  uffdio_register wanted = {};
+  wanted.range.start = reinterpret_cast<uintptr_t>(page);
+  wanted.range.len = 4096;
+  wanted.mode = UFFDIO_REGISTER_MODE_MISSING;
+  const bool unserved =
+      fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0 && ioctl(fd, UFFDIO_REGISTER, &wanted) == 0;
+  victim::Fact("unserved", unserved);
+  if (unserved) {
+    char* held = page + 64;
+    victim::Keep(held);
+    victim::Fact("result", DumpTo("core.live"));
+    victim::Keep(held);
+    victim::Fact("children", waitpid(-1, nullptr, __WALL) >= 0 || errno != ECHILD);
+  }
+  _exit(0);
+}
+
 // A crash after live dumps, as if there had been none: live_then_crash N
 void ThenCrash(const Arguments& arguments) {
   const int file = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -739,6 +765,7 @@ constexpr Scenario kScenarios[] = {
     {"live_two", Two},
     {"live_crash", CrashMeanwhile},
     {"live_unread", CrashBehindUnread},
+    {"live_unserved", Unserved},
     {"live_then_crash", ThenCrash},
     {"live_fork", ForkMeanwhile},
     {"live_forks", ForkAtAnyInstant},

@@ -230,6 +230,16 @@ class Live(torture.Torture):
             for name in ("core.told", "core.live"):
                 self.check_live(child, child.directory / name)
 
+    def test_a_page_that_nobody_serves_is_ended_by_the_deadline(self):
+        for build in torture.BUILDS:
+            child = self.live(build, "live_unserved", options="deadline=1s", deadline=4)
+            if not child.fact("unserved"):
+                self.skipTest("SKIPPED: userfaultfd() is not allowed here")
+            self.assertFalse(child.fact("children"))
+            # Whatever came of it, it says so.
+            made = [] if child.fact("result") != 0 else ["core.live"]
+            self.assertEqual(child.files(), made)
+
     # --- by signal ---
 
     def test_by_a_signal_to_oneself(self):
