@@ -315,11 +315,14 @@ bool WaitForReady(uint64_t until_us) {
 }
 
 // Whether the kernel holds the freeze signal back for good: blocked by a raw
-// rt_sigprocmask().
+// rt_sigprocmask(). A thread that runs so may just have begun, with all signals blocked by
+// libc (glibc 2.36, nptl/pthread_create.c); but not if it did so in an earlier freeze, or is
+// the kernel's.
 bool BlocksFreezeSignal(int tid) {
   char text[kStatusBytes];
   TaskFile(tid, "status", text, sizeof(text));
-  return HoldsBack(text, kFreezeSignal);
+  return HoldsBack(text, kFreezeSignal) &&
+         (!Runs(text) || FindUnanswering(tid) != nullptr || IsKernelsThread(tid));
 }
 
 // Whether a thread only lacks a processor: nothing keeps the signal from it.

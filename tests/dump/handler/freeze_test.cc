@@ -321,6 +321,34 @@ TEST_F(FreezeTest, AThreadThatBlocksTheSignalItselfIsListedInTime) {
   EXPECT_TRUE(Thaw());
 }
 
+// As libc does while a thread begins, on a busy machine perhaps for long.
+TEST_F(FreezeTest, AThreadThatRunsWithTheSignalBlockedForAWhileIsWaitedFor) {
+  Start([&] {
+    const uint64_t all = ~uint64_t{0};
+    uint64_t old;
+    safe::SigProcMask(SIG_SETMASK, &all, &old);
+    tids_[0] = gettid();
+    const uint64_t freeze = uint64_t{1} << (kFreezeSignal - 1);
+    uint64_t pending = 0;
+    while ((pending & freeze) == 0) {
+      safe::Syscall(SYS_rt_sigpending, safe::Word(&pending), sizeof(pending));
+    }
+    // Some looks at the list of threads long.
+    const uint64_t until = safe::NowMicroseconds() + 50'000;
+    while (safe::NowMicroseconds() < until) {
+    }
+    safe::SigProcMask(SIG_SETMASK, &old, nullptr);
+    while (!stop_) sched_yield();
+  });
+  while (tids_[0] == 0) sched_yield();
+  Freeze();
+  EXPECT_EQ(outcome_.threads_silent, 0u);
+  const Thread* thread = Find(tids_[0]);
+  ASSERT_NE(thread, nullptr);
+  EXPECT_EQ(thread->source, ThreadSource::kSignal);
+  EXPECT_TRUE(Thaw());
+}
+
 // Each live dump stops the threads twice, and queued signals are counted against the user's
 // limit (RLIMIT_SIGPENDING).
 TEST_F(FreezeTest, AThreadThatNeverTakesTheSignalHasOneInItsQueueAtMost) {
@@ -329,7 +357,7 @@ TEST_F(FreezeTest, AThreadThatNeverTakesTheSignalHasOneInItsQueueAtMost) {
     uint64_t old;
     safe::SigProcMask(SIG_SETMASK, &all, &old);
     tids_[0] = gettid();
-    while (local_ == 0) sched_yield();
+    while (local_ == 0) usleep(1000);
     const uint64_t freeze = uint64_t{1} << (kFreezeSignal - 1);
     const timespec now = {0, 0};
     long count = 0;
@@ -365,7 +393,7 @@ TEST_F(FreezeTest, AThreadThatTakesTheSignalLateIsFound) {
     uint64_t old;
     safe::SigProcMask(SIG_SETMASK, &all, &old);
     tids_[0] = gettid();
-    while (local_ == 0) sched_yield();
+    while (local_ == 0) usleep(1000);
     safe::SigProcMask(SIG_SETMASK, &old, nullptr);
     while (!stop_) sched_yield();
   });
@@ -473,7 +501,7 @@ TEST_F(FreezeTest, WhatAFreezeHasLeftBehindTheNextOneEnds) {
     uint64_t old;
     safe::SigProcMask(SIG_SETMASK, &all, &old);
     tids_[0] = gettid();
-    while (!stop_) sched_yield();
+    while (!stop_) usleep(1000);
     safe::SigProcMask(SIG_SETMASK, &old, nullptr);
   });
   while (tids_[0] == 0) sched_yield();
