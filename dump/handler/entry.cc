@@ -69,15 +69,13 @@ bool IsOurAction(int signal) {
 }
 
 // Gives a signal to whom it belongs, now that no dump is on: a live one may have stood in
-// for a handler of the program. A fault happens again by itself; a breakpoint and a
-// system call that a filter answers do not, their instruction is behind. Blocked, so that
-// the signal finds the thread where it was, and not in here.
+// for a handler of the program. Blocked, so that the signal finds the thread where it was,
+// and not in here. A fault would happen again by itself, if it is one: a program can send
+// itself what looks like it, and a breakpoint is behind its instruction.
 void HandBack(const CrashContext& crash) {
-  const bool is_fault = IsFault(crash.info);
-  if (is_fault && crash.signal != SIGTRAP && crash.signal != SIGSYS) return;
   const uint64_t bit = SignalBit(crash.signal);
   safe::SigProcMask(SIG_BLOCK, &bit, nullptr);
-  if (!is_fault) return SendAgain(crash);
+  if (!IsFault(crash.info)) return SendAgain(crash);
   safe::Syscall(SYS_rt_tgsigqueueinfo, crash.pid, crash.tid, crash.signal,
                 safe::Word(crash.info));
 }

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -145,6 +146,23 @@ TEST_F(LiveSignals, EveryBreakpointReachesTheProgramsHandler) {
   const sighandler_t old = signal(SIGTRAP, &Count);
   const uint64_t steps = UnderDumps(40, directory_ + "/live", [] { asm volatile("int3"); });
   signal(SIGTRAP, old);
+  EXPECT_GT(steps, 0u);
+  EXPECT_EQ(handled.load(), steps);
+}
+
+// As crash handlers do that hand a fault on (Breakpad's, client/linux/handler/
+// exception_handler.cc).
+TEST_F(LiveSignals, EveryFaultThatTheProgramSendsToItselfReachesItsHandler) {
+  Install();
+  handled.store(0);
+  const sighandler_t old = signal(SIGSEGV, &Count);
+  const uint64_t steps = UnderDumps(100, directory_ + "/live", [] {
+    siginfo_t info = {};
+    info.si_signo = SIGSEGV;
+    info.si_code = SEGV_MAPERR;
+    ASSERT_EQ(syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), SIGSEGV, &info), 0);
+  });
+  signal(SIGSEGV, old);
   EXPECT_GT(steps, 0u);
   EXPECT_EQ(handled.load(), steps);
 }
