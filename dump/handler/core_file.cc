@@ -128,7 +128,7 @@ void AppendProgram(const CrashContext& crash, bool whole, safe::Text& text) {
 // "NSpid:" (fs/proc/array.c, task_state()).
 uint64_t OutermostNumber(int tid) {
   char text[kStatusBytes];
-  TaskFile(tid, "status", text, sizeof(text));
+  ReadStatus(tid, text, sizeof(text));
   const uint64_t number = ParseDecimal(StatusValue(text, "NSpid"));
   return number != 0 ? number : static_cast<uint64_t>(tid);
 }

@@ -127,7 +127,7 @@ long SendFreezeSignal(int pid, int tid) {
 bool HasExited(int pid, int tid) {
   if (tid != pid) return false;
   char text[kStatusBytes];
-  TaskFile(tid, "status", text, sizeof(text));
+  ReadStatus(tid, text, sizeof(text));
   return IsZombie(text);
 }
 
@@ -152,7 +152,7 @@ const Unanswering* FindUnanswering(int tid) {
 
 bool HasSignalOfOurs(int tid) {
   char text[kStatusBytes];
-  TaskFile(tid, "status", text, sizeof(text));
+  ReadStatus(tid, text, sizeof(text));
   return ShowsSignal(text, "SigPnd", kFreezeSignal);
 }
 
@@ -320,7 +320,7 @@ bool WaitForReady(uint64_t until_us) {
 // the kernel's.
 bool BlocksFreezeSignal(int tid) {
   char text[kStatusBytes];
-  TaskFile(tid, "status", text, sizeof(text));
+  ReadStatus(tid, text, sizeof(text));
   return HoldsBack(text, kFreezeSignal) &&
          (!Runs(text) || FindUnanswering(tid) != nullptr || IsKernelsThread(tid));
 }
@@ -328,7 +328,7 @@ bool BlocksFreezeSignal(int tid) {
 // Whether a thread only lacks a processor: nothing keeps the signal from it.
 bool IsOnItsWay(int tid) {
   char text[kStatusBytes];
-  TaskFile(tid, "status", text, sizeof(text));
+  ReadStatus(tid, text, sizeof(text));
   return Runs(text) && !HoldsBack(text, kFreezeSignal);
 }
 

@@ -71,7 +71,7 @@ bool WouldRun(int pid, int tid) {
       .String("/task/")
       .Decimal(static_cast<uint64_t>(tid))
       .String("/status");
-  ReadFile(path, text, sizeof(text));
+  ReadStatus(path, text, sizeof(text));
   return Runs(text);
 }
 

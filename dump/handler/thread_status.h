@@ -1,7 +1,8 @@
 // What /proc/PID/task/TID/status and stat say of a thread (Linux 6.1, fs/proc/array.c,
 // proc_pid_status() and do_task_stat()).
 //
-// Context: any. Pure functions over the text, which may be cut or empty: then no to all.
+// Context: handler. All but ReadStatus() are pure functions over the text, which may be cut or
+// empty: then no to all.
 
 #ifndef MINICORE_DUMP_HANDLER_THREAD_STATUS_H_
 #define MINICORE_DUMP_HANDLER_THREAD_STATUS_H_
@@ -14,7 +15,58 @@
 
 namespace minicore {
 
+// Without the groups: some 60 lines.
 inline constexpr size_t kStatusBytes = 2048;
+
+// A status file that comes in parts, without the numbers behind "Groups:", of which there may
+// be 65,536 (NGROUPS_MAX), before what is asked for.
+class StatusText {
+ public:
+  // Requires: size > 0. The text is a valid string at any time.
+  StatusText(char* text, size_t size) : text_(text), size_(size) { text_[0] = '\0'; }
+
+  void Add(const char* part, size_t bytes) {
+    for (size_t i = 0; i < bytes; ++i) {
+      if (part[i] == '\n') skips_ = false;
+      if (skips_ || length_ + 1 >= size_) continue;
+      text_[length_++] = part[i];
+      text_[length_] = '\0';
+      skips_ = safe::Equal(text_ + line_, "Groups:");
+      if (part[i] == '\n') line_ = length_;
+    }
+  }
+
+ private:
+  char* const text_;
+  const size_t size_;
+  size_t length_ = 0;
+  size_t line_ = 0;  // where the last one begins
+  bool skips_ = false;
+};
+
+// Reads `path`, such a file, into a string of `size` bytes at most.
+inline void ReadStatus(const char* path, char* text, size_t size) {
+  constexpr int kMostReads = 1024;
+  StatusText status(text, size);
+  const int fd = safe::Open(path, O_RDONLY);
+  char part[1024];
+  for (int i = 0; fd >= 0 && i < kMostReads; ++i) {
+    const long bytes = safe::Read(fd, part, sizeof(part));
+    if (bytes <= 0) break;
+    status.Add(part, static_cast<size_t>(bytes));
+  }
+  if (fd >= 0) safe::Close(fd);
+}
+
+// That of a thread of this process.
+inline void ReadStatus(int tid, char* text, size_t size) {
+  char path[64];
+  safe::Text(path, sizeof(path))
+      .String("/proc/self/task/")
+      .Decimal(static_cast<uint64_t>(tid))
+      .String("/status");
+  ReadStatus(path, text, size);
+}
 
 // What stands behind "KEY:\t" at the beginning of a line; "" if no line has it.
 inline const char* StatusValue(const char* status, const char* key) {

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -216,6 +217,25 @@ TEST(ThreadStatusTest, TellsTheKernelsThreadsFromTheProgramsWhateverTheyAreCalle
   EXPECT_FALSE(IsKernels("71 (x) S 1 70 70 34816 70"));
   EXPECT_FALSE(IsKernels("71 (x"));
   EXPECT_FALSE(IsKernels(""));
+}
+
+TEST(ThreadStatusTest, IsReadWithoutTheGroupsHoweverManyThereAre) {
+  std::string file = "Name:\tGroups:\nState:\tS (sleeping)\nGroups:\t";
+  for (int i = 0; i < 65536; ++i) file += std::to_string(4'000'000'000 + i) + " ";
+  file += "\nSigPnd:\t0000000100000000\nSigBlk:\t0000000100000000\n";
+  for (const size_t part : {size_t{1}, size_t{1000}, size_t{1024}, file.size()}) {
+    char text[kStatusBytes];
+    StatusText status(text, sizeof(text));
+    for (size_t at = 0; at < file.size(); at += part) {
+      status.Add(file.data() + at, std::min(part, file.size() - at));
+    }
+    EXPECT_TRUE(HoldsBack(text, 33)) << part;
+    EXPECT_EQ(StatusValue(text, "State")[0], 'S');
+  }
+  char small[20];
+  StatusText status(small, sizeof(small));
+  status.Add(file.data(), file.size());
+  EXPECT_STREQ(small, file.substr(0, 19).c_str());
 }
 
 TEST(ThreadStatusTest, SaysNoToAllOfWhatIsCutOrEmpty) {
