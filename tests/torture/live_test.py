@@ -18,7 +18,8 @@ _STANDING = {"bystander0": "victim::Park", "bystander1": "victim::Park"}
 _RESTARTED = ("read", "write", "recv", "open", "wait", "flock", "mutex", "sem_wait")
 _INTERRUPTED = (
     "nanosleep", "poll", "ppoll", "select", "epoll_wait", "sigtimedwait", "recv_timeout",
-    "msgrcv", "pause",
+    "msgrcv", "pause", "clock_nanosleep", "pselect", "epoll_pwait", "sigwaitinfo",
+    "sigsuspend", "io_uring_enter",
 )  # fmt: skip
 
 
