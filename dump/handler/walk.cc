@@ -114,8 +114,9 @@ bool Walk::IsOurs(Address address) const {
 }
 
 inline bool Walk::MayPoint(uint64_t word) const {
-  return (word - kLowest <= kHighest - kLowest) &
-         (heap_.Contains(word) | map_.MayBeWritable(word));
+  const unsigned possible = word - kLowest <= kHighest - kLowest;
+  return (possible & (unsigned{heap_.Contains(word)} |
+                      unsigned{map_.MayBeWritable(word)})) != 0;
 }
 
 // Nearly all words end here, so they are looked at without a branch: whether

@@ -46,11 +46,14 @@ class ElfCoreWriterTest : public testing::Test {
     DumpPlan plan;
     BuildPlan(process_.runtime, process_.map, process_.roots, process_.scan,
               process_.redactor, process_.arena, plan, process_.outcome);
-    LayOut(0, 0, plan);
+    NoteBuffer notes;
+    notes.Reserve(process_.arena, 256);
+    EXPECT_NE(notes.AddZeros("TEST", 1, 16), nullptr);
+    LayOut(notes.size(), 0, plan);
     CoreFile file;
     EXPECT_EQ(file.Open(process_.crash, process_.runtime, ~uint64_t{0}), 0);
     ElfCoreWriter writer(plan, process_.redactor, file, nullptr, process_.outcome);
-    EXPECT_EQ(writer.WriteContents(NoteBuffer(), process_.arena), 0);
+    EXPECT_EQ(writer.WriteContents(notes, process_.arena), 0);
     const uint64_t begin = plan.segments[plan.file_order[0]].file_offset;
     std::string bytes(plan.file_bytes - begin, '\0');
     EXPECT_EQ(pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(begin)),
