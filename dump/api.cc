@@ -27,7 +27,9 @@ void ReportOption(const OptionError& error) {
 // Returns: whether both make a policy; if not, it is told why.
 bool MakeAndCheck(const minicore_config& config, Policy* policy, TagRules* rules) {
   OptionError error;
-  if (MakePolicy(config, policy, rules, &error) && CheckTarget(*policy, &error)) return true;
+  if (MakePolicy(config, policy, rules, &error) && CheckTarget(*policy, &error)) {
+    return true;
+  }
   ReportOption(error);
   return false;
 }

@@ -186,7 +186,8 @@ int FindRealTimeSignal(const char* name) {
   uint64_t distance = 0;
   if (*name != '\0') {
     const char* end;
-    if (*name != (up ? '+' : '-') || !ParseNumber(name + 1, &end, &distance) || *end != '\0') {
+    if (*name != (up ? '+' : '-') || !ParseNumber(name + 1, &end, &distance) ||
+        *end != '\0') {
       return 0;
     }
   }

@@ -1,5 +1,5 @@
-// Whether a core can go where the options say: what the system knows of it, which their text
-// (config.h) does not show.
+// Whether a core can go where the options say: what the system knows of it, which their
+// text (config.h) does not show.
 //
 // Context: ordinary.
 

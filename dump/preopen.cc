@@ -33,11 +33,12 @@ int OpenHigh(const char* path, int flags) {
   return Raise(open(path, flags | O_CLOEXEC));
 }
 
-// A file to be, if nobody else has it: new, or what a process that was ended without a crash
-// has left, which is empty, and has the lock of nobody who lives.
+// A file to be, if nobody else has it: new, or what a process that was ended without a
+// crash has left, which is empty, and has the lock of nobody who lives.
 // Returns: a descriptor that holds the lock, or -1.
 int OpenPart(int directory, const char* name) {
-  int fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  int fd = openat(directory, name,
+                  O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) {
     fd = openat(directory, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   }

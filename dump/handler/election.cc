@@ -66,7 +66,9 @@ constexpr uint32_t kOurs = 1;
 constexpr uint32_t kClearing = 2;
 uint32_t g_no_mark = kOurs;
 
-uint32_t* Mark() { return g_runtime.fork_mark != nullptr ? g_runtime.fork_mark : &g_no_mark; }
+uint32_t* Mark() {
+  return g_runtime.fork_mark != nullptr ? g_runtime.fork_mark : &g_no_mark;
+}
 
 // What `holder` left unfinished in this memory, or fork() copied, is in the way: of all,
 // the election last, since until then nobody here can win it, nor lose it and look for a

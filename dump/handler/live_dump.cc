@@ -102,7 +102,8 @@ long AskThisThread(int pid, int tid) {
   // arrives all the same, without its siginfo (kernel/signal.c, __send_signal_locked()).
   if (error == -EAGAIN) {
     info.si_code = SI_USER;
-    error = safe::Syscall(SYS_rt_tgsigqueueinfo, pid, tid, kFreezeSignal, safe::Word(&info));
+    error =
+        safe::Syscall(SYS_rt_tgsigqueueinfo, pid, tid, kFreezeSignal, safe::Word(&info));
   }
   return error;
 }

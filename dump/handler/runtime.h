@@ -16,12 +16,13 @@ namespace minicore {
 // Set by install before any handler is; constant-initialised to "off".
 extern Runtime g_runtime;
 
-// The calling thread; where a filter does not let us ask, as it was at install, and as glibc
-// has noted it.
+// The calling thread; where a filter does not let us ask, as it was at install, and as
+// glibc has noted it.
 int OwnPid();
 int OwnTid();
 
-// The calling thread as glibc has noted it; in a child of vfork() its parent's. 0: not known.
+// The calling thread as glibc has noted it; in a child of vfork() its parent's. 0: not
+// known.
 int NotedTid();
 
 // `info` and `context` are of the calling thread's signal frame.

@@ -19,7 +19,8 @@ void RaiseSignalLimit() {
     return;
   }
   const rlimit raised = {g_limit.rlim_max, g_limit.rlim_max};
-  g_raised = safe::Syscall(SYS_prlimit64, 0, RLIMIT_SIGPENDING, safe::Word(&raised), 0) == 0;
+  g_raised =
+      safe::Syscall(SYS_prlimit64, 0, RLIMIT_SIGPENDING, safe::Word(&raised), 0) == 0;
 }
 
 void RestoreSignalLimit() {

@@ -1,5 +1,5 @@
-// Room in the queue of pending signals, which the freeze, a timer and a live dump's call need.
-// The soft limit is for the program; what its owner may raise, we may, for an instant.
+// Room in the queue of pending signals, which the freeze, a timer and a live dump's call
+// need. The soft limit is for the program; what its owner may raise, we may, for an instant.
 //
 // Context: handler; the dumping thread only.
 
@@ -11,8 +11,8 @@ namespace minicore {
 // Raises the soft RLIMIT_SIGPENDING to the hard one, unless that is done.
 void RaiseSignalLimit();
 
-// Puts it back, if it was raised: before the program's threads run, who could hand it down to
-// a child.
+// Puts it back, if it was raised: before the program's threads run, who could hand it down
+// to a child.
 void RestoreSignalLimit();
 
 // For memory that another process has left.

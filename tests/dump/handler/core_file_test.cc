@@ -220,7 +220,8 @@ TEST_F(CoreFileTest, ALinkThatWaitsForTheCoreIsNotFollowed) {
 TEST_F(CoreFileTest, ADirectoryThatEverybodyCanWriteIsRefusedUnlessItIsSticky) {
   chmod(directory_.c_str(), 0777);
   EXPECT_EQ(Open(In("core")), -EACCES);
-  EXPECT_STREQ(file_->reason(), "everybody may write to its directory, which is not sticky");
+  EXPECT_STREQ(file_->reason(),
+               "everybody may write to its directory, which is not sticky");
   EXPECT_FALSE(Exists(In("core.part")));
   // By way of a link, too.
   const std::string link = directory_ + ".link";
