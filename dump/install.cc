@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <mutex>
@@ -160,11 +161,17 @@ void KeepStrings(ProcessFacts& facts) {
   if (strings.begin == 0 || strings.empty() || strings.size() > kMost) return;
   void* copy = Reserve(strings.size(), "minicore strings");
   if (copy == nullptr) return;
-  // Where the kernel says that they are, which a program can tell it otherwise.
+  // By a call, which may fail: a program can have told the kernel that they are elsewhere.
   const int fd = open("/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
-  const ssize_t bytes =
-      fd < 0 ? -1 : pread(fd, copy, strings.size(), static_cast<off_t>(strings.begin));
-  if (fd >= 0) close(fd);
+  ssize_t bytes = -1;
+  if (fd >= 0) {
+    bytes = pread(fd, copy, strings.size(), static_cast<off_t>(strings.begin));
+    close(fd);
+  } else {  // no /proc
+    const iovec to{copy, strings.size()};
+    const iovec from{reinterpret_cast<void*>(strings.begin), strings.size()};
+    bytes = process_vm_readv(getpid(), &to, 1, &from, 1, 0);
+  }
   if (bytes != static_cast<ssize_t>(strings.size()) ||
       mprotect(copy, strings.size(), PROT_READ) != 0) {
     munmap(copy, strings.size());

@@ -47,6 +47,18 @@ TEST(InstallTest, TheEnvironmentsRulesForTagsWinOverTheProgramsOwn) {
   EXPECT_EQ(OfTag("log"), Disposition::kKeepAlways);
 }
 
+TEST(InstallTest, KeepsTheStringsThatTheProgramWasStartedWith) {
+  ASSERT_EQ(minicore_install(nullptr), 0);
+  const ProcessFacts& facts = g_runtime.facts;
+  ASSERT_NE(facts.strings_copy, 0u);
+  EXPECT_TRUE(facts.strings.Contains(
+      AddressRange{facts.arguments_begin, facts.environment_end}));
+  EXPECT_EQ(memcmp(reinterpret_cast<const void*>(facts.strings_copy),
+                   reinterpret_cast<const void*>(facts.strings.begin),
+                   facts.strings.size()),
+            0);
+}
+
 // Two sets of options in which everything differs that a mixture could mix.
 minicore_config ConfigOf(int which) {
   static const std::string paths[] = {"/tmp/" + std::string(900, 'a'),
