@@ -34,6 +34,7 @@ void DecodeStatus(const CoreNote& note, ProcessNotes* process) {
   CoreThread thread;
   thread.tid = static_cast<uint32_t>(status->pr_pid);
   thread.signal = status->pr_cursig;
+  thread.promises_fpregset = status->pr_fpvalid != 0;
   static_assert(sizeof(status->pr_reg) == sizeof(thread.registers));
   std::memcpy(&thread.registers, &status->pr_reg, sizeof(thread.registers));
   process->threads.push_back(thread);

@@ -26,6 +26,7 @@ struct CoreThread {
   uint32_t tid = 0;
   int signal = 0;
   user_regs_struct registers = {};
+  bool promises_fpregset = false;  // pr_fpvalid
   bool has_fpregset = false;
   bool has_xstate = false;
   std::string xstate;  // the note's bytes

@@ -17,13 +17,6 @@ constexpr uint64_t kGuardReach = 16u << 20;
 constexpr uint64_t kFirstPages = 0x10000;      // vm.mmap_min_addr
 constexpr uint64_t kUserEnd = 0x7ffffffff000;  // 47 bits, less the last page
 
-const ThreadRow* FindRow(const MinicoreNotes& notes, uint32_t tid) {
-  for (const ThreadRow& row : notes.threads.rows) {
-    if (row.tid == tid) return &row;
-  }
-  return nullptr;
-}
-
 bool StackIsThere(const CoreReader& core, uint64_t stack_pointer) {
   const CoreSegment* load = core.NextLoad(stack_pointer);
   if (load == nullptr || load->file_bytes == 0) return false;
@@ -73,7 +66,7 @@ void VerifyStack(const CoreReader& core, const ProcessNotes& process,
 }
 
 void VerifyThreads(const CoreReader& core, const ProcessNotes& process,
-                   const MinicoreNotes& notes, Verdict* verdict) {
+                   Verdict* verdict) {
   if (process.threads.empty()) {
     verdict->faults.push_back("The core has no thread.");
     return;
@@ -84,9 +77,7 @@ void VerifyThreads(const CoreReader& core, const ProcessNotes& process,
       verdict->faults.push_back("Thread " + std::to_string(thread.tid) +
                                 " is there twice.");
     }
-    const ThreadRow* row = FindRow(notes, thread.tid);
-    const bool partial = row != nullptr && row->source == ThreadSource::kProc;
-    if (!thread.has_fpregset && !partial) {
+    if (thread.promises_fpregset && !thread.has_fpregset) {
       verdict->faults.push_back("Thread " + std::to_string(thread.tid) +
                                 " has no FPREGSET.");
     }
@@ -133,7 +124,7 @@ void VerifyModules(const CoreReader& core, const ProcessNotes& process,
 
 void VerifyProcess(const CoreReader& core, const ProcessNotes& process,
                    const MinicoreNotes& notes, Verdict* verdict) {
-  VerifyThreads(core, process, notes, verdict);
+  VerifyThreads(core, process, verdict);
   VerifyModules(core, process, notes, verdict);
 }
 

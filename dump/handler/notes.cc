@@ -35,13 +35,14 @@ class Builder {
     scratch_bytes_ = scratch_ == nullptr ? 0 : bytes;
   }
 
-  void AddStatus(const Thread& thread);
+  // Returns: the PRSTATUS; null if there is no room. It says that there is no FPREGSET.
+  uint8_t* AddStatus(const Thread& thread);
   void AddProcess();
   void AddSignal();
   void AddAuxv();
   void AddFiles();
   bool Listed(const Mapping& mapping) const;
-  void AddFloatingPoint(const Thread& thread);
+  void AddFloatingPoint(const Thread& thread, uint8_t* status);
   void AddExtendedState(const Thread& thread);
 
  private:
@@ -84,7 +85,7 @@ void Builder::RedactVectors(uint8_t* bytes, size_t size, bool legacy) {
   __builtin_memcpy(bytes + 24, &control[3], sizeof(control[3]));
 }
 
-void Builder::AddStatus(const Thread& thread) {
+uint8_t* Builder::AddStatus(const Thread& thread) {
   elf_prstatus status{};
   status.pr_info.si_signo = crash_.signal;
   if (thread.source == ThreadSource::kCrashed) {
@@ -97,11 +98,10 @@ void Builder::AddStatus(const Thread& thread) {
   status.pr_ppid = Process(SYS_getppid, 0);
   status.pr_pgrp = Process(SYS_getpgid, 0);
   status.pr_sid = Process(SYS_getsid, 0);
-  status.pr_fpvalid = 1;
   user_regs_struct registers = thread.registers;
   redactor_.RedactRegisters(map_, &registers, outcome_);
   __builtin_memcpy(&status.pr_reg, &registers, sizeof(status.pr_reg));
-  notes_.Add("CORE", NT_PRSTATUS, &status, sizeof(status));
+  return notes_.Add("CORE", NT_PRSTATUS, &status, sizeof(status));
 }
 
 void Builder::AddProcess() {
@@ -184,7 +184,7 @@ void Builder::AddFiles() {
   notes_.Add("CORE", NT_FILE, scratch_, size);
 }
 
-void Builder::AddFloatingPoint(const Thread& thread) {
+void Builder::AddFloatingPoint(const Thread& thread, uint8_t* status) {
   uint8_t state[kFpregsetBytes];
   if (thread.xstate == nullptr ||
       safe::GuardedCopy(state, reinterpret_cast<Address>(thread.xstate),
@@ -199,7 +199,9 @@ void Builder::AddFloatingPoint(const Thread& thread) {
   RedactVectors(state, kXcr0Offset, true);
   // What is behind it is the kernel's, and in its own cores zero.
   __builtin_memset(state + kXcr0Offset, 0, sizeof(state) - kXcr0Offset);
-  notes_.Add("CORE", NT_FPREGSET, state, sizeof(state));
+  if (notes_.Add("CORE", NT_FPREGSET, state, sizeof(state)) == nullptr) return;
+  const int yes = 1;
+  __builtin_memcpy(status + offsetof(elf_prstatus, pr_fpvalid), &yes, sizeof(yes));
 }
 
 // gdb 13 rejects a state whose size is not the one it derives from XCR0, and then shows
@@ -264,12 +266,13 @@ void NoteBuffer::Publish(const uint8_t* description, size_t size) {
   size_ = static_cast<size_t>(description - bytes_) + AlignUp(size, 4);
 }
 
-void NoteBuffer::Add(const char* owner, uint32_t type, const void* description,
-                     size_t size) {
+uint8_t* NoteBuffer::Add(const char* owner, uint32_t type, const void* description,
+                         size_t size) {
   uint8_t* const to = Begin(owner, type, size);
-  if (to == nullptr) return;
+  if (to == nullptr) return nullptr;
   __builtin_memcpy(to, description, size);
   Publish(to, size);
+  return to;
 }
 
 uint8_t* NoteBuffer::AddZeros(const char* owner, uint32_t type, size_t size) {
@@ -297,7 +300,8 @@ void BuildNotes(const CrashContext& crash, const Runtime& runtime,
     const bool crashed = thread.source == ThreadSource::kCrashed;
     // A thread of which nothing is known has no registers to show.
     if (thread.source == ThreadSource::kNone) continue;
-    builder.AddStatus(thread);
+    uint8_t* const status = builder.AddStatus(thread);
+    if (status == nullptr) break;
     if (crashed) {
       builder.AddProcess();
       builder.AddSignal();
@@ -306,7 +310,7 @@ void BuildNotes(const CrashContext& crash, const Runtime& runtime,
     }
     // Searching them takes most of the time.
     if (!crashed && outcome.Late()) continue;
-    builder.AddFloatingPoint(thread);
+    builder.AddFloatingPoint(thread, status);
     builder.AddExtendedState(thread);
   }
 }

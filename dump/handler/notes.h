@@ -31,11 +31,11 @@ class NoteBuffer {
     capacity_ = bytes_ == nullptr ? 0 : capacity;
   }
 
-  // Appends a note that says `description`, if there is room. It must be redacted.
-  void Add(const char* owner, uint32_t type, const void* description, size_t size);
+  // Appends a note that says `description`, which must be redacted. Returns: the copy; null
+  // when the buffer is full.
+  uint8_t* Add(const char* owner, uint32_t type, const void* description, size_t size);
 
-  // Appends a note of `size` zeros and returns them, aligned to 4, for the caller to fill
-  // with what is redacted; null when the buffer is full.
+  // Likewise of `size` zeros, aligned to 4, for the caller to fill with what is redacted.
   uint8_t* AddZeros(const char* owner, uint32_t type, size_t size);
 
   uint8_t* bytes() const { return bytes_; }
@@ -52,7 +52,8 @@ class NoteBuffer {
   size_t size_ = 0;
 };
 
-// Past the deadline, other threads than the crashed one have no FPREGSET and X86_XSTATE.
+// Past the deadline, other threads than the crashed one have no FPREGSET and X86_XSTATE;
+// pr_fpvalid says so.
 void BuildNotes(const CrashContext& crash, const Runtime& runtime,
                 const MemoryMap& map, const Images& images, const ThreadTable& threads,
                 const Redactor& redactor, safe::Arena& arena, NoteBuffer& notes,

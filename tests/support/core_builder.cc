@@ -38,6 +38,7 @@ Elf64_Phdr Header(uint32_t type, uint64_t offset, uint64_t bytes) {
 
 std::string Status(uint32_t tid, uint64_t stack_pointer) {
   elf_prstatus status = {};
+  status.pr_fpvalid = 1;
   status.pr_pid = static_cast<int>(tid);
   status.pr_cursig = SIGSEGV;
   user_regs_struct registers = {};
