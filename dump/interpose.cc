@@ -1,11 +1,12 @@
 // sigaction() and its kin, sigaltstack(), abort(), pthread_create(), thrd_create(),
 // timer_create(): the calls by which a program would notice, or undo, that minicore stands
-// where the kernel's default action stood; and madvise(), by which it says what must be in no
-// core, and mremap(), by which it moves that.
+// where the kernel's default action stood; and madvise(), by which it says what must be in
+// no core, and mremap(), by which it moves that.
 //
 // Asking for SIG_DFL installs ours; asking what is installed answers SIG_DFL. So it is with
-// SIG_IGN of the signal of a fault. The kernel holds the state, so that this is as atomic as
-// the system call, but for what it is not told: the signals of faults in handlers' masks.
+// SIG_IGN of the signal of a fault. The kernel holds the state, so that this is as atomic
+// as the system call, but for what it is not told: the signals of faults in handlers'
+// masks.
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,6 +1,7 @@
 // Functions that libc runs in a thread of its own making when a timer expires
-// (SIGEV_THREAD): it blocks every signal there behind our back, and the thread has no signal
-// stack. They stand behind functions of ours that first make the thread one like all others.
+// (SIGEV_THREAD): it blocks every signal there behind our back, and the thread has no
+// signal stack. They stand behind functions of ours that first make the thread one like all
+// others.
 //
 // libc hands on a function and a value, and there is no room for a second function: ours
 // are as many as the functions that a program may have, one for each.

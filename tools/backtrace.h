@@ -50,8 +50,8 @@ struct BacktraceOptions {
   int seconds = 60;          // for all together
 };
 
-// Files of modules are taken from their own places if their build ids are those of the core;
-// frames in what the core holds whole (option text=all) need none.
+// Files of modules are taken from their own places if their build ids are those of the
+// core; frames in what the core holds whole (option text=all) need none.
 //
 // Bounds: kMaxFrames for each thread; options.seconds.
 Backtraces CollectBacktraces(const CoreReader& core, const ProcessNotes& process,

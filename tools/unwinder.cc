@@ -257,9 +257,9 @@ Frame Unwinder::Session::FrameAt(uint64_t address) const {
   return frame;
 }
 
-// A call to where there is no code, by a null pointer, say: no file tells how to return from
-// there, but the return address is the word that the call left at the stack pointer. The
-// walk begins again there.
+// A call to where there is no code, by a null pointer, say: no file tells how to return
+// from there, but the return address is the word that the call left at the stack pointer.
+// The walk begins again there.
 bool Unwinder::Session::StepOverBadCall(Dwfl_Frame* state, uint64_t address, Walk* walk) {
   Dwarf_Word sp = 0;
   if (!FrameAt(address).module.empty() || dwfl_frame_reg(state, kStackPointer, &sp) != 0) {

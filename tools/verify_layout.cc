@@ -101,7 +101,8 @@ void VerifyMemoryOrder(const CoreReader& core, Verdict* verdict) {
                previous->file_bytes == previous->memory_bytes &&
                (segment.flags & previous->flags & PF_W) != 0 &&
                segment.offset != previous->file_end()) {
-      // No object crosses the border of read-only memory. Of writable memory, lldb reads the second half of what crosses the border as zeros.
+      // No object crosses the border of read-only memory. Of writable memory, lldb reads
+      // the second half of what crosses the border as zeros.
       verdict->faults.push_back(pair + "touches " + other +
                                 " in memory, but not in the file.");
     }

@@ -1,6 +1,6 @@
-// The ranges for which the program has asked for MADV_DONTDUMP, and has not taken that back:
-// what the kernel says of it only in /proc/thread-self/smaps, which costs milliseconds for each GiB
-// to read (undumpable.h).
+// The ranges for which the program has asked for MADV_DONTDUMP, and has not taken that
+// back: what the kernel says of it only in /proc/thread-self/smaps, which costs
+// milliseconds for each GiB to read (undumpable.h).
 //
 // Writers: the interposed madvise() and mremap(), in any thread, a signal handler's too.
 // Reader: the handler, while a writer may be frozen between any two instructions.

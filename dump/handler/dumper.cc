@@ -84,17 +84,17 @@ void TakeFaultSignals(unsigned long flags, uint64_t mask) {
 // A fault in the handler comes by there again.
 void TakeFaultSignalsForGood() { TakeFaultSignals(SA_NODEFER, kFatalMask); }
 
-// When the kernel dumps core, it kills the other threads first (fs/coredump.c, zap_threads()):
-// no signal that would end or stop the process, nor any handler of the program's, comes in
-// between. Here the threads have yet to be stopped. A handler that does nothing, and not
-// SIG_IGN, which a program that is just being started would inherit; but no call is to be
-// interrupted by what was ignored.
+// When the kernel dumps core, it kills the other threads first (fs/coredump.c,
+// zap_threads()): no signal that would end or stop the process, nor any handler of the
+// program's, comes in between. Here the threads have yet to be stopped. A handler that does
+// nothing, and not SIG_IGN, which a program that is just being started would inherit; but
+// no call is to be interrupted by what was ignored.
 void DoNothing(int, siginfo_t*, void*) {}
 void IgnoreOtherSignals() {
   constexpr uint64_t kIgnored = SignalBit(SIGCHLD) | SignalBit(SIGCONT) | SignalBit(SIGURG) |
                                 SignalBit(SIGWINCH);  // by default
-  // A second thread that dies by one of those that are ours stays where it is, and is dumped.
-  // 32 is pthread_cancel()'s.
+  // A second thread that dies by one of those that are ours stays where it is, and is
+  // dumped. 32 is pthread_cancel()'s.
   const uint64_t kept = g_runtime.policy.signals | kFaultSignals | kIgnored |
                         SignalBit(SIGKILL) | SignalBit(SIGSTOP) | SignalBit(32) |
                         SignalBit(kFreezeSignal);

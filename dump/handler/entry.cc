@@ -45,9 +45,9 @@ bool FixupRefusedCall(int signal, const siginfo_t* info, ucontext_t* context) {
   return true;
 }
 
-// Whether the thread pointer can be followed to thread-locals: to a control block of glibc's,
-// which holds its own address (sysdeps/x86_64/nptl/tls.h, tcbhead_t::self). The kernel looks,
-// and does not wait: for no time at all, if the lower half of it is there.
+// Whether the thread pointer can be followed to thread-locals: to a control block of
+// glibc's, which holds its own address (sysdeps/x86_64/nptl/tls.h, tcbhead_t::self). The
+// kernel looks, and does not wait: for no time at all, if the lower half of it is there.
 bool HasThreadPointer() {
   Address base = 0;
   if (safe::Syscall(SYS_arch_prctl, ARCH_GET_FS, safe::Word(&base)) != 0) return true;

@@ -316,8 +316,8 @@ bool WaitForReady(uint64_t until_us) {
 
 // Whether the kernel holds the freeze signal back for good: blocked by a raw
 // rt_sigprocmask(). A thread that runs so may just have begun, with all signals blocked by
-// libc (glibc 2.36, nptl/pthread_create.c); but not if it did so in an earlier freeze, or is
-// the kernel's.
+// libc (glibc 2.36, nptl/pthread_create.c); but not if it did so in an earlier freeze, or
+// is the kernel's.
 bool BlocksFreezeSignal(int tid) {
   char text[kStatusBytes];
   ReadStatus(tid, text, sizeof(text));

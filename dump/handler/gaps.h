@@ -59,8 +59,8 @@ struct Filling {
   }
 };
 
-// All gaps up to kCheapGap; and of the others the narrowest, so that at most `most` segments
-// are left, for at most `room` bytes of markers, and few, if that costs little.
+// All gaps up to kCheapGap; and of the others the narrowest, so that at most `most`
+// segments are left, for at most `room` bytes of markers, and few, if that costs little.
 Filling FillingFor(const Pieces& pieces, const MemoryMap& map, uint64_t most,
                    ByteCount room);
 

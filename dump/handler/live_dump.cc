@@ -113,8 +113,8 @@ void Nap() {
   safe::Syscall(SYS_nanosleep, safe::Word(&pause));
 }
 
-// Waits for whoever dumps now, until the deadline: two who ask get two cores; and for a crash
-// that waits, which ends the process.
+// Waits for whoever dumps now, until the deadline: two who ask get two cores; and for a
+// crash that waits, which ends the process.
 // Returns: whether the calling thread is the dumper. Not if it was already: it asks from a
 //          handler of its own, and would wait for itself.
 bool BecomeDumper(int pid, int tid) {

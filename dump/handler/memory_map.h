@@ -74,8 +74,8 @@ class MemoryMap {
   size_t line_length_ = 0;
 };
 
-// Reads /proc/thread-self/maps (/proc/self is the main thread's, empty once that has ended),
-// or where that can't be opened the descriptor `before` of it (-1: there is none).
+// Reads /proc/thread-self/maps (/proc/self is the main thread's, empty once that has
+// ended), or where that can't be opened the descriptor `before` of it (-1: there is none).
 void ReadMemoryMap(safe::Arena& arena, int before, MemoryMap& map, Outcome& outcome);
 
 }  // namespace minicore

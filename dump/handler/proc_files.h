@@ -68,7 +68,8 @@ inline uint64_t ParseDecimal(const char* text) {
   return value;
 }
 
-// Reads a number, in digits of `base` (10 or 16), up to `end_char` and steps over it. False if there is none.
+// Reads a number, in digits of `base` (10 or 16), up to `end_char` and steps over it. False
+// if there is none.
 inline bool TakeNumber(const char*& at, unsigned base, char end_char, uint64_t* value) {
   const char* start = at;
   *value = 0;

@@ -15,8 +15,9 @@
 namespace minicore {
 
 // Values of the environment, as it was at the start (at the top of the main stack, and what
-// stood there at install) and as it is now. Names stay. Allowed values are told to `redactor` as public. If there are more
-// strings than there can be, or more than there is time for, the redactor gives up.
+// stood there at install) and as it is now. Names stay. Allowed values are told to
+// `redactor` as public. If there are more strings than there can be, or more than there is
+// time for, the redactor gives up.
 void AddEnvironment(const Runtime& runtime, safe::Arena& arena, Redactor& redactor,
                     Outcome& outcome);
 

@@ -39,8 +39,8 @@ class Redactor {
   // How much of its range a secret fills.
   enum class Length : uint8_t {
     kExact,
-    // Perhaps no more than a text that it begins with, or than the only bytes in it that are
-    // not zero.
+    // Perhaps no more than a text that it begins with, or than the only bytes in it that
+    // are not zero.
     kBuffer,
     // The same; and what was asked for may be less than its size.
     kAllocation,

@@ -41,8 +41,8 @@ struct State {
 };
 alignas(State) char g_state[sizeof(State)];
 
-// What else it could do: a core, with which Linux before 5.16 ends all processes of its memory
-// (fs/coredump.c, zap_threads()).
+// What else it could do: a core, with which Linux before 5.16 ends all processes of its
+// memory (fs/coredump.c, zap_threads()).
 void LeaveHelper(int, siginfo_t*, void*) { safe::Syscall(SYS_exit, 1); }
 
 void LeaveAtFaults(void* restorer) {
@@ -54,9 +54,10 @@ void LeaveAtFaults(void* restorer) {
   safe::SetSignalMask(~kFaultSignals);
 }
 
-// All that reads the program's memory. A page may be a userfaultfd's that nobody serves: the
-// call that reads it then ends with its process and not before (Linux 6.1, fs/userfaultfd.c,
-// handle_userfault()), so that this is one of its own, which shares our memory.
+// All that reads the program's memory. A page may be a userfaultfd's that nobody serves:
+// the call that reads it then ends with its process and not before (Linux 6.1,
+// fs/userfaultfd.c, handle_userfault()), so that this is one of its own, which shares our
+// memory.
 int RunHelper(void* argument) {
   State& s = *static_cast<State*>(argument);
   const CrashContext& crash = *s.crash;

@@ -6,7 +6,8 @@
 // be some milliseconds old.
 //
 // Context: handler. Reads memory by calls (guarded.h), as the program's own handlers for
-// faults are in force, and in a process of its own, which can be ended if one does not return.
+// faults are in force, and in a process of its own, which can be ended if one does not
+// return.
 
 #ifndef MINICORE_DUMP_HANDLER_REHEARSAL_H_
 #define MINICORE_DUMP_HANDLER_REHEARSAL_H_

@@ -65,7 +65,8 @@ class Collector {
   int page_map_fd_ = -1;         // /proc/thread-self/pagemap
 };
 
-// What /proc/thread-self/pagemap says of each page: Linux, Documentation/admin-guide/mm/pagemap.rst.
+// What /proc/thread-self/pagemap says of each page: Linux,
+// Documentation/admin-guide/mm/pagemap.rst.
 constexpr size_t kPagesAtOnce = 4096;
 uint64_t g_page_map[kPagesAtOnce];  // one thread dumps at a time
 

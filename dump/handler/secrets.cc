@@ -59,8 +59,8 @@ void AddRanges(const TagState& tags, Redactor& redactor) {
   }
 }
 
-// What stands at `text`, if that is a name: public; and left alone by sanitising if it stands
-// at `place`, too.
+// What stands at `text`, if that is a name: public; and left alone by sanitising if it
+// stands at `place`, too.
 void AddFileName(Address text, Address place, Redactor& redactor) {
   char name[1024];
   const size_t read = safe::GuardedCopy(name, text, sizeof(name));

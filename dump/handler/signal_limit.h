@@ -1,5 +1,6 @@
 // Room in the queue of pending signals, which the freeze, a timer and a live dump's call
-// need. The soft limit is for the program; what its owner may raise, we may, for an instant.
+// need. The soft limit is for the program; what its owner may raise, we may, for an
+// instant.
 //
 // Context: handler; the dumping thread only.
 

@@ -1,8 +1,8 @@
 // What /proc/PID/task/TID/status and stat say of a thread (Linux 6.1, fs/proc/array.c,
 // proc_pid_status() and do_task_stat()).
 //
-// Context: handler. All but ReadStatus() are pure functions over the text, which may be cut or
-// empty: then no to all.
+// Context: handler. All but ReadStatus() are pure functions over the text, which may be cut
+// or empty: then no to all.
 
 #ifndef MINICORE_DUMP_HANDLER_THREAD_STATUS_H_
 #define MINICORE_DUMP_HANDLER_THREAD_STATUS_H_
@@ -18,8 +18,8 @@ namespace minicore {
 // Without the groups: some 60 lines.
 inline constexpr size_t kStatusBytes = 2048;
 
-// A status file that comes in parts, without the numbers behind "Groups:", of which there may
-// be 65,536 (NGROUPS_MAX), before what is asked for.
+// A status file that comes in parts, without the numbers behind "Groups:", of which there
+// may be 65,536 (NGROUPS_MAX), before what is asked for.
 class StatusText {
  public:
   // Requires: size > 0. The text is a valid string at any time.

@@ -30,8 +30,8 @@ void Add(Collection& all, AddressRange range, bool copies) {
 }
 
 // The dumper's memory and the index are nobody's secret: full of what the program has
-// pointers to. Of the heap, what is not used is left out in any case, and tagged extents are
-// known.
+// pointers to. Of the heap, what is not used is left out in any case, and tagged extents
+// are known.
 void AddFound(void* context, AddressRange range, bool device) {
   Collection& all = *static_cast<Collection*>(context);
   if (range.Overlaps(all.runtime->arena_range)) return;

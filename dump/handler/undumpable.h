@@ -1,12 +1,12 @@
 // Memory that the program itself has taken out of core files: MADV_DONTDUMP, as OpenSSL's
 // secure heap and libsodium's allocations have it, and memfd_secret().
 //
-// The kernel says of the former only in /proc/thread-self/smaps, and reading that walks the page
-// tables of the whole process (fs/proc/task_mmu.c, smap_gather_stats()): some milliseconds
-// for each GiB that is resident. So what the program asks for is remembered, by way of
-// libc's madvise(), which is interposed (advised_ranges.h), and held against the list of
-// mappings: the kernel makes the advised pages mappings of their own. smaps is read only if
-// the two don't agree, or if there were too many to remember.
+// The kernel says of the former only in /proc/thread-self/smaps, and reading that walks the
+// page tables of the whole process (fs/proc/task_mmu.c, smap_gather_stats()): some
+// milliseconds for each GiB that is resident. So what the program asks for is remembered,
+// by way of libc's madvise(), which is interposed (advised_ranges.h), and held against the
+// list of mappings: the kernel makes the advised pages mappings of their own. smaps is read
+// only if the two don't agree, or if there were too many to remember.
 
 #ifndef MINICORE_DUMP_HANDLER_UNDUMPABLE_H_
 #define MINICORE_DUMP_HANDLER_UNDUMPABLE_H_

@@ -1,5 +1,5 @@
-// A crash that waits until a live dump is over: it comes before any other live dump, and one
-// that itself only waits, for the reader of a pipe, gives way to it.
+// A crash that waits until a live dump is over: it comes before any other live dump, and
+// one that itself only waits, for the reader of a pipe, gives way to it.
 //
 // Context: handler.
 
@@ -10,9 +10,10 @@
 
 namespace minicore {
 
-// Writers: a thread whose crash waits sets it over and over; whoever waits no more clears it.
-// Readers: threads that make a live dump, or want to. Relaxed: nothing is published with it,
-// and who reads it late does so again.
+// Writers: a thread whose crash waits sets it over and over; whoever waits no more clears
+// it.
+// Readers: threads that make a live dump, or want to. Relaxed: nothing is published with
+// it, and who reads it late does so again.
 inline std::atomic<bool> g_crash_waits{false};
 
 inline void SetCrashWaits(bool waits) {

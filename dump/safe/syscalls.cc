@@ -11,8 +11,8 @@ namespace {
 extern "C" void minicore_return_with(ucontext_t* context);
 
 // rt_sigreturn() takes registers and mask from the frame behind the word below the stack
-// pointer (Linux 6.1, arch/x86/kernel/signal.c). 40: of uc_mcontext.gregs in ucontext_t; then
-// eight bytes for each register. The frame of ours says: behind this call.
+// pointer (Linux 6.1, arch/x86/kernel/signal.c). 40: of uc_mcontext.gregs in ucontext_t;
+// then eight bytes for each register. The frame of ours says: behind this call.
 asm(R"(
   .text
   .local minicore_return_with

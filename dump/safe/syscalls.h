@@ -114,9 +114,10 @@ inline long SigProcMask(int how, const uint64_t* mask, uint64_t* old) {
                  sizeof(uint64_t));
 }
 
-// Sets the calling thread's mask, whatever a seccomp filter says to rt_sigprocmask(): then by
-// a return from a signal handler that never was, which no filter can refuse to a program that
-// has handlers. That leaves the vector registers as they are at the start of a program.
+// Sets the calling thread's mask, whatever a seccomp filter says to rt_sigprocmask(): then
+// by a return from a signal handler that never was, which no filter can refuse to a program
+// that has handlers. That leaves the vector registers as they are at the start of a
+// program.
 void SetSignalMask(uint64_t mask);
 
 // Waits until *word is no longer `value`, a wake-up, or the timeout (null: none).
