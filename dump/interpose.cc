@@ -258,8 +258,7 @@ MINICORE_API int pthread_create(pthread_t* thread, const pthread_attr_t* attribu
 }
 
 // libc's own calls pthread_create() where nobody comes in between.
-MINICORE_API int thrd_create(thrd_t* thread, thrd_start_t routine,
-                             void* argument) noexcept {
+MINICORE_API int thrd_create(thrd_t* thread, thrd_start_t routine, void* argument) {
   minicore::ThreadStart start = {};
   start.c11_routine = routine;
   start.argument = argument;

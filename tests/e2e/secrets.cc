@@ -24,7 +24,6 @@ char g_secret_range[128] = {1};
 char g_plain_range[128] = {1};
 char g_copy[64] = {1};
 HiddenPointer g_kept;
-HiddenPointer g_kept_target;
 HiddenPointer g_labelled;
 RegisterPattern g_pattern;
 

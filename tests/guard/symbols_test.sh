@@ -8,8 +8,8 @@
 # sees what a callback does.
 set -euo pipefail
 
-# gcc emits calls to these by itself. Everything else the handler brings along.
-allowed='^(memcpy|memmove|memset|memcmp|_GLOBAL_OFFSET_TABLE_)$'
+# Compilers emit calls to these by themselves. Everything else the handler brings along.
+allowed='^(memcpy|memmove|memset|memcmp|bcmp|_GLOBAL_OFFSET_TABLE_)$'
 
 fail() {
   echo "not for a signal handler: $1"
