@@ -73,6 +73,7 @@ def torture_test(name, size = "medium"):
         srcs = ["//tests/support:run_unittest.sh"],
         args = ["tests.torture." + name],
         data = [name + ".py"] + HARNESS,
+        tags = ["own_malloc"],
     )
 
 HARNESS = [
