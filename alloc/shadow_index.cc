@@ -37,12 +37,18 @@ uint64_t SizeWord(uint64_t offset, ByteCount size) {
 // Zeroes whole words in [begin, end), a KiB of them at most. Blindly: to look for
 // what is not zero takes longer, although nearly all of it is. No need for one
 // atomic store after the other, since nobody else writes where nothing is
-// published, and a reader takes any part of it.
-__attribute__((no_sanitize("thread"))) void Erase(std::atomic<uint64_t>* begin,
-                                                  std::atomic<uint64_t>* end) {
+// published, and a reader takes any part of it; but that is beyond
+// ThreadSanitizer.
+void Erase(std::atomic<uint64_t>* begin, std::atomic<uint64_t>* end) {
   if (begin >= end) return;
+#ifdef __SANITIZE_THREAD__
+  for (std::atomic<uint64_t>* word = begin; word < end; ++word) {
+    word->store(0, std::memory_order_relaxed);
+  }
+#else
   const auto bytes = static_cast<size_t>(end - begin) * sizeof(uint64_t);
   std::memset(static_cast<void*>(begin), 0, bytes);
+#endif
 }
 
 // Erases what earlier allocations left inside of this one, as far as

@@ -2,7 +2,7 @@
 
 load("//:minicore.bzl", "COPTS")
 
-def fuzz_target(name, deps = [], copts = COPTS):
+def fuzz_target(name, deps = [], copts = COPTS, tags = []):
     """NAME.cc has LLVMFuzzerTestOneInput; corpus/NAME/, if it is there, inputs in files.
 
     NAME_short runs the corpus and the short leg, with any compiler; NAME is libFuzzer's.
@@ -25,6 +25,7 @@ def fuzz_target(name, deps = [], copts = COPTS):
         timeout = "moderate",  # for the sanitizers
         args = ["$(rootpath %s)" % file for file in corpus],
         data = corpus,
+        tags = tags,
         deps = [
             ":%s_target" % name,
             ":short_leg",
