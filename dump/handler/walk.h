@@ -93,6 +93,10 @@ class Walk {
   void Keep(Reached reached, uint8_t tag, ByteCount whole);
   // Follows the words of one reached piece. False if the quota ran out on the way.
   bool ScanReached(Reached& reached);
+  // The least that is kept of an allocation, when the budget comes to its end.
+  static constexpr ByteCount kLeastShare = 2048;
+  // `size` bytes of `whole` with `address` in the middle, or as near to it as they get.
+  static AddressRange Around(Address address, ByteCount size, AddressRange whole);
   // What is larger is kept in part.
   ByteCount LargestWhole() const {
     return AlignDown(runtime_.policy.object_bytes, kGranuleSize);
