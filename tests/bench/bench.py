@@ -111,6 +111,8 @@ class Bench:
         if not self.options.smoke and instruction_bench.available():
             raw["instructions"] = instruction_bench.run(
                 self.tools["malloc_workloads"], self.allocators, self.say)
+            raw["program_instructions"] = instruction_bench.run_programs(
+                self.tools["programs"], self.directory, self.allocators, self.say)
 
     def programs(self, raw):
         raw["programs"], raw["absent"] = program_bench.run(

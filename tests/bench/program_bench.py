@@ -51,24 +51,34 @@ class Redis:
             os.symlink(shutil.which("redis-check-rdb"), path)
         return path
 
-    def sample(self, watch, preload, directory):
+    def command(self, directory):
+        """Returns (the port, the server's command)."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        server = watch.start(
-            [self._server(directory), "--port", port, "--bind", "127.0.0.1", "--save", "",
-             "--appendonly", "no", "--daemonize", "no"],
-            preload=preload, cwd=directory, stdout="/dev/null", timeout=120)
+            port = probe.getsockname()[1]
+        return port, [self._server(directory), "--port", str(port), "--bind", "127.0.0.1",
+                      "--save", "", "--appendonly", "no", "--daemonize", "no"]
+
+    def drive(self, port, server):
+        """Asks the server on `port`, and then tells it to end; `server`: for poll()."""
         try:
-            self._await_port(int(port), server)
+            self._await_port(port, server)
             subprocess.run(
-                ["redis-benchmark", "-p", port, "-n", str(self._requests), "-r",
+                ["redis-benchmark", "-p", str(port), "-n", str(self._requests), "-r",
                  str(self._requests), "-d", "100", "-P", "8", "-q", "-t",
                  "set,get,lpush,hset,sadd,zadd"],
                 check=True, stdout=subprocess.DEVNULL, timeout=100)
         finally:
-            subprocess.run(["redis-cli", "-p", port, "shutdown", "nosave"],
+            subprocess.run(["redis-cli", "-p", str(port), "shutdown", "nosave"],
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def sample(self, watch, preload, directory):
+        port, command = self.command(directory)
+        server = watch.start(command, preload=preload, cwd=directory, stdout="/dev/null",
+                             timeout=120)
+        try:
+            self.drive(port, server)
+        finally:
             results, _ = watch.finish(server)
         return results[0]
 
@@ -140,7 +150,8 @@ def programs(scripts, directory, scale):
     def script(name):
         return os.path.join(scripts, name)
 
-    python = ["python3", script("churn.py"), str(size(40000))]
+    # Debian's own: another one that comes first may be a script that looks for one.
+    python = ["/usr/bin/python3", script("churn.py"), str(size(40000))]
     return [
         Program("sqlite3", ["sqlite3", ":memory:"],
                 stdin=_write(directory, "script.sql", _sql(size(300000)))),

@@ -106,6 +106,14 @@ def instruction_table(section):
     return table(["workload", "jemalloc", OURS, "more"], rows)
 
 
+def program_instruction_table(section):
+    rows = [[program, "%.1f" % (counts[STOCK] / 1e6),
+             "%.1f" % (counts[OURS] / 1e6) if OURS in counts else "-",
+             "%.3f" % (counts[OURS] / counts[STOCK]) if OURS in counts else "-"]
+            for program, counts in section.items()]
+    return table(["program", "jemalloc, millions", OURS, "ratio"], rows)
+
+
 def startup_table(samples):
     stock = _column(samples, STOCK, "wall_ms")
     rows = []
@@ -204,6 +212,10 @@ def markdown(raw):
         parts.append("\n### Instructions of one operation\n\nCounted by callgrind, the "
                      "workload's own loop included.\n\n" +
                      instruction_table(raw["instructions"]))
+    if "program_instructions" in raw:
+        parts.append("\n### Instructions of programs\n\nThe programs below at a twentieth "
+                     "of their size, start and end included, counted by callgrind.\n\n" +
+                     program_instruction_table(raw["program_instructions"]))
     if "programs" in raw:
         parts.append(
             "\n### Programs\n\nUser and system time of the process and its "
