@@ -332,7 +332,6 @@ void Redactor::RedactRegisters(const MemoryMap& map, user_regs_struct* registers
   constexpr ByteCount kOverflowReach = 16 * 1024 * 1024;
   const user_regs_struct old = *registers;
   RedactWords(reinterpret_cast<uint64_t*>(registers), sizeof(old) / 8, outcome);
-  registers->orig_rax = old.orig_rax;
   registers->eflags = old.eflags;
   registers->cs = old.cs;
   registers->ss = old.ss;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/procfs.h>
 #include <ucontext.h>
 #include <x86intrin.h>
 
@@ -138,6 +139,22 @@ TEST_F(NotesTest, NoWordOfASecretStaysWhereTheKernelHasNoUseForIt) {
     memcpy(&written, note.bytes.data(), sizeof(written));
     EXPECT_EQ(written.si_code, code);
   }
+}
+
+// A thread may ask for a system call of any number, and stand still in it.
+TEST_F(NotesTest, NoWordOfASecretStaysAsTheNumberOfASystemCall) {
+  process_.threads[0].source = ThreadSource::kPtrace;
+  memcpy(&process_.registers().orig_rax, secret_ + 5, 8);
+  Build();
+  EXPECT_EQ(Leaks(), 0u);
+  process_.registers().orig_rax = 202;  // futex
+  notes_ = NoteBuffer();
+  Build();
+  elf_prstatus status;
+  memcpy(&status, Notes()[0].bytes.data(), sizeof(status));
+  user_regs_struct written;
+  memcpy(&written, &status.pr_reg, sizeof(written));
+  EXPECT_EQ(written.orig_rax, 202u);
 }
 
 // What is looked at after each instruction.
