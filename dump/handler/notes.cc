@@ -15,6 +15,7 @@ constexpr size_t kFpregsetBytes = 512;  // FXSAVE image
 constexpr size_t kAvxStateBytes = 832;  // legacy area, header, upper halves of ymm
 constexpr size_t kMostStateBytes = 2696;
 constexpr size_t kXcr0Offset = 464;     // in the legacy area, where gdb looks for it
+constexpr size_t kXfeaturesOffset = 472;  // of a signal frame: the same
 constexpr size_t kHeaderOffset = 512;   // XSTATE_BV
 constexpr size_t kExtendedOffset = 576;  // the upper halves of ymm, and what follows
 
@@ -221,9 +222,14 @@ void Builder::AddExtendedState(const Thread& thread) {
   if (safe::GuardedCopy(state, reinterpret_cast<Address>(thread.xstate), size) != size) {
     return;
   }
-  uint64_t xcr0;     // xfeatures of the software bytes: their third word
+  // Linux 6.1: struct _fpx_sw_bytes (arch/x86/include/uapi/asm/sigcontext.h) begins with a
+  // magic number and a size; what ptrace() hands out with the word itself
+  // (arch/x86/kernel/fpu/xstate.c, __copy_xstate_to_uabi_buf(), xstate_fx_sw_bytes).
+  const size_t xcr0_offset =
+      thread.source == ThreadSource::kPtrace ? kXcr0Offset : kXfeaturesOffset;
+  uint64_t xcr0;
   uint64_t present;  // XSTATE_BV
-  __builtin_memcpy(&xcr0, state + kXcr0Offset + 8, sizeof(xcr0));
+  __builtin_memcpy(&xcr0, state + xcr0_offset, sizeof(xcr0));
   __builtin_memcpy(&present, state + kHeaderOffset, sizeof(present));
   if (size == kAvxStateBytes) {
     xcr0 = 7;

@@ -157,6 +157,26 @@ TEST_F(NotesTest, NoWordOfASecretStaysAsTheNumberOfASystemCall) {
   EXPECT_EQ(written.orig_rax, 202u);
 }
 
+// The kernel puts it at another place for ptrace() than in a signal frame.
+TEST_F(NotesTest, ComponentsOfTheStateAreThoseThatTheKernelNames) {
+  for (const ThreadSource source : {ThreadSource::kSignal, ThreadSource::kPtrace}) {
+    notes_ = NoteBuffer();
+    Thread& thread = process_.threads[0];
+    GiveState(thread);
+    thread.source = source;
+    const uint64_t words[2] = {0x46505853, 0xe7};  // FP_XSTATE_MAGIC1, xfeatures
+    const uint64_t of_ptrace[2] = {0xe7, 0};
+    memcpy(memory_ + kPageSize - kStateBytes + 464,
+           source == ThreadSource::kPtrace ? of_ptrace : words, 16);
+    Build();
+    uint64_t xcr0 = 0;
+    for (const Note& note : Notes()) {
+      if (note.type == NT_X86_XSTATE) memcpy(&xcr0, note.bytes.data() + 464, 8);
+    }
+    EXPECT_EQ(xcr0, 0xe7u);
+  }
+}
+
 // What is looked at after each instruction.
 const NotesTest* g_stepped = nullptr;
 size_t g_steps = 0;
