@@ -25,6 +25,8 @@ constexpr size_t kPublicBytes = 4096;
 constexpr uint64_t kSelfOffset = 0x10;
 constexpr uint64_t kCanaryOffset = 0x28;
 constexpr uint64_t kPointerGuardOffset = 0x30;
+// Behind AT_RANDOM: Linux, fs/binfmt_elf.c, create_elf_tables().
+constexpr size_t kRandomBytes = 16;
 // In place; those of further threads are found as copies, since all have the same.
 constexpr size_t kMaxThreadControlBlocks = 4096;
 
@@ -190,7 +192,17 @@ void AddCanaries(const Runtime& runtime, const ThreadTable& threads,
   const ProcessFacts& facts = runtime.facts;
   const Address random = AuxvValue(facts, AT_RANDOM);
   if (random != 0) {
-    redactor.AddSecret({random, random + 16}, HoleReason::kCanary, kNoTag, true);
+    redactor.AddSecret({random, random + kRandomBytes}, HoleReason::kCanary, kNoTag,
+                       true);
+    // The canary is the first half, with a zero for its first byte, and the pointer guard
+    // the second (glibc 2.36, sysdeps/generic/dl-osinfo.h). So they are known even if
+    // every thread runs with a thread pointer of its own.
+    uint8_t bytes[kRandomBytes];
+    if (safe::GuardedRead(random, &bytes)) {
+      bytes[0] = 0;
+      redactor.AddContents(bytes, 8, HoleReason::kCanary);
+      redactor.AddContents(bytes + 8, 8, HoleReason::kCanary);
+    }
   }
   bool copies = true;
   for (size_t i = 0; i < threads.size() && i < kMaxThreadControlBlocks; ++i) {

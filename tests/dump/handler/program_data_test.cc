@@ -1,5 +1,6 @@
 #include "dump/handler/program_data.h"
 
+#include <elf.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -116,6 +117,18 @@ TEST_F(ProgramDataTest, ArgumentsThatWereOverwrittenAreElidedAsTheyWere) {
   std::fill_n(arguments_.begin(), 20, 't');
   AddAll();
   EXPECT_EQ(Written("program --token=123456"), "program <ELIDED><ELIDE");
+}
+
+// A thread that runs with a thread pointer of its own shows no control block.
+TEST_F(ProgramDataTest, TheCanaryAndThePointerGuardAreKnownWithoutAControlBlock) {
+  const std::string random = "xanary..guarded!";
+  ProcessFacts& facts = process_.runtime.facts;
+  facts.auxv[0] = AT_RANDOM;
+  facts.auxv[1] = RangeOf(random).begin;
+  facts.auxv_words = 2;
+  AddCanaries(process_.runtime, process_.threads, process_.redactor);
+  EXPECT_EQ(Written(std::string("of random:\0anary..; guarded!; xanary", 36)),
+            "of random:LIDED><E; DED><ELI; xanary");
 }
 
 // What they were set to since nobody knows then.
