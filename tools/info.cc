@@ -81,7 +81,11 @@ void AddRemarks(CoreInfo* info) {
   const auto is_set = [info](const char* key) {
     return info->notes.ReportValue(key) == "1";
   };
-  if (is_set("uncertain")) {
+  const std::string running = info->notes.ReportValue("threads_running");
+  if (is_set("uncertain") && !running.empty()) {
+    say("Something is tagged, and threads could not be stopped (" + running + "), so nearly "
+        "everything to which they may have copied a secret was left out.");
+  } else if (is_set("uncertain")) {
     say("Not all secrets were known, so nearly everything that may hold a copy of one was "
         "left out: raise secret_bytes.");
   }

@@ -238,7 +238,10 @@ bool Freeze::Signal(int tid) {
   const Unanswering* const unanswering = FindUnanswering(tid);
   if (unanswering != nullptr && unanswering->kernels) return false;
   if (sent_.size() == sent_.capacity()) {
-    if (safe::TgKill(crash_.pid, tid, 0) != -ESRCH) ++outcome_.threads_beyond;
+    if (safe::TgKill(crash_.pid, tid, 0) != -ESRCH) {
+      ++outcome_.threads_beyond;
+      ++outcome_.threads_running;
+    }
     return false;
   }
   g_expected.fetch_add(1, std::memory_order_relaxed);

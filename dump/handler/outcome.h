@@ -42,6 +42,8 @@ struct Outcome {
   uint32_t threads = 0;
   uint32_t threads_silent = 0;  // of these, did not answer the freeze signal
   uint32_t threads_beyond = 0;  // for which there was no room
+  // That may execute code of the program's during the dump, for all that is known.
+  uint32_t threads_running = 0;
   uint32_t anchors = 0;         // words that resolved
   uint32_t freed_anchors = 0;   // words that point into freed allocations
   uint32_t allocations = 0;

@@ -257,6 +257,7 @@ DumpResult RunDump(const CrashContext& crash, const Runtime& runtime,
   d.outcome.threads = static_cast<uint32_t>(d.threads.size());
   Guarded(kFreeze, d.outcome,
           [&] { FreezeThreads(crash, runtime, d.arena, d.threads, d.outcome); });
+  if (Failed(d.outcome, kFreeze)) ++d.outcome.threads_running;
   if (live != nullptr) live->stopped();
   d.outcome.frozen_us = d.outcome.Elapsed();
   ReadMap(d);

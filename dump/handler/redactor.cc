@@ -65,6 +65,7 @@ void Redactor::Reserve(safe::Arena& arena, ByteCount most) {
 void Redactor::AddSecret(AddressRange range, HoleReason reason, uint8_t tag,
                          bool copies, Length length) {
   if (range.empty()) return;
+  has_tagged_ = has_tagged_ || reason == HoleReason::kSecret;
   if (!secrets_.Push({range, 0, reason, tag, copies, length})) uncertain_ = true;
 }
 

@@ -57,6 +57,9 @@ class Redactor {
   // Reads the secrets and prepares the search; nothing can be added after it.
   void Build(safe::Arena& arena);
 
+  // Whether anything was added that the program has asked to be left out.
+  bool has_tagged() const { return has_tagged_; }
+
   // Makes it uncertain: not everything that must not be written is known.
   void GiveUp();
   bool uncertain() const { return uncertain_; }
@@ -136,6 +139,7 @@ class Redactor {
   uint8_t* block_ = nullptr;  // one page of a secret, as it is read
   int memory_ = kNotOpen;     // /proc/thread-self/mem, opened when needed
   Mark* marks_ = nullptr;
+  bool has_tagged_ = false;
   bool uncertain_ = false;
 };
 

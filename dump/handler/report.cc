@@ -157,6 +157,7 @@ void WriteText(const CrashContext& crash, const Policy& policy,
   out.Line("threads", outcome.threads);
   out.Line("threads_silent", outcome.threads_silent);
   if (outcome.threads_beyond != 0) out.Line("threads_beyond", outcome.threads_beyond);
+  if (outcome.threads_running != 0) out.Line("threads_running", outcome.threads_running);
   out.Line("anchors", outcome.anchors);
   out.Line("anchors_into_freed", outcome.freed_anchors);
   out.Line("allocations", outcome.allocations);

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "dump/handler/freeze.h"
 #include "dump/handler/proc_files.h"
 #include "dump/handler/thread_status.h"
 #include "dump/safe/clone.h"
@@ -38,6 +39,7 @@ struct Helper {
   const int* tids;
   size_t count;
   struct State {
+    bool traced;  // it stops, if not yet, before it executes code of the program's
     bool stopped;
     uint32_t state_bytes;
     user_regs_struct registers;
@@ -144,6 +146,7 @@ int RunHelper(void* argument) {
     const int tid = helper.tids[i];
     if (!Seize(helper, tid, &has_asked)) continue;
     if (Ptrace(PTRACE_INTERRUPT, tid, 0, nullptr) != 0) continue;
+    helper.states[i].traced = true;
     if (WaitForStop(helper, tid, &patience_us)) ReadStopped(tid, helper.states[i]);
   }
   SetState(helper, kDone);
@@ -203,6 +206,15 @@ void ReadFromProc(Thread& thread) {
   thread.registers.ss = 0x2b;
 }
 
+// Whether the freeze signal stops it before it executes code of the program's: it waits in
+// the kernel, or for a processor.
+bool WillTakeSignal(int tid) {
+  char text[kStatusBytes];
+  ReadStatus(tid, text, sizeof(text));
+  return ShowsSignal(text, "SigPnd", kFreezeSignal) &&
+         !ShowsSignal(text, "SigBlk", kFreezeSignal);
+}
+
 }  // namespace
 
 void AddSilentThreads(const CrashContext& crash, const safe::FixedVector<int>& tids,
@@ -219,6 +231,8 @@ void AddSilentThreads(const CrashContext& crash, const safe::FixedVector<int>& t
       thread.xstate_bytes = static_cast<uint16_t>(state.state_bytes);
     } else {
       ReadFromProc(thread);
+      const bool traced = helped && g_helper.states[i].traced;
+      if (!traced && !WillTakeSignal(thread.tid)) ++outcome.threads_running;
     }
     TaskFile(thread.tid, "comm", thread.name, sizeof(thread.name));
     if (!threads.Push(thread)) ++outcome.threads_beyond;

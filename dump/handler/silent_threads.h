@@ -6,7 +6,7 @@
 // ptrace_attach(), same_thread_group()), and fork() would run jemalloc's atfork handlers,
 // which take locks that a frozen thread may hold. Where the kernel, Yama or seccomp say
 // no, /proc/self/task/TID/syscall still shows stack and instruction pointer of a thread
-// that is in a system call.
+// that is in a system call; if nothing stops it when that is over, it counts as running on.
 //
 // Context: handler.
 

@@ -157,6 +157,13 @@ TEST(Innocents, WhatIsAllowedOfTheEnvironmentIsThere) {
   EXPECT_GE(death.core->Occurrences("correct-horse-battery-staple"), 1u);
 }
 
+TEST(Innocents, AThreadThatRunsOnCostsNothingIfNothingIsTagged) {
+  const Death death = Play("nothing tagged", "", "export SINGLE_RUNS_ON=1");
+  ExpectInnocentsWhole(death);
+  EXPECT_EQ(death.Report("threads_running"), "1");
+  EXPECT_EQ(death.Report("uncertain"), "0");
+}
+
 constexpr size_t kSecretSizes[] = {6, 7, 8, 15, 16, 33, 120};
 
 TEST(Innocents, ANeighbourOfASecretIsWhole) {
@@ -224,6 +231,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Shortage{"overwritten index", "", "1"},
                     Shortage{"forgotten marks", "", "1"},
                     Shortage{"unmapped index", "", "1"},
+                    Shortage{"spread", "", "1", "export SINGLE_RUNS_ON=1"},
+                    Shortage{"dont dump", "", "1", "export SINGLE_RUNS_ON=1"},
                     Shortage{"little memory", "", "1", "ulimit -v 262144"},
                     Shortage{"little memory", ":deadline=1ms", "1", "export SINGLE_SLOW=1"},
                     Shortage{"spread", ":deadline=1ms", nullptr, "export SINGLE_SLOW=1"}),

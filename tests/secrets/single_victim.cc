@@ -3,6 +3,8 @@
 // contents by keystream.h; then dies of a fault.
 
 #include <alloca.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <minicore/minicore.hpp>
 #include <pthread.h>
 #include <sched.h>
@@ -17,6 +19,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -428,6 +432,20 @@ void StartDeafThread() {
   while (!is_deaf) sched_yield();
 }
 
+// Nor may the dumper trace any.
+void ForbidTracing() {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ptrace, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog program = {4, filter};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+    abort();
+  }
+}
+
 }  // namespace
 }  // namespace minicore
 
@@ -443,6 +461,10 @@ int main(int argc, char** argv) {
   const auto scenario = ScenarioOf(name);
   if (scenario == nullptr) return 2;
   if (getenv("SINGLE_SLOW") != nullptr) StartDeafThread();
+  if (getenv("SINGLE_RUNS_ON") != nullptr) {
+    StartDeafThread();
+    ForbidTracing();
+  }
   scenario();
   *reinterpret_cast<volatile int*>(0x10) = 1;
 }

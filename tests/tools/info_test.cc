@@ -215,6 +215,7 @@ TEST(InfoTest, SaysInASentenceWhyLessIsThereThanWasReached) {
            {"option.segments 64\nholes.segment_limit 1 100",
             "The program headers, segments (64), were used up: 100 bytes"},
            {"uncertain 1", "raise secret_bytes"},
+           {"threads_running 2\nuncertain 1", "threads could not be stopped (2)"},
            {"truncated 1", "shorter than planned"},
            {"past_deadline 1", "ended at its deadline"}}) {
     const CoreInfo info = WithReport(line);

@@ -31,6 +31,18 @@
 namespace minicore {
 namespace {
 
+// Of the calling thread only.
+void FilterCall(int number, uint32_t action) {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, action),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog program = {4, filter};
+  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
 class FreezeTest : public testing::Test {
  protected:
   static constexpr size_t kBytes = 256 * 1024 * 1024;
@@ -318,7 +330,34 @@ TEST_F(FreezeTest, AThreadThatBlocksTheSignalItselfIsListedInTime) {
     EXPECT_NE(thread->stack_pointer(), 0u);
     EXPECT_NE(thread->program_counter(), 0u);
   }
+  EXPECT_EQ(outcome_.threads_running, thread->source == ThreadSource::kPtrace ? 0u : 1u);
   EXPECT_TRUE(Thaw());
+}
+
+// The dumping thread may not trace, nor its helper.
+TEST_F(FreezeTest, AThreadThatNothingStopsIsSaidToRunOn) {
+  Start([&] {
+    const uint64_t all = ~uint64_t{0};
+    uint64_t old;
+    safe::SigProcMask(SIG_SETMASK, &all, &old);
+    tids_[0] = gettid();
+    while (!stop_) turns_[0].fetch_add(1, std::memory_order_relaxed);
+    safe::SigProcMask(SIG_SETMASK, &old, nullptr);
+  });
+  while (tids_[0] == 0) sched_yield();
+  deadline_us_ = 100'000;
+  runtime_->policy.freeze_us = 50'000;
+  std::thread([this] {
+    FilterCall(SYS_ptrace, SECCOMP_RET_ERRNO | EPERM);
+    crash_.tid = gettid();
+    Freeze();
+    EXPECT_EQ(Find(tids_[0])->source, ThreadSource::kNone);
+    EXPECT_EQ(Find(getpid())->source, ThreadSource::kSignal);
+    EXPECT_EQ(outcome_.threads_running, 1u);
+    const uint64_t turn = turns_[0];
+    while (turns_[0] == turn) sched_yield();
+    EXPECT_TRUE(Thaw());
+  }).join();
 }
 
 // As libc does while a thread begins, on a busy machine perhaps for long.
@@ -551,18 +590,6 @@ void Hold(int, siginfo_t*, void* context) {
   }
 }
 
-// Of the calling thread only.
-void TrapCall(int number) {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-  const sock_fprog program = {4, filter};
-  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-}
-
 // It has joined the first freeze, and fills its slot during the second, when another
 // thread is about to mark one as filled.
 TEST_F(FreezeTest, AThreadThatIsLateForOneFreezeDoesNotDisturbTheNext) {
@@ -572,7 +599,7 @@ TEST_F(FreezeTest, AThreadThatIsLateForOneFreezeDoesNotDisturbTheNext) {
   hold.sa_flags = SA_SIGINFO;
   ASSERT_EQ(sigaction(SIGSYS, &hold, &old), 0);
   Start([this] {
-    TrapCall(SYS_arch_prctl);
+    FilterCall(SYS_arch_prctl, SECCOMP_RET_TRAP);
     tids_[0] = gettid();
     while (!stop_) sched_yield();
   });
@@ -586,7 +613,7 @@ TEST_F(FreezeTest, AThreadThatIsLateForOneFreezeDoesNotDisturbTheNext) {
   EXPECT_FALSE(AllHaveLeft());
 
   Start([this] {
-    TrapCall(SYS_prctl);
+    FilterCall(SYS_prctl, SECCOMP_RET_TRAP);
     tids_[1] = gettid();
     while (!stop_) sched_yield();
   });
