@@ -47,13 +47,23 @@ void AddAllocations(const Runtime& runtime, Redactor& redactor, Outcome& outcome
   if (!has_tags) redactor.GiveUp();
 }
 
-void AddRanges(const TagState& tags, Redactor& redactor) {
+// Of a range, what is known of an allocation if it is all of one, as of scoped_tag.
+Redactor::Length LengthOf(const IndexState& index, AddressRange range) {
+  const Allocation allocation = Resolve(index, range.begin);
+  return allocation.state == AllocationState::kLive && allocation.range() == range
+             ? Redactor::Length::kAllocation
+             : Redactor::Length::kBuffer;
+}
+
+void AddRanges(const Runtime& runtime, Redactor& redactor) {
+  const TagState& tags = *runtime.tags;
   for (unsigned slot = 0; slot < kMaxTagRanges; ++slot) {
     AddressRange range;
     uint8_t tag;
     if (!RangeAt(tags, slot, &range, &tag)) continue;
     if (DispositionOf(tags, tag) != Disposition::kElide) continue;
-    redactor.AddSecret(range, HoleReason::kSecret, tag, true, Redactor::Length::kBuffer);
+    redactor.AddSecret(range, HoleReason::kSecret, tag, true,
+                       LengthOf(*runtime.index, range));
     // Of a short secret in it nobody knows the length.
     if (RangeWasMerged(tags, slot)) redactor.GiveUp();
   }
@@ -111,7 +121,7 @@ void FindSecrets(const Runtime& runtime, const MemoryMap& map, const Images& ima
   redactor.Reserve(arena, runtime.policy.secret_bytes);
   // Ranges and the process's own first: an overflow loses allocations, and these are
   // only kept if they are no secrets.
-  AddRanges(*runtime.tags, redactor);
+  AddRanges(runtime, redactor);
   AddCanaries(runtime, threads, redactor);
   AddArguments(runtime, redactor, outcome);
   AddFileNames(runtime, map, images, roots, redactor);

@@ -1,0 +1,65 @@
+#include "dump/handler/secrets.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+
+#include "tests/support/fault_handler.h"
+#include "tests/support/made_up_process.h"
+
+namespace minicore {
+namespace {
+
+class SecretsTest : public testing::Test {
+ protected:
+  SecretsTest() { InstallFaultHandler(); }
+
+  void TagRange(AddressRange memory, const char* tag) {
+    auto& slot = process_.heap.tags().ranges[0];
+    slot.begin = memory.begin;
+    slot.end = memory.end;
+    slot.state = kRangeLive | process_.heap.Tag(tag);
+  }
+  void Find() {
+    process_.runtime.policy.secret_bytes = 1 << 20;
+    FindSecrets(process_.runtime, process_.map, {}, process_.threads, process_.roots,
+                process_.arena, redactor_, process_.outcome);
+  }
+  // `text` as it is written.
+  std::string Written(std::string text) {
+    redactor_.RedactBytes(text.data(), text.size(), Place::kHeap, process_.outcome);
+    return text;
+  }
+
+  MadeUpProcess process_;
+  Redactor redactor_;
+};
+
+// A copy of 7 bytes that were asked for, and not of what an earlier allocation left behind
+// them.
+TEST_F(SecretsTest, ATaggedRangeThatIsAnAllocationIsKnownAsOne) {
+  const Address begin = process_.heap.Allocate(16);
+  memcpy(process_.heap.Bytes(begin), "key1234\x81\x82\x83\x84\x85\x86\x87\x88\x89", 16);
+  TagRange({begin, begin + 16}, "secret");
+  Find();
+  EXPECT_EQ(Written("a key1234 here"), "a LIDED>< here");
+  EXPECT_FALSE(redactor_.uncertain());
+}
+
+TEST_F(SecretsTest, AThreadThatRunsOnMakesSecretsUncertain) {
+  process_.outcome.threads_running = 1;
+  process_.heap.Allocate(200, kTagSecret);
+  Find();
+  EXPECT_TRUE(redactor_.uncertain());
+}
+
+TEST_F(SecretsTest, AThreadThatRunsOnChangesNothingWhereNothingIsTagged) {
+  process_.outcome.threads_running = 1;
+  process_.heap.Allocate(200, process_.heap.Tag("keep"));
+  Find();
+  EXPECT_FALSE(redactor_.uncertain());
+}
+
+}  // namespace
+}  // namespace minicore
