@@ -2,6 +2,7 @@
 
 #include <cerrno>
 
+#include "alloc/index_view.h"
 #include "alloc/malloc_wrapper.h"
 #include "alloc/state.h"
 #include "alloc/tag_table.h"
@@ -44,6 +45,18 @@ int minicore_tag(const void* ptr, const char* tag) {
 int minicore_untag(const void* ptr) {
   return minicore::UntagAllocation(minicore::g_index_state,
                                    reinterpret_cast<minicore::Address>(ptr));
+}
+
+int minicore_find_allocation(const void* ptr, minicore_allocation* found) {
+  using namespace minicore;
+  static_assert(sizeof(found->tag) == kMaxTagName + 1);
+  const Allocation allocation =
+      Resolve(g_index_state, reinterpret_cast<Address>(ptr));
+  if (allocation.state != AllocationState::kLive) return -ENOENT;
+  found->begin = reinterpret_cast<const void*>(allocation.begin);
+  found->size = allocation.size;
+  NameOf(g_tag_state, TagOf(g_tag_state, allocation), found->tag);
+  return 0;
 }
 
 int minicore_tag_range(const void* begin, size_t size, const char* tag) {

@@ -137,6 +137,21 @@ MINICORE_API int minicore_tag(const void *ptr, const char *tag)
 // Returns: 0; -ENOENT if `ptr` is in no live allocation.
 MINICORE_API int minicore_untag(const void *ptr);
 
+// A live heap allocation, as it was when it was looked for.
+#define MINICORE_TAG_BYTES 32
+typedef struct minicore_allocation {
+  const void *begin;
+  size_t size;                   // all that can be used: what was asked for, or more
+  char tag[MINICORE_TAG_BYTES];  // its own or its extent's, the more protective; "": none
+} minicore_allocation;
+
+// Finds the live heap allocation that encloses `ptr`, and says what tag it has.
+//
+// Context: any. Lock-free, and never allocates.
+// Returns: 0; -ENOENT if `ptr` is in no live allocation.
+MINICORE_API int minicore_find_allocation(const void *ptr, minicore_allocation *found)
+    MINICORE_ADDRESS;
+
 // Tags [begin, begin + size) of any memory: a stack buffer, a field, a global. Ends with
 // minicore_untag_range of the same begin, size and tag. Ranges may overlap; the most
 // protective wins.

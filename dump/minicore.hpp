@@ -175,26 +175,56 @@ class secret {
 };
 
 // Tags the allocation that encloses a pointer, until the end of the scope. The allocation
-// must still live then.
+// must still live then, where it is.
+//
+// A tag whose rule is elide is put on it as on a range, so each scope counts by itself:
+// whether they nest or end in any order, on whatever threads, and whatever other tag the
+// allocation has, it is left out until the last of them is over. Any other tag says more of
+// an allocation that has none, and nothing of one that has.
+//
+// Keeps: `tag`, a string that outlives the scope. Bounds: as minicore_tag_range().
 class [[nodiscard]] scoped_tag {
  public:
-  scoped_tag(const void* allocation, const char* tag) noexcept
-      : allocation_(allocation), error_(minicore_tag(allocation, tag)) {}
+  scoped_tag(const void* allocation, const char* tag) noexcept : tag_(tag) {
+    minicore_allocation found;
+    error_ = minicore_find_allocation(allocation, &found);
+    if (error_ != 0) return;
+    begin_ = found.begin;
+    if (minicore_tag_elides(tag) == 1) {
+      size_ = found.size;
+      error_ = minicore_tag_range(begin_, size_, tag);
+    } else if (found.tag[0] == '\0') {
+      error_ = minicore_tag(begin_, tag);
+    } else {
+      error_ = -17;  // -EEXIST
+    }
+  }
   scoped_tag(const scoped_tag&) = delete;
   scoped_tag& operator=(const scoped_tag&) = delete;
   ~scoped_tag() {
-    if (has_tag()) minicore_untag(allocation_);
+    minicore_allocation now;
+    if (!has_tag()) return;
+    if (size_ != 0) {
+      minicore_untag_range(begin_, size_, tag_);
+    } else if (minicore_find_allocation(begin_, &now) == 0 &&
+               __builtin_strcmp(now.tag, tag_) == 0) {
+      minicore_untag(begin_);
+    }
   }
   // Whether it is protected as asked, or (a full table) more than that.
   bool has_tag() const noexcept { return error_ == 0 || error_ == -28 /* -ENOSPC */; }
 
  private:
-  const void* allocation_;
+  const char* tag_;
+  const void* begin_ = nullptr;
+  std::size_t size_ = 0;  // of the range; 0: the tag is the allocation's own
   int error_;
 };
 
 // Tags a range of any memory until the end of the scope. The contents of one whose tag has
 // the rule elide, as "secret" has, are wiped then: nothing of it stays behind on a stack.
+//
+// Keeps: `tag`, a string that outlives the scope.
 class [[nodiscard]] scoped_range_tag {
  public:
   explicit scoped_range_tag(void* begin, std::size_t size,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <memory>
 #include <minicore/minicore.hpp>
 #include <string>
 #include <thread>
@@ -217,6 +218,111 @@ unsigned RangesInUse() {
     used += RangeAt(g_tag_state, slot, &range, &tag) ? 1 : 0;
   }
   return used;
+}
+
+// Whether a crash would leave all of [begin, begin + size) out.
+bool IsElided(const void* begin, size_t size) {
+  const AddressRange memory = {AddressOf(begin), AddressOf(begin) + size};
+  const Allocation allocation = Find(begin);
+  if (allocation.range().Contains(memory) &&
+      DispositionOf(g_tag_state, TagOf(g_tag_state, allocation)) ==
+          Disposition::kElide) {
+    return true;
+  }
+  for (unsigned slot = 0; slot < kMaxTagRanges; ++slot) {
+    AddressRange range;
+    uint8_t tag;
+    if (RangeAt(g_tag_state, slot, &range, &tag) && range.Contains(memory) &&
+        DispositionOf(g_tag_state, tag) == Disposition::kElide) {
+      return true;
+    }
+  }
+  return false;
+}
+
+TEST(TagApi, AnAllocationIsFoundByAnyPointerIntoIt) {
+  for (size_t size : kSizes) {
+    char* block = Filled(size);
+    minicore_allocation found = {};
+    ASSERT_EQ(minicore_find_allocation(block + size - 1, &found), 0);
+    EXPECT_EQ(found.begin, block);
+    EXPECT_EQ(found.size, malloc_usable_size(block));
+    EXPECT_STREQ(found.tag, "");
+    minicore_tag(block, "session");
+    ASSERT_EQ(minicore_find_allocation(block, &found), 0);
+    EXPECT_STREQ(found.tag, "session");
+    const auto freed = Opaque(AddressOf(block));
+    free(block);
+    EXPECT_EQ(minicore_find_allocation(reinterpret_cast<void*>(freed), &found),
+              -ENOENT);
+  }
+}
+
+TEST(TagApi, AScopedTagCoversAllOfItsAllocationAndEnds) {
+  for (size_t size : kSizes) {
+    char* block = Filled(size);
+    {
+      const scoped_tag tag(block + size / 2, "secret");
+      EXPECT_TRUE(tag.has_tag());
+      EXPECT_TRUE(IsElided(block, malloc_usable_size(block)));
+    }
+    EXPECT_FALSE(IsElided(block, 1));
+    free(block);
+  }
+  int local = 0;
+  EXPECT_FALSE(scoped_tag(&local, "secret").has_tag());
+  EXPECT_FALSE(scoped_tag(nullptr, "secret").has_tag());
+}
+
+TEST(TagApi, TheEndOfAScopeLeavesOtherTagsOfItsAllocationAlone) {
+  char* block = Filled(200);
+  {
+    const scoped_tag outer(block, "secret");
+    { const scoped_tag inner(block, "secret"); }
+    EXPECT_TRUE(IsElided(block, 200));
+    {
+      const scoped_tag inner(block + 100, "cache");
+      EXPECT_TRUE(IsElided(block, 200));
+      const scoped_tag innermost(block, "secret");
+      EXPECT_TRUE(IsElided(block, 200));
+    }
+    EXPECT_TRUE(IsElided(block, 200));
+  }
+  EXPECT_FALSE(IsElided(block, 200));
+  EXPECT_EQ(minicore_tag(block, "secret"), 0);
+  { const scoped_tag inner(block, "secret"); }
+  EXPECT_TRUE(IsElided(block, 200));
+  EXPECT_FALSE(scoped_tag(block, "cache").has_tag());
+  EXPECT_TRUE(IsElided(block, 200));
+  free(block);
+}
+
+TEST(TagApi, AScopeOfATagThatElidesNothingIsAnAllocationsTag) {
+  char* block = Filled(200);
+  {
+    const scoped_tag outer(block, "cache");
+    EXPECT_TRUE(outer.has_tag());
+    EXPECT_EQ(TagOf(block), "cache");
+    EXPECT_FALSE(scoped_tag(block + 100, "session").has_tag());
+    EXPECT_EQ(TagOf(block), "cache");
+  }
+  EXPECT_EQ(TagOf(block), "");
+  {
+    const scoped_tag outer(block, "cache");
+    EXPECT_EQ(minicore_tag(block, "secret"), 0);
+  }
+  EXPECT_EQ(TagOf(block), "secret");
+  free(block);
+}
+
+// As threads do that use one key.
+TEST(TagApi, ScopesOfOneAllocationMayEndInAnyOrder) {
+  char* block = Filled(200);
+  auto first = std::make_unique<scoped_tag>(block, "secret");
+  const auto second = std::make_unique<scoped_tag>(block, "secret");
+  first.reset();
+  EXPECT_TRUE(IsElided(block, 200));
+  free(block);
 }
 
 TEST(TagApi, ASecretWhoseConstructorThrowsLeavesNoMemoryBehind) {
