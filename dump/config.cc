@@ -103,29 +103,54 @@ bool ReadDisposition(const char* text, Disposition* value) {
   return true;
 }
 
+bool IsBlank(char c) { return c == ' ' || c == '\t'; }
+
+const char* SkipBlanks(const char* text) {
+  while (IsBlank(*text)) ++text;
+  return text;
+}
+
+// Of two rules for one name the last counts.
 bool AddTagRule(const char* name, const char* value, TagRules* rules,
                 OptionError* error) {
-  TagRule rule;
+  TagRule rule = {};
   char key[kMaxTagName + 16];
   snprintf(key, sizeof(key), "tag.%s", name);
-  const size_t length = strlen(name);
+  name = SkipBlanks(name);
+  size_t length = strlen(name);
+  while (length != 0 && IsBlank(name[length - 1])) --length;
   if (length == 0 || length > kMaxTagName) {
     return Fail(error, key, value, "a tag has 1 to 31 bytes");
   }
   if (!ReadDisposition(value, &rule.disposition)) {
     return Fail(error, key, value, "keep, label, cut or elide is wanted");
   }
-  if (rules->count == kMaxTagRules) {
-    return Fail(error, key, value, "there are 64 rules already");
+  memcpy(rule.name, name, length);
+  unsigned at = 0;
+  while (at < rules->count && strcmp(rules->rules[at].name, rule.name) != 0) ++at;
+  if (at == kMaxTagRules) {
+    return Fail(error, key, value, "there are rules for 250 tags already");
   }
-  memcpy(rule.name, name, length + 1);
-  rules->rules[rules->count++] = rule;
+  rules->rules[at] = rule;
+  if (at == rules->count) ++rules->count;
   return true;
+}
+
+// Whether the option at `text` is a rule for a tag. Blanks around its key are none of it.
+bool IsRule(const char* text) { return strncmp(SkipBlanks(text), "tag.", 4) == 0; }
+const char* NameOfRule(const char* text) { return SkipBlanks(text) + 4; }
+
+// For the tag that a rule names which can't be read, one that loses no secret.
+void ElideInstead(const char* name, TagRules* rules, OptionError* error) {
+  OptionError ignored;
+  if (!AddTagRule(name, "elide", rules, &ignored)) return;
+  const size_t used = strlen(error->text);
+  snprintf(error->text + used, sizeof(error->text) - used, ", or it is elided");
 }
 
 bool SetOption(const char* key, const char* value, minicore_config* config,
                TagRules* rules, OptionError* error) {
-  if (strncmp(key, "tag.", 4) == 0) return AddTagRule(key + 4, value, rules, error);
+  if (IsRule(key)) return AddTagRule(NameOfRule(key), value, rules, error);
 #define MINICORE_OPTION(name, type, fallback, help)                      \
   if (strcmp(key, #name) == 0) {                                         \
     decltype(config->name) parsed;                                       \
@@ -142,14 +167,42 @@ bool SetOption(const char* key, const char* value, minicore_config* config,
   return false;
 }
 
-// Whether an option starts at `text`: letters, digits, '_', '.', then '='.
+// Whether an option starts at `text`: letters, digits, '_', '.', then '='; or a rule for a
+// tag of any name.
 bool StartsOption(const char* text) {
+  if (IsRule(text)) return text[strcspn(text, "=:")] == '=';
   const char* at = text;
   while ((*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') ||
          (*at >= '0' && *at <= '9') || *at == '_' || *at == '.' || *at == '-') {
     ++at;
   }
   return at != text && *at == '=';
+}
+
+// How long the option at `text` is: the ':' behind it is the last, or one that another
+// option follows.
+size_t OptionLength(const char* text) {
+  const char* at = text;
+  for (; *at != '\0'; ++at) {
+    if (*at == ':' && (at[1] == '\0' || StartsOption(at + 1))) break;
+    if (*at == '\\' && (at[1] == ':' || at[1] == '\\')) ++at;
+  }
+  return static_cast<size_t>(at - text);
+}
+
+// Copies an option, without the backslashes, to `to`, as two strings: key and value. The
+// latter is null if there is none.
+// Returns: the end of the copy.
+char* CopyOption(const char* text, size_t length, char* to, const char** value) {
+  *value = nullptr;
+  for (size_t i = 0; i < length; ++i) {
+    if (text[i] == '\\' && (text[i + 1] == ':' || text[i + 1] == '\\')) ++i;
+    const bool separates = text[i] == '=' && *value == nullptr;
+    *to++ = separates ? '\0' : text[i];
+    if (separates) *value = to;
+  }
+  *to = '\0';
+  return to + 1;
 }
 
 struct SignalName {
@@ -252,51 +305,44 @@ int ParseOptions(const char* text, char storage[kMaxOptionText],
                  minicore_config* config, TagRules* rules,
                  void (*report)(const OptionError&)) {
   OptionError error;
-  if (strlen(text) >= kMaxOptionText) {
+  int bad = 0;
+  const bool too_long = strlen(text) >= kMaxOptionText;
+  if (too_long) {
     snprintf(error.text, sizeof(error.text), "the options are longer than %zu bytes",
              kMaxOptionText - 1);
     report(error);
-    return 1;
+    ++bad;
   }
-  int bad = 0;
   char* to = storage;
-  while (*text != '\0') {
-    // One option, without the backslashes, to `storage`.
-    char* const start = to;
-    char* value = nullptr;
-    while (*text != '\0' && !(*text == ':' && (text[1] == '\0' || StartsOption(text + 1)))) {
-      if (*text == '\\' && (text[1] == ':' || text[1] == '\\')) ++text;
-      if (*text == '=' && value == nullptr) {
-        *to++ = '\0';
-        value = to;
-        ++text;
-        continue;
-      }
-      *to++ = *text++;
+  for (size_t length; *text != '\0'; text += length + (text[length] == ':')) {
+    length = OptionLength(text);
+    // Only the rules count then, which leave nothing in `storage`.
+    if (too_long && (!IsRule(text) || length >= kMaxOptionText)) continue;
+    if (too_long) to = storage;
+    const char* const key = to;
+    const char* value;
+    to = CopyOption(text, length, to, &value);
+    if (*key == '\0' && value == nullptr) continue;
+    // The colon of env's default stands where one ends an option.
+    if (value != nullptr && text[length] == ':' && strcmp(value, "allow") == 0) {
+      value = "allow:";
     }
-    *to++ = '\0';
-    const char* given = value;
-    if (*text == ':') {
-      ++text;
-      // The colon of env's default stands where one ends an option.
-      if (value != nullptr && strcmp(value, "allow") == 0) given = "allow:";
-    }
-    if (*start == '\0' && value == nullptr) continue;
     if (value == nullptr) {
       snprintf(error.text, sizeof(error.text), "option '%.80s' has no value: key=value is wanted",
-               start);
+               key);
     } else {
       // A value that reads well may still make no sense: it is tried at once, so that it
       // costs itself and none of the others.
       const minicore_config before = *config;
       Policy policy;
       TagRules ignored = {};
-      if (SetOption(start, given, config, rules, &error) &&
+      if (SetOption(key, value, config, rules, &error) &&
           MakePolicy(*config, &policy, &ignored, &error)) {
         continue;
       }
       *config = before;
     }
+    if (IsRule(key)) ElideInstead(NameOfRule(key), rules, &error);
     ++bad;
     report(error);
   }

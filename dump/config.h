@@ -20,7 +20,9 @@ struct TagRule {
   char name[kMaxTagName + 1];
   Disposition disposition;
 };
-inline constexpr unsigned kMaxTagRules = 64;
+// As many as there can be names: a tag of which a rule is lost has none either, and is
+// elided.
+inline constexpr unsigned kMaxTagRules = kMaxTags;
 
 struct TagRules {
   TagRule rules[kMaxTagRules];
@@ -34,7 +36,9 @@ struct OptionError {
 
 // Reads `key=value:key=value` into the fields of `config`. A ':' that no "key=" follows
 // belongs to the value before it ("env=allow:PATH,LANG"), as does one behind a
-// backslash. Bad options are told to `report` one by one; their fields stay as they were.
+// backslash. Bad options are told to `report` one by one; their fields stay as they were,
+// and a tag whose rule cannot be read is elided. Of text that has no room in `storage` only
+// the rules are read.
 // String fields point into `storage`, which the caller keeps as long as `config`.
 //
 // Returns: how many were bad.

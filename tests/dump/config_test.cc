@@ -233,14 +233,67 @@ TEST(TagRulesTest, BadRulesAreNamed) {
   EXPECT_EQ(Parsed("tag." + std::string(kMaxTagName + 1, 'n') + "=cut").bad, 1);
 }
 
-TEST(TagRulesTest, MoreRulesThanThereIsRoomForAreBad) {
-  std::string text;
-  for (unsigned i = 0; i <= kMaxTagRules; ++i) {
-    text += "tag.t" + std::to_string(i) + "=cut:";
+// The rule for a tag; kKeep, as without one, if there is none.
+Disposition RuleOf(const TagRules& rules, const std::string& name) {
+  Disposition found = Disposition::kKeep;
+  for (unsigned i = 0; i < rules.count; ++i) {
+    if (rules.rules[i].name == name) found = rules.rules[i].disposition;
   }
+  return found;
+}
+
+// A mistake in a rule must not cost more than detail.
+TEST(TagRulesTest, ARuleThatCannotBeReadElides) {
+  for (const char* text : {"tag.session=Elide", "tag.session=", "tag.session= elide",
+                           "tag.session", "verbose=1:tag.session=cut!"}) {
+    const Parsed parsed(text);
+    EXPECT_EQ(parsed.bad, 1) << text;
+    EXPECT_NE(g_errors[0].find("tag.session"), std::string::npos) << g_errors[0];
+    EXPECT_NE(g_errors[0].find("is elided"), std::string::npos) << g_errors[0];
+    EXPECT_EQ(RuleOf(parsed.rules, "session"), Disposition::kElide) << text;
+  }
+}
+
+TEST(TagRulesTest, BlanksAroundANameAreNoneOfIt) {
+  for (const char* text : {"tag.session =elide", " tag.session=elide", "tag. session=elide",
+                           "path=/a:tag.session =elide", "path=/a: tag.session\t=elide"}) {
+    const Parsed parsed(text);
+    EXPECT_EQ(parsed.bad, 0) << text;
+    EXPECT_EQ(RuleOf(parsed.rules, "session"), Disposition::kElide) << text;
+    EXPECT_EQ(std::string(parsed.config.path).find(':'), std::string::npos);
+  }
+  const Parsed within("path=/a:tag.my session!=elide");
+  EXPECT_EQ(RuleOf(within.rules, "my session!"), Disposition::kElide);
+  minicore_config config = minicore_default_config();
+  config.tags = "a=cut: session =elide";
+  EXPECT_EQ(RuleOf(Made(config).rules, "session"), Disposition::kElide);
+}
+
+TEST(TagRulesTest, ThereIsRoomForARuleForEachNameThatThereCanBe) {
+  std::string text;
+  for (unsigned i = 0; i < kMaxTags; ++i) text += "tag.t" + std::to_string(i) + "=elide:";
+  const Parsed parsed(text);
+  EXPECT_EQ(parsed.bad, 0);
+  for (unsigned i = 0; i < kMaxTags; ++i) {
+    EXPECT_EQ(RuleOf(parsed.rules, "t" + std::to_string(i)), Disposition::kElide);
+  }
+  EXPECT_EQ(Parsed(text + "tag.more=elide").bad, 1);
+  // One of the same name takes no room.
+  const Parsed again(text + "tag.t7=cut");
+  EXPECT_EQ(again.bad, 0);
+  EXPECT_EQ(RuleOf(again.rules, "t7"), Disposition::kCut);
+}
+
+TEST(TagRulesTest, OptionsThatAreTooLongLoseNoRule) {
+  const std::string text = "tag.a=elide:path=" + std::string(kMaxOptionText, 'p') +
+                           ":tag.b=elide:verbose=1:tag." + std::string(kMaxOptionText, 'n') +
+                           "=elide:tag.c=elide";
   const Parsed parsed(text);
   EXPECT_EQ(parsed.bad, 1);
-  EXPECT_EQ(parsed.rules.count, kMaxTagRules);
+  EXPECT_EQ(parsed.config.verbose, 0u);
+  for (const char* name : {"a", "b", "c"}) {
+    EXPECT_EQ(RuleOf(parsed.rules, name), Disposition::kElide) << name;
+  }
 }
 
 TEST(TagRulesTest, TheFieldTakesTheSameRules) {

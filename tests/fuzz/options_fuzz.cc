@@ -30,6 +30,7 @@ std::vector<std::string> FuzzSeeds() {
       "dump_signal=USR2:argv=elide:segments=1000:fd=-1:preopen=0",
       "path=a\\:b=c:hops=many::=:x=:tag.=cut:fd=99999999999999999999:deadline="
       "1h",
+      "path=/a: tag.my session =elide:tag.x=Elide:tag.x=cut:tag.y: verbose =1:\\\\:",
   };
 }
 

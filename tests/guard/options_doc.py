@@ -37,7 +37,8 @@ An option has its value from the first of these that names it:
 `MINICORE_OPTIONS` is a list of `key=value`, separated by `:`. A `:` that no `key=` follows
 belongs to the value before it (`env=allow:PATH,LANG:verbose=1` has two options), as does
 one behind a backslash. Of two values for one key the last counts. An option that is not
-known, or has no valid value, is named on standard error, and the others hold.
+known, or has no valid value, is named on standard error, and the others hold; a tag whose
+rule is none is elided.
 
 | option | type | default | meaning |
 |---|---|---|---|
