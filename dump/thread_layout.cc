@@ -35,7 +35,7 @@ bool AddressField(const char* name, uint32_t* offset) {
 
 ThreadLayout LearnThreadLayout() {
   ThreadLayout layout = {
-      kDefaultPthreadBytes, kDefaultDtvOffset, 0, false, 0, 0, 0};
+      kDefaultPthreadBytes, kDefaultDtvOffset, 0, 0, false, 0, 0, 0};
   const auto* size = static_cast<const uint32_t*>(
       dlsym(RTLD_DEFAULT, "_thread_db_sizeof_pthread"));
   uint32_t dtv;
@@ -46,6 +46,7 @@ ThreadLayout LearnThreadLayout() {
     layout.known = true;
   }
   (void)Field("_thread_db_pthread_tid", 32, &layout.tid_offset);
+  (void)Field("_thread_db_pthread_cancelhandling", 32, &layout.cancel_offset);
   const auto global =
       reinterpret_cast<Address>(dlsym(RTLD_DEFAULT, "_rtld_global"));
   uint32_t list;

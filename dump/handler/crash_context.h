@@ -30,6 +30,7 @@ struct ThreadLayout {
   uint32_t pthread_bytes;  // sizeof(struct pthread)
   uint32_t dtv_offset;     // in it, of the address of the thread's DTV
   uint32_t tid_offset;     // in it, of the thread's id; 0: not known
+  uint32_t cancel_offset;  // in it, of the bits that say whether it ends; 0: not known
   bool known;              // from libc's own descriptors; else the defaults below
   Address slot_list;       // of the address of the first dtv_slotinfo_list; 0: not known
   uint32_t slot_next_offset;  // in one, of the address of the next

@@ -5,7 +5,8 @@
 namespace minicore {
 namespace {
 
-constexpr size_t kMaxExempt = 65536;
+// Two for each thread (kMaxThreads), and names.
+constexpr size_t kMaxExempt = 131072;
 // Two characters of text at the most.
 constexpr uint64_t kSmall = 65536;
 

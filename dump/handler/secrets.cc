@@ -109,7 +109,22 @@ void AddFileNames(const Runtime& runtime, const MemoryMap& map, const Images& im
     AddFileName(address, address, redactor);
   }
   for (const Image& image : images) redactor.sanitizer().Exempt(image.dynamic);
-  redactor.sanitizer().Sort();
+}
+
+// What libthread_db tells threads by, and whether one ends, in fields of half a word (glibc
+// 2.36, nptl_db/td_thr_get_info.c): those that hold nothing else.
+void ExemptThreads(const ThreadLayout& layout, const ThreadTable& threads,
+                   Sanitizer& sanitizer) {
+  for (const Thread& thread : threads) {
+    for (const uint32_t offset : {layout.tid_offset, layout.cancel_offset}) {
+      const Address field = thread.registers.fs_base + offset;
+      uint32_t value;
+      if (offset == 0 || !safe::GuardedRead(field, &value)) continue;
+      if (value == static_cast<uint32_t>(thread.tid) || sanitizer.Harmless(value)) {
+        sanitizer.Exempt({field, field + sizeof(value)});
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -131,6 +146,10 @@ void FindSecrets(const Runtime& runtime, const MemoryMap& map, const Images& ima
   // What a thread that runs on makes of a secret, after that was read here, nobody knows.
   if (outcome.threads_running != 0 && redactor.has_tagged()) redactor.GiveUp();
   redactor.Build(arena);
+  if (redactor.sanitizes()) {
+    ExemptThreads(runtime.facts.threads, threads, redactor.sanitizer());
+  }
+  redactor.sanitizer().Sort();
 }
 
 }  // namespace minicore

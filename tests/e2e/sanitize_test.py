@@ -87,6 +87,18 @@ class Sanitize(unittest.TestCase):
                 self.assertGreater(len(plain["deep"]), 20)
                 self.assertEqual(self.backtraces(debugger, "sanitize=words"), plain)
 
+    def test_gdb_takes_no_thread_for_one_that_ends(self):
+        child = self.children["sanitize=words"]
+        done = subprocess.run(
+            ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off",
+             "-ex", "info threads", child.victim.program, child.core],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+            text=True, timeout=60,
+        )  # fmt: skip
+        for name in THREADS:
+            self.assertRegex(done.stdout, rf"\(LWP {child.thread(name)}\)")
+        self.assertNotIn("Exiting", done.stdout)
+
     def test_words_are_elided_and_the_core_is_sound(self):
         plain = cores.info(self.children["verbose=0"].core)
         self.assertNotIn("sanitized", plain["holes_by_reason"])
