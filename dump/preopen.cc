@@ -37,8 +37,7 @@ int OpenHigh(const char* path, int flags) {
 // crash has left, which is empty, and has the lock of nobody who lives.
 // Returns: a descriptor that holds the lock, or -1.
 int OpenPart(int directory, const char* name) {
-  int fd = openat(directory, name,
-                  O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  int fd = CreateCore(directory, name);
   if (fd < 0) {
     fd = openat(directory, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   }
@@ -113,7 +112,7 @@ void Preopen() {
   strcpy(copy, path);
   preopened.directory = OpenHigh(dirname(copy), O_RDONLY | O_DIRECTORY);
   if (preopened.directory < 0) return;
-  if (fstat(preopened.directory, &status) != 0 || IsOpenToAll(status)) return;
+  if (fstat(preopened.directory, &status) != 0 || WhoElseWrites(status) != nullptr) return;
   preopened.file = OpenAnyPart(preopened);
   if (preopened.file < 0 || fstat(preopened.file, &status) != 0) return;
   preopened.device = status.st_dev;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "dump/handler/proc_files.h"
 #include "dump/handler/thread_status.h"
@@ -20,8 +21,6 @@
 
 namespace minicore {
 namespace {
-
-constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
 
 constexpr char kManyThere[] =
     "100 of that name are there: remove some, or put %p or %t into path";
@@ -57,10 +56,20 @@ void ChangeFileUser(long user, long group, long* old_user, long* old_group) {
   if (signal != 0) safe::Syscall(SYS_prctl, PR_SET_PDEATHSIG, signal);
 }
 
-bool InOpenDirectory(const char* path) {
+bool IsInGroup(gid_t group) {
+  gid_t groups[256];  // of more than these it is in none
+  const long count =
+      safe::Syscall(SYS_getgroups, static_cast<long>(std::size(groups)), safe::Word(groups));
+  for (long i = 0; i < count; ++i) {
+    if (groups[i] == group) return true;
+  }
+  return group == static_cast<gid_t>(safe::Syscall(SYS_getgid));
+}
+
+// Who else can write to the directory of `path`: see WhoElseWrites().
+const char* WhoElseReaches(const char* path) {
   char directory[kMaxPath];
   size_t length = safe::Length(path);
-  if (length >= sizeof(directory)) return true;
   while (length != 0 && path[length - 1] != '/') --length;
   if (length == 0) {
     directory[length++] = '.';
@@ -70,9 +79,9 @@ bool InOpenDirectory(const char* path) {
   directory[length] = '\0';
   struct stat status;
   if (safe::Syscall(SYS_stat, safe::Word(directory), safe::Word(&status)) != 0) {
-    return false;  // then open() fails too, and says why
+    return nullptr;  // then open() fails too, and says why
   }
-  return IsOpenToAll(status);
+  return WhoElseWrites(status);
 }
 
 // The kind of file that a path leads to; 0 if there is none.
@@ -144,6 +153,27 @@ void AppendDecimal(long number, safe::Text& text) {
 }
 
 }  // namespace
+
+const char* WhoElseWrites(const struct stat& directory) {
+  if ((directory.st_mode & S_ISVTX) != 0) return nullptr;
+  if ((directory.st_mode & S_IWOTH) != 0) {
+    return "everybody may write to its directory, which is not sticky";
+  }
+  if ((directory.st_mode & S_IWGRP) != 0 && !IsInGroup(directory.st_gid)) {
+    return "another group may write to its directory, which is not sticky";
+  }
+  return nullptr;
+}
+
+int CreateCore(int directory, const char* path) {
+  constexpr mode_t kOwnersOnly = 0600;
+  const auto fd = static_cast<int>(
+      safe::Syscall(SYS_openat, directory, safe::Word(path),
+                    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kOwnersOnly));
+  // Of a file system without modes, and under a filter, it stays what it is.
+  if (fd >= 0) safe::Syscall(SYS_fchmod, fd, kOwnersOnly);
+  return fd;
+}
 
 AsRealUser::AsRealUser() {
   ChangeFileUser(safe::Syscall(SYS_getuid), safe::Syscall(SYS_getgid), &user_, &group_);
@@ -300,9 +330,7 @@ int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime) {
   // Pipes and sockets are names that are taken: anybody could put them in the way.
   const mode_t kind = KindOf(path_);
   if (kind == S_IFCHR || kind == S_IFBLK) return Refuse(-EINVAL, "it is a device");
-  if (InOpenDirectory(path_)) {
-    return Refuse(-EACCES, "everybody may write to its directory, which is not sticky");
-  }
+  if (const char* const others = WhoElseReaches(path_)) return Refuse(-EACCES, others);
   safe::Text(name_, sizeof(name_)).String(path_);
   fd_ = -EEXIST;
   for (unsigned number = 0; number < kMostOfOneName && fd_ == -EEXIST; ++number) {
@@ -313,7 +341,7 @@ int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime) {
     part.String(".part");
     if (part.truncated()) return -ENAMETOOLONG;
     // Taken: by another process that dumps to the same path, or by one that died doing it.
-    fd_ = safe::Open(part_, kFlags, 0600);
+    fd_ = CreateCore(AT_FDCWD, part_);
   }
   if (fd_ < 0) {
     part_[0] = '\0';
@@ -397,8 +425,7 @@ int CoreFile::StartOver() {
   if (!own_) return -ENOSPC;
   safe::UnlinkAt(directory_, part_);
   safe::Close(fd_);
-  fd_ = static_cast<int>(safe::Syscall(SYS_openat, directory_, safe::Word(part_),
-                                       kFlags | O_CLOEXEC, 0600));
+  fd_ = CreateCore(directory_, part_);
   if (fd_ < 0) own_ = false;
   written_ = 0;
   return fd_ < 0 ? fd_ : 0;

@@ -33,10 +33,15 @@ inline constexpr char kDefaultName[] = "core.%e.%p";
 bool ExpandPath(const char* pattern, const CrashContext& crash,
                 const ProcessFacts& facts, char* path, size_t size);
 
-// Whether everybody can put something else in the place of what is created in a directory.
-inline bool IsOpenToAll(const struct stat& directory) {
-  return (directory.st_mode & S_IWOTH) != 0 && (directory.st_mode & S_ISVTX) == 0;
-}
+// What strangers can put something else in a directory in the place of a core: neither its
+// owner, who is trusted with it, nor a group that the process is in.
+// Returns: a sentence; null: none.
+const char* WhoElseWrites(const struct stat& directory);
+
+// Creates the file that is to be a core, in `directory` if `path` is relative: of mode 0600
+// from the beginning, and whatever the program's mask takes from that.
+// Returns: a descriptor or -errno.
+int CreateCore(int directory, const char* path);
 
 // Whether all that is written to a descriptor goes to the end of the file, pwrite()
 // included (pwrite(2), "Bugs").

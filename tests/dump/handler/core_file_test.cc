@@ -1,7 +1,9 @@
 #include "dump/handler/core_file.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <gtest/gtest.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -151,14 +153,22 @@ TEST_F(CoreFileTest, HasItsNameOnlyWhenItIsWhole) {
   EXPECT_EQ(file_->path(), In("c"));
 }
 
-TEST_F(CoreFileTest, IsItsOwnersOnly) {
-  const mode_t mask = umask(0);
-  ASSERT_EQ(Open(In("c")), 0);
-  umask(mask);
-  ASSERT_EQ(file_->Commit(), 0);
-  struct stat status;
-  ASSERT_EQ(stat(In("c").c_str(), &status), 0);
-  EXPECT_EQ(status.st_mode & 07777, 0600u);
+TEST_F(CoreFileTest, IsItsOwnersOnlyWhateverTheMask) {
+  for (const mode_t mask : {0u, 022u, 0777u}) {
+    const mode_t old = umask(mask);
+    ASSERT_EQ(Open(In("c")), 0);
+    umask(old);
+    struct stat status;
+    ASSERT_EQ(stat(In("c.part").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0600u) << std::oct << mask;
+    umask(mask);
+    ASSERT_EQ(file_->StartOver(), 0);
+    umask(old);
+    ASSERT_EQ(file_->Commit(), 0);
+    ASSERT_EQ(stat(In("c").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0600u) << std::oct << mask;
+    unlink(In("c").c_str());
+  }
 }
 
 TEST_F(CoreFileTest, ADirectoryGetsTheDefaultName) {
@@ -230,6 +240,50 @@ TEST_F(CoreFileTest, ADirectoryThatEverybodyCanWriteIsRefusedUnlessItIsSticky) {
   unlink(link.c_str());
   chmod(directory_.c_str(), 01777);
   EXPECT_EQ(Open(In("core")), 0);
+}
+
+struct stat DirectoryOf(gid_t group, mode_t mode) {
+  struct stat directory {};
+  directory.st_uid = 1001;
+  directory.st_gid = group;
+  directory.st_mode = S_IFDIR | mode;
+  return directory;
+}
+
+TEST_F(CoreFileTest, ADirectoryThatStrangersCanWriteIsRefusedUnlessItIsSticky) {
+  constexpr gid_t kStrange = 0x7ffffff0;
+  for (const gid_t group : {getgid(), kStrange}) {
+    const auto refused = [group](mode_t mode) {
+      return WhoElseWrites(DirectoryOf(group, mode)) != nullptr;
+    };
+    EXPECT_FALSE(refused(0700));
+    EXPECT_FALSE(refused(0755));
+    EXPECT_EQ(refused(0775), group == kStrange);
+    EXPECT_EQ(refused(0770), group == kStrange);
+    EXPECT_TRUE(refused(0777));
+    EXPECT_FALSE(refused(01775));
+    EXPECT_FALSE(refused(01777));
+  }
+}
+
+TEST_F(CoreFileTest, AGroupThatTheProcessIsInIsNoStranger) {
+  gid_t groups[NGROUPS_MAX];
+  const int count = getgroups(NGROUPS_MAX, groups);
+  ASSERT_GE(count, 0);
+  for (int i = 0; i < count; ++i) {
+    EXPECT_EQ(WhoElseWrites(DirectoryOf(groups[i], 0775)), nullptr) << groups[i];
+  }
+}
+
+TEST_F(CoreFileTest, ADirectoryThatAnotherGroupCanWriteIsRefused) {
+  if (chown(directory_.c_str(), 0, 65534) != 0) {
+    GTEST_SKIP() << "SKIPPED: no other group can be had here";
+  }
+  chmod(directory_.c_str(), 0775);
+  EXPECT_EQ(Open(In("core")), -EACCES);
+  EXPECT_STREQ(file_->reason(),
+               "another group may write to its directory, which is not sticky");
+  EXPECT_FALSE(Exists(In("core.part")));
 }
 
 TEST_F(CoreFileTest, AProgramThatForbidsCoresHasNone) {
