@@ -195,7 +195,8 @@ void LearnFacts() {
   if (facts.auxv_words == 0 || facts.environment_end == 0) LearnInitialStack(facts);
   KeepStrings(facts);
   facts.environ_address = reinterpret_cast<Address>(&environ);
-  facts.dumpable = prctl(PR_GET_DUMPABLE) != 0;
+  const int dumpable = prctl(PR_GET_DUMPABLE);
+  facts.dumpable = dumpable != 0 && dumpable != 2;
   facts.user = geteuid();
   facts.group = getegid();
   gethostname(facts.host, sizeof(facts.host) - 1);

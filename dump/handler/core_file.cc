@@ -30,12 +30,16 @@ void AppendNumbered(const char* name, unsigned number, safe::Text& text) {
   if (number != 0) text.Char('.').Decimal(number);
 }
 
-// Whether the program has said that there shall be no core of it. The kernel says the same
-// by itself of one that has changed its user (kernel/cred.c, commit_creds()): such a one
-// has a core.
-bool ForbidsCores(const ProcessFacts& facts) {
-  return facts.dumpable && !safe::g_basic_calls_only &&
-         safe::Syscall(SYS_prctl, PR_GET_DUMPABLE) == 0 &&
+// Whether there shall be no core. That says the program, or the kernel of one that was
+// started with more rights than its user has (fs/exec.c, begin_new_exec()): the memory is
+// not for him to read, unless the program allows it. The kernel says the same of one that
+// has changed its user (kernel/cred.c, commit_creds()): such a one has a core. 2 is what
+// fs.suid_dumpable=2 makes the kernel say, and no program can (kernel/sys.c, prctl()).
+bool IsForbidden(const ProcessFacts& facts) {
+  if (safe::g_basic_calls_only) return false;
+  const long dumpable = safe::Syscall(SYS_prctl, PR_GET_DUMPABLE);
+  if (!facts.dumpable) return dumpable == 0 || dumpable == 2;
+  return dumpable == 0 &&
          safe::Syscall(SYS_geteuid) == static_cast<long>(facts.user) &&
          safe::Syscall(SYS_getegid) == static_cast<long>(facts.group);
 }
@@ -267,8 +271,8 @@ int CoreFile::Open(const CrashContext& crash, const Runtime& runtime,
   directory_ = AT_FDCWD;
   preopened_ = renumbered_ = unnamed_ = false;
   reason_ = nullptr;
-  if (ForbidsCores(runtime.facts)) {
-    return Refuse(-EPERM, "the program has forbidden cores (PR_SET_DUMPABLE)");
+  if (IsForbidden(runtime.facts)) {
+    return Refuse(-EPERM, "it may not be dumped (PR_SET_DUMPABLE)");
   }
   if (runtime.policy.fd < 0) {
     if (TakePreopened(crash, runtime.preopened)) return 0;

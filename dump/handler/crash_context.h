@@ -56,7 +56,7 @@ struct ProcessFacts {
   AddressRange strings;       // all that execve() put there
   Address strings_copy;       // as it was at install, which a program may overwrite; 0: none
   Address environ_address;   // of the variable environ
-  bool dumpable;             // PR_GET_DUMPABLE was not 0
+  bool dumpable;             // PR_GET_DUMPABLE was 1, or not to be had
   uint32_t user;             // the effective one
   uint32_t group;
 };

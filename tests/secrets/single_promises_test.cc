@@ -301,35 +301,63 @@ TEST(File, IsNotPutWhereEverybodyCanReplaceIt) {
   }
 }
 
-TEST(File, OfASetuidProgramIsItsUsersAndTheEnvironmentHasNoSay) {
-  struct statvfs mount;
-  if (geteuid() != 0 || statvfs("/tmp", &mount) != 0 || (mount.f_flag & ST_NOSUID) != 0) {
-    GTEST_SKIP() << "SKIPPED: no setuid program can be made here";
+// Crashes a copy of the victim that is root's and that anybody may start, as another user
+// does it, in a directory for all.
+class OfASetuidProgram : public testing::Test {
+ protected:
+  void SetUp() override {
+    struct statvfs mount;
+    if (geteuid() != 0 || statvfs("/tmp", &mount) != 0 || (mount.f_flag & ST_NOSUID) != 0) {
+      GTEST_SKIP() << "SKIPPED: no setuid program can be made here";
+    }
+    char name[] = "/tmp/single.XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    directory_ = name;
   }
-  char directory[] = "/tmp/single.XXXXXX";
-  ASSERT_NE(mkdtemp(directory), nullptr);
-  const CommandResult result = RunCommand(
-      {"/bin/sh", "-c",
-       "chmod 1777 $1 && cp $0 $1/v && chmod 4755 $1/v && cd $1 && exec setpriv "
-       "--reuid=65534 --regid=65534 --clear-groups ./v spread 9 9>/dev/null",
-       std::filesystem::absolute(Runfile("tests/secrets/single_victim")), directory},
-      {{"MINICORE_OPTIONS", "path=" + std::string(directory) + "/named"}});
-  size_t cores = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
-    const std::string name = entry.path().filename();
-    EXPECT_NE(name, "named");
-    if (name.rfind("core.v.", 0) != 0) continue;
-    ++cores;
-    struct stat status;
-    ASSERT_EQ(stat(entry.path().c_str(), &status), 0);
-    EXPECT_EQ(status.st_uid, 65534u);
-    EXPECT_EQ(status.st_mode & 07777, 0600u);
+  ~OfASetuidProgram() override {
+    if (!directory_.empty()) std::filesystem::remove_all(directory_);
   }
-  std::filesystem::remove_all(directory);
+
+  // What it says; its core is in cores_.
+  CommandResult Crash(const char* scenario) {
+    const CommandResult result = RunCommand(
+        {"/bin/sh", "-c",
+         "chmod 1777 $1 && cp $0 $1/v && chmod 4755 $1/v && cd $1 && exec setpriv "
+         "--reuid=65534 --regid=65534 --clear-groups ./v \"$2\" 9 9>/dev/null",
+         std::filesystem::absolute(Runfile("tests/secrets/single_victim")), directory_,
+         scenario},
+        {{"MINICORE_OPTIONS", "path=" + directory_ + "/named"}});
+    for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
+      if (entry.path().filename() != "v") cores_.push_back(entry.path());
+    }
+    return result;
+  }
+
+  std::string directory_;
+  std::vector<std::filesystem::path> cores_;
+};
+
+TEST_F(OfASetuidProgram, NothingGoesToWhoHasStartedIt) {
+  const CommandResult result = Crash("spread");
   if (!WIFSIGNALED(result.status)) {
     GTEST_SKIP() << "SKIPPED: no other user can be had here";
   }
-  EXPECT_EQ(cores, 1u);
+  EXPECT_EQ(cores_.size(), 0u);
+  EXPECT_NE(result.errors.find("it may not be dumped (PR_SET_DUMPABLE)"), std::string::npos)
+      << result.errors;
+}
+
+TEST_F(OfASetuidProgram, ThatAllowsItTheFileIsItsUsersAndTheEnvironmentHasNoSay) {
+  const CommandResult result = Crash("spread, dumpable");
+  if (!WIFSIGNALED(result.status)) {
+    GTEST_SKIP() << "SKIPPED: no other user can be had here";
+  }
+  ASSERT_EQ(cores_.size(), 1u);
+  EXPECT_EQ(cores_[0].filename().string().rfind("core.v.", 0), 0u) << cores_[0];
+  struct stat status;
+  ASSERT_EQ(stat(cores_[0].c_str(), &status), 0);
+  EXPECT_EQ(status.st_uid, 65534u);
+  EXPECT_EQ(status.st_mode & 07777, 0600u);
 }
 
 TEST(Innocents, WithoutRulesTheVictimsSecretIsSeen) {

@@ -174,6 +174,12 @@ void SpreadTagged() {
   if (minicore_tag(Spread(), "secret") != 0) abort();
 }
 
+// Whatever the kernel thinks of a program with more rights than its user.
+void SpreadDumpable() {
+  prctl(PR_SET_DUMPABLE, 1);
+  SpreadTagged();
+}
+
 void FullNames() {
   char name[16];
   for (unsigned i = 0; i < 300; ++i) {
@@ -400,6 +406,7 @@ void (*ScenarioOf(const std::string& name))() {
   if (name == "nothing tagged") return NothingTagged;
   if (name == "neighbours") return Neighbours;
   if (name == "spread") return SpreadTagged;
+  if (name == "spread, dumpable") return SpreadDumpable;
   if (name == "full names") return FullNames;
   if (name == "full ranges") return FullRanges;
   if (name == "many secrets") return ManySecrets;

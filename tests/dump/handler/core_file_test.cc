@@ -294,13 +294,19 @@ TEST_F(CoreFileTest, AProgramThatForbidsCoresHasNone) {
   file_->Abandon();
   prctl(PR_SET_DUMPABLE, 0);
   EXPECT_EQ(Open(In("core")), -EPERM);
+  EXPECT_STREQ(file_->reason(), "it may not be dumped (PR_SET_DUMPABLE)");
   runtime_->policy.fd = STDERR_FILENO;
   EXPECT_EQ(Open(In("core")), -EPERM);
   runtime_->policy.fd = -1;
   // But setuid() makes the kernel forbid them, of which the program knows nothing.
   ++runtime_->facts.user;
   EXPECT_EQ(Open(In("core")), 0);
+  file_->Abandon();
+  // Nor may who starts a program with more rights have its memory, unless that says so.
+  runtime_->facts.dumpable = false;
+  EXPECT_EQ(Open(In("core")), -EPERM);
   prctl(PR_SET_DUMPABLE, 1);
+  EXPECT_EQ(Open(In("core")), 0);
 }
 
 constexpr uid_t kUser = 65534;
@@ -316,6 +322,7 @@ int Dump(const std::string& path) {
   auto runtime = std::make_unique<Runtime>();
   auto file = std::make_unique<CoreFile>();
   runtime->policy.fd = -1;
+  runtime->facts.dumpable = true;
   strcpy(runtime->policy.path, path.c_str());
   const AsRealUser real_user;
   int error = file->Open(CrashContext(), *runtime, UINT64_MAX);
@@ -436,6 +443,7 @@ TEST_F(PrivilegedTest, WhatWasOpenedInAdvanceAndMayNotBeNamedIsLeftAsItIs) {
   const int status = StatusOf([&] {
     FillPreopened(In("mine"), &runtime_->preopened);
     crash_.pid = getpid();
+    runtime_->facts.dumpable = true;
     if (setresgid(kUser, kUser, kUser) != 0 || setresuid(kUser, kUser, kUser) != 0) {
       return kNoRights;
     }
