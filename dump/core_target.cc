@@ -28,7 +28,7 @@ bool CheckPath(const char* pattern, OptionError* error) {
   char path[kMaxPathPattern];
   struct stat status;
   const AsRealUser real_user;
-  if (!ExpandPath(pattern, self, g_runtime.facts, path, sizeof(path)) ||
+  if (!ExpandPath(pattern, self, g_runtime.facts, NameNow(self.pid), path, sizeof(path)) ||
       stat(path, &status) != 0 || (!S_ISCHR(status.st_mode) && !S_ISBLK(status.st_mode))) {
     return true;
   }

@@ -95,14 +95,16 @@ void Preopen() {
   self.pid = self.tid = getpid();
   const AsRealUser real_user;
   char path[kMaxPathPattern];
-  if (!ExpandPath(g_runtime.policy.path, self, g_runtime.facts, path, sizeof(path))) {
+  const ProgramName program = NameNow(self.pid);
+  if (!ExpandPath(g_runtime.policy.path, self, g_runtime.facts, program, path,
+                  sizeof(path))) {
     return;
   }
   struct stat status;
   if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
     char pattern[kMaxPathPattern + sizeof(kDefaultName)];
     snprintf(pattern, sizeof(pattern), "%s/%s", g_runtime.policy.path, kDefaultName);
-    if (!ExpandPath(pattern, self, g_runtime.facts, path, sizeof(path))) return;
+    if (!ExpandPath(pattern, self, g_runtime.facts, program, path, sizeof(path))) return;
   }
   char copy[kMaxPathPattern];
   strcpy(copy, path);

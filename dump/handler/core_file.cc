@@ -1,5 +1,6 @@
 #include "dump/handler/core_file.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,6 +18,7 @@
 #include "dump/handler/thread_status.h"
 #include "dump/handler/waiting_crash.h"
 #include "dump/safe/format.h"
+#include "dump/safe/guarded.h"
 #include "dump/safe/syscalls.h"
 
 namespace minicore {
@@ -110,31 +112,26 @@ void AppendComponent(char* name, safe::Text& text) {
   if (safe::Equal(name, ".") || safe::Equal(name, "..")) name[0] = '!';
   text.String(name[0] == '\0' ? "!" : name);
 }
+void AppendName(ProgramName name, safe::Text& text) { AppendComponent(name.text, text); }
 
-// The program's name as the kernel knows it.
-void AppendName(const CrashContext& crash, safe::Text& text) {
-  char name[32] = {};
-  if (TaskFile(crash.pid, "comm", name, sizeof(name)) < 0) {
-    // No /proc: this thread's name, which is the program's more often than not.
-    safe::Syscall(SYS_prctl, PR_GET_NAME, safe::Word(name));
+char* LastComponent(char* path) {
+  char* name = path;
+  for (char* at = path; *at != '\0'; ++at) {
+    if (*at == '/') name = at + 1;
   }
-  AppendComponent(name, text);
+  return name;
 }
 
 // The path of the program, or its last component (fs/coredump.c, cn_print_exe_file()).
-void AppendProgram(const CrashContext& crash, bool whole, safe::Text& text) {
+void AppendProgram(const ProgramName& name, bool whole, safe::Text& text) {
   char path[kMaxPath] = {};
   if (safe::Syscall(SYS_readlink, safe::Word("/proc/thread-self/exe"), safe::Word(path),
                     sizeof(path) - 1) <= 0) {
-    AppendName(crash, text);
+    AppendName(name, text);
     if (whole) text.String(" (path unknown)");
     return;
   }
-  char* name = path;
-  for (char* at = path; !whole && *at != '\0'; ++at) {
-    if (*at == '/') name = at + 1;
-  }
-  AppendComponent(name, text);
+  AppendComponent(whole ? path : LastComponent(path), text);
 }
 
 // The number of a thread in the outermost namespace that this /proc shows: the first of
@@ -196,8 +193,31 @@ long AwaitRoom(int fd, uint64_t until_us) {
   return ready == 0 ? -ETIMEDOUT : ready < 0 ? ready : 0;
 }
 
-bool ExpandPath(const char* pattern, const CrashContext& crash,
-                const ProcessFacts& facts, char* path, size_t size) {
+ProgramName NameNow(int pid) {
+  char text[32] = {};
+  if (TaskFile(pid, "comm", text, sizeof(text)) < 0) {
+    // No /proc: this thread's name, which is the program's more often than not.
+    safe::Syscall(SYS_prctl, PR_GET_NAME, safe::Word(text));
+  }
+  ProgramName name;
+  safe::Text(name.text, sizeof(name.text)).String(text);
+  return name;
+}
+
+ProgramName NameAtStart(const ProcessFacts& facts) {
+  char path[kMaxPath] = {};
+  const Address copy = CopyAtStart(facts, AuxvValue(facts, AT_EXECFN));
+  if (copy != 0) {
+    const ByteCount left = facts.strings_copy + facts.strings.size() - copy;
+    safe::GuardedCopy(path, copy, std::min<ByteCount>(left, sizeof(path) - 1));
+  }
+  ProgramName name;
+  safe::Text(name.text, sizeof(name.text)).String(LastComponent(path));
+  return name;
+}
+
+bool ExpandPath(const char* pattern, const CrashContext& crash, const ProcessFacts& facts,
+                const ProgramName& name, char* path, size_t size) {
   safe::Text text(path, size);
   for (const char* at = pattern; *at != '\0'; ++at) {
     if (*at != '%') {
@@ -244,13 +264,13 @@ bool ExpandPath(const char* pattern, const CrashContext& crash,
         text.String(facts.host);
         break;
       case 'e':
-        AppendName(crash, text);
+        AppendName(name, text);
         break;
       case 'f':
-        AppendProgram(crash, false, text);
+        AppendProgram(name, false, text);
         break;
       case 'E':
-        AppendProgram(crash, true, text);
+        AppendProgram(name, true, text);
         break;
       case 'c':
         text.Decimal(CoreLimit());
@@ -263,7 +283,7 @@ bool ExpandPath(const char* pattern, const CrashContext& crash,
 }
 
 int CoreFile::Open(const CrashContext& crash, const Runtime& runtime,
-                   uint64_t until_us) {
+                   const ProgramName& name, uint64_t until_us) {
   until_us_ = until_us;
   gives_way_ = crash.signal == 0;
   path_[0] = name_[0] = part_[0] = '\0';
@@ -276,7 +296,7 @@ int CoreFile::Open(const CrashContext& crash, const Runtime& runtime,
   }
   if (runtime.policy.fd < 0) {
     if (TakePreopened(crash, runtime.preopened)) return 0;
-    return OpenPath(crash, runtime);
+    return OpenPath(crash, runtime, name);
   }
   fd_ = runtime.policy.fd;
   own_ = false;
@@ -316,18 +336,19 @@ int CoreFile::Refuse(int error, const char* reason) {
   return error;
 }
 
-int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime) {
+int CoreFile::OpenPath(const CrashContext& crash, const Runtime& runtime,
+                       const ProgramName& name) {
   char pattern[kMaxPath];
   safe::Text text(pattern, sizeof(pattern));
   text.String(runtime.policy.path);
   // A directory, with or without a slash at its end, gets the default name.
-  if (!ExpandPath(pattern, crash, runtime.facts, path_, sizeof(path_))) {
+  if (!ExpandPath(pattern, crash, runtime.facts, name, path_, sizeof(path_))) {
     return -ENAMETOOLONG;
   }
   if (KindOf(path_) == S_IFDIR) {
     text.Char('/').String(kDefaultName);
     if (text.truncated() ||
-        !ExpandPath(pattern, crash, runtime.facts, path_, sizeof(path_))) {
+        !ExpandPath(pattern, crash, runtime.facts, name, path_, sizeof(path_))) {
       return -ENAMETOOLONG;
     }
   }

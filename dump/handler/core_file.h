@@ -26,12 +26,24 @@ inline constexpr unsigned kMostOfOneName = 100;
 // In a directory that is given for a path.
 inline constexpr char kDefaultName[] = "core.%e.%p";
 
+// A program's name, as the kernel has it, and NUL (linux/sched.h, TASK_COMM_LEN).
+struct ProgramName {
+  char text[16] = {};
+};
+
+// The name as it is now: text of the program's own choice.
+ProgramName NameNow(int pid);
+
+// The name that the kernel gave it at its start: of the file that was executed
+// (fs/exec.c, begin_new_exec()). Empty where that is not known.
+ProgramName NameAtStart(const ProcessFacts& facts);
+
 // Expands the letters of core(5) behind % in `pattern`, as the kernel does (Linux 6.1,
 // fs/coredump.c, format_corename()); unknown ones are dropped. What the kernel knows of the
-// initial namespaces (%P, %I, %u, %g) is what this process can see of them.
+// initial namespaces (%P, %I, %u, %g) is what this process can see of them. `name`: for %e.
 // Returns: false if it does not fit.
-bool ExpandPath(const char* pattern, const CrashContext& crash,
-                const ProcessFacts& facts, char* path, size_t size);
+bool ExpandPath(const char* pattern, const CrashContext& crash, const ProcessFacts& facts,
+                const ProgramName& name, char* path, size_t size);
 
 // What strangers can put something else in a directory in the place of a core: neither its
 // owner, who is trusted with it, nor a group that the process is in.
@@ -77,11 +89,13 @@ class AsRealUser {
 // leave.
 class CoreFile {
  public:
-  // Opens PATH.part, or takes the descriptor of the policy, or what preopen=1 opened.
+  // Opens PATH.part, or takes the descriptor of the policy, or what preopen=1 opened. `name`
+  // gets into the path.
   // Writing to a pipe or socket that nobody empties ends at `until_us` on the monotonic
   // clock, or if it is a live dump's and a crash waits.
   // Returns: 0 or -errno.
-  int Open(const CrashContext& crash, const Runtime& runtime, uint64_t until_us);
+  int Open(const CrashContext& crash, const Runtime& runtime, const ProgramName& name,
+           uint64_t until_us);
 
   // Asks for room for `bytes` from here on, all at once: half of the time that the kernel
   // needs to write them goes into finding it page by page. No promise, and none is needed.
@@ -117,7 +131,7 @@ class CoreFile {
   const char* reason() const { return reason_; }
 
  private:
-  int OpenPath(const CrashContext& crash, const Runtime& runtime);
+  int OpenPath(const CrashContext& crash, const Runtime& runtime, const ProgramName& name);
   bool TakePreopened(const CrashContext& crash, const Preopened& preopened);
 
   int Refuse(int error, const char* reason);

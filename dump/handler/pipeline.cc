@@ -22,6 +22,7 @@
 #include "dump/handler/report.h"
 #include "dump/handler/roots.h"
 #include "dump/handler/secrets.h"
+#include "dump/safe/format.h"
 #include "dump/safe/guarded.h"
 
 namespace minicore {
@@ -128,13 +129,23 @@ int GuardedFile(Outcome& outcome, Work work) {
   return error;
 }
 
+// The program's name as others may see it, in the name of a file: where a secret stands in
+// it, as it was at the start. A marker would be none that a shell likes.
+ProgramName PublicName(Dump& d) {
+  const ProgramName name = NameNow(d.crash.pid);
+  ProgramName redacted = name;
+  d.redactor.RedactName(redacted.text, sizeof(redacted.text), d.outcome);
+  return safe::Equal(redacted.text, name.text) ? name : NameAtStart(d.runtime.facts);
+}
+
 // From the opening of the file to its name.
 int WriteFile(Dump& d, const MemoryCopy* copy, const char** failed) {
   const AsRealUser real_user;
   const uint64_t until = d.outcome.started_us + d.outcome.deadline_us;
   *failed = "create";
-  int error =
-      GuardedFile(d.outcome, [&] { return d.file.Open(d.crash, d.runtime, until); });
+  int error = GuardedFile(d.outcome, [&] {
+    return d.file.Open(d.crash, d.runtime, PublicName(d), until);
+  });
   if (error == 0) {
     *failed = "write";
     GuardedFile(d.outcome, [&] {

@@ -9,6 +9,10 @@ namespace minicore {
 
 inline constexpr uint64_t kSingleSeed = 20240229;
 
+// Of the secret by which the victim calls itself: letters and digits.
+inline constexpr uint64_t kNameId = 1u << 20;
+inline constexpr unsigned kNameLength = 14;
+
 }  // namespace minicore
 
 #endif  // MINICORE_TESTS_SECRETS_SINGLE_H_

@@ -301,6 +301,33 @@ TEST(File, IsNotPutWhereEverybodyCanReplaceIt) {
   }
 }
 
+// The default path has the program's name in it, and so has the line on standard error.
+TEST(File, IsNotCalledByASecret) {
+  char secret[kNameLength + 1] = {};
+  FillSecret(kSingleSeed, kNameId, Alphabet::kText, secret, kNameLength);
+  for (const char* scenario : {"secret name", "secret name, many secrets"}) {
+    for (const char* options : {"verbose=1", "verbose=1:preopen=1", "verbose=1:path=%e-%e"}) {
+      char directory[] = "/tmp/single.XXXXXX";
+      ASSERT_NE(mkdtemp(directory), nullptr);
+      const CommandResult result = RunCommand(
+          {"/bin/sh", "-c", "cd $1 && exec \"$0\" \"$2\" 9 9>/dev/null",
+           std::filesystem::absolute(Runfile("tests/secrets/single_victim")), directory,
+           scenario},
+          {{"MINICORE_OPTIONS", options}});
+      std::string name;
+      for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+        EXPECT_EQ(name, "");
+        name = entry.path().filename();
+      }
+      std::filesystem::remove_all(directory);
+      EXPECT_EQ(result.errors.find("minicore: wrote " + name), 0u) << result.errors;
+      // As the kernel called it at first.
+      EXPECT_NE(name.find("single_victim"), std::string::npos) << name;
+      EXPECT_EQ(result.errors.find(secret), std::string::npos) << result.errors;
+    }
+  }
+}
+
 // Crashes a copy of the victim that is root's and that anybody may start, as another user
 // does it, in a directory for all.
 class OfASetuidProgram : public testing::Test {

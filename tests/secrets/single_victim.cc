@@ -174,6 +174,21 @@ void SpreadTagged() {
   if (minicore_tag(Spread(), "secret") != 0) abort();
 }
 
+// A secret for the name of the program.
+void SecretName() {
+  auto* name = static_cast<char*>(calloc(1, 100));
+  FillSecret(kSingleSeed, kNameId, Alphabet::kText, name, kNameLength);
+  if (minicore_tag(name, "secret") != 0) abort();
+  prctl(PR_SET_NAME, name);
+  SpreadTagged();
+}
+void SecretNameOfManySecrets() {
+  SecretName();
+  void* large = malloc(3 << 20);
+  memset(large, 1, 3 << 20);
+  minicore_tag(large, "secret");
+}
+
 // Whatever the kernel thinks of a program with more rights than its user.
 void SpreadDumpable() {
   prctl(PR_SET_DUMPABLE, 1);
@@ -407,6 +422,8 @@ void (*ScenarioOf(const std::string& name))() {
   if (name == "neighbours") return Neighbours;
   if (name == "spread") return SpreadTagged;
   if (name == "spread, dumpable") return SpreadDumpable;
+  if (name == "secret name") return SecretName;
+  if (name == "secret name, many secrets") return SecretNameOfManySecrets;
   if (name == "full names") return FullNames;
   if (name == "full ranges") return FullRanges;
   if (name == "many secrets") return ManySecrets;

@@ -1,5 +1,6 @@
 #include "dump/handler/core_file.h"
 
+#include <elf.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <gtest/gtest.h>
@@ -47,14 +48,15 @@ class CoreFileTest : public testing::Test {
 
   std::string Expand(const char* pattern, size_t size = kMaxPath) {
     char path[kMaxPath];
-    if (!ExpandPath(pattern, crash_, runtime_->facts, path, size))
-      return "(no room)";
-    return path;
+    const ProgramName name = NameNow(crash_.pid);
+    const bool fits = ExpandPath(pattern, crash_, runtime_->facts, name, path, size);
+    return fits ? path : "(no room)";
   }
 
   int Open(const std::string& path) {
     strcpy(runtime_->policy.path, path.c_str());
-    return file_->Open(crash_, *runtime_, safe::NowMicroseconds() + 10'000'000);
+    return file_->Open(crash_, *runtime_, NameNow(crash_.pid),
+                       safe::NowMicroseconds() + 10'000'000);
   }
 
   std::string In(const std::string& name) { return directory_ + "/" + name; }
@@ -134,6 +136,21 @@ TEST_F(CoreFileTest, AProgramsNameIsOneNameWhateverItHolds) {
   EXPECT_EQ(Expand("/var/crash/%e/core"), "/var/crash/!/core");
   prctl(PR_SET_NAME, ".");
   EXPECT_EQ(Expand("/var/crash/%e"), "/var/crash/!");
+}
+
+TEST_F(CoreFileTest, TheNameAtTheStartIsThatOfTheFileThatWasExecuted) {
+  static const char kThen[] = "argument\0/usr/bin/a-program-of-a-long-name";
+  char now[sizeof(kThen)] = {};
+  ProcessFacts& facts = runtime_->facts;
+  facts.auxv[0] = AT_EXECFN;
+  facts.auxv[1] = reinterpret_cast<Address>(now + 9);
+  facts.auxv_words = 2;
+  EXPECT_STREQ(NameAtStart(facts).text, "") << "there is no copy";
+  facts.strings = {reinterpret_cast<Address>(now), reinterpret_cast<Address>(now + 27)};
+  facts.strings_copy = reinterpret_cast<Address>(kThen);
+  EXPECT_STREQ(NameAtStart(facts).text, "a-program") << "what is behind it is not ours";
+  facts.strings.end = reinterpret_cast<Address>(now + sizeof(now));
+  EXPECT_STREQ(NameAtStart(facts).text, "a-program-of-a-") << "as long as the kernel's";
 }
 
 TEST_F(CoreFileTest, ANameThatDoesNotFitIsRefusedNotCut) {
@@ -325,7 +342,7 @@ int Dump(const std::string& path) {
   runtime->facts.dumpable = true;
   strcpy(runtime->policy.path, path.c_str());
   const AsRealUser real_user;
-  int error = file->Open(CrashContext(), *runtime, UINT64_MAX);
+  int error = file->Open(CrashContext(), *runtime, {}, UINT64_MAX);
   if (error == 0) error = file->Append("core", 4);
   if (error == 0) error = file->Commit();
   if (error != 0) file->Abandon();
@@ -388,7 +405,7 @@ TEST_F(PrivilegedTest, NothingIsNamedOrRemovedBeyondTheUsersReach) {
     strcpy(runtime->policy.path, (link + "/core").c_str());
     if (symlink(In("his").c_str(), link.c_str()) != 0) return 3;
     const AsRealUser real_user;
-    if (file->Open(CrashContext(), *runtime, UINT64_MAX) != 0) return 4;
+    if (file->Open(CrashContext(), *runtime, {}, UINT64_MAX) != 0) return 4;
     unlink(link.c_str());
     if (symlink(In("mine").c_str(), link.c_str()) != 0) return 5;
     return file->Commit() == -EACCES ? 0 : 1;
@@ -562,7 +579,7 @@ TEST_F(CoreFileTest, AFullPipeThatNobodyReadsEndsInTime) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
   runtime_->policy.fd = ends[1];
-  ASSERT_EQ(file_->Open(crash_, *runtime_, safe::NowMicroseconds() + 50'000),
+  ASSERT_EQ(file_->Open(crash_, *runtime_, {}, safe::NowMicroseconds() + 50'000),
             0);
   const std::string much(1 << 20, 'x');
   EXPECT_LT(file_->Append(much.data(), much.size()), 0);

@@ -51,7 +51,7 @@ class ElfCoreWriterTest : public testing::Test {
     EXPECT_NE(notes.AddZeros("TEST", 1, 16), nullptr);
     LayOut(notes.size(), 0, plan);
     CoreFile file;
-    EXPECT_EQ(file.Open(process_.crash, process_.runtime, ~uint64_t{0}), 0);
+    EXPECT_EQ(file.Open(process_.crash, process_.runtime, {}, ~uint64_t{0}), 0);
     ElfCoreWriter writer(plan, process_.redactor, file, nullptr, process_.outcome);
     EXPECT_EQ(writer.WriteContents(notes, process_.arena), 0);
     const uint64_t begin = plan.segments[plan.file_order[0]].file_offset;
