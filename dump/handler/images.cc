@@ -2,6 +2,8 @@
 
 #include <elf.h>
 
+#include <algorithm>
+
 #include "dump/safe/guarded.h"
 
 namespace minicore {
@@ -10,6 +12,14 @@ namespace {
 AddressRange WholePages(Address begin, ByteCount size) {
   return {AlignDown(begin, kPageSize),
           AlignUp(begin > UINT64_MAX - size ? UINT64_MAX : begin + size, kPageSize)};
+}
+
+// Bytes of the file, of which the first page is mapped at the base.
+void AddFormat(uint64_t offset, ByteCount size, Image* image) {
+  if (offset >= kPageSize || image->format_ranges == kMaxFormatRanges) return;
+  const Address begin = image->base + offset;
+  image->format[image->format_ranges++] = {
+      begin, begin + std::min<ByteCount>(size, kPageSize - offset)};
 }
 
 // A file that somebody maps to read it (a symbolizer, a linker) has the header of an
@@ -40,6 +50,8 @@ bool ReadImage(Address base, Image* image) {
   }
   image->base = base;
   image->extent = {base, base + kPageSize};
+  AddFormat(0, sizeof(header), image);
+  AddFormat(header.e_phoff, header.e_phnum * sizeof(Elf64_Phdr), image);
   bool first = true;
   for (unsigned i = 0; i < header.e_phnum; ++i) {
     Elf64_Phdr segment;
@@ -65,6 +77,9 @@ bool ReadImage(Address base, Image* image) {
         break;
       case PT_DYNAMIC:
         image->dynamic = {begin, begin + segment.p_memsz};
+        break;
+      case PT_NOTE:
+        AddFormat(segment.p_offset, segment.p_filesz, image);
         break;
       case PT_TLS:
         image->tls_bytes = segment.p_memsz + segment.p_align;

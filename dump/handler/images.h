@@ -17,6 +17,7 @@ namespace minicore {
 inline constexpr size_t kMaxImages = 4096;
 inline constexpr unsigned kMaxProgramHeaders = 64;
 inline constexpr unsigned kMaxDataRanges = 8;
+inline constexpr unsigned kMaxFormatRanges = 8;
 
 struct Image {
   Address base = 0;  // of the ELF header
@@ -24,6 +25,10 @@ struct Image {
   AddressRange extent;  // of all its PT_LOADs, whole pages
   AddressRange data[kMaxDataRanges];  // writable PT_LOADs, whole pages, RELRO included
   unsigned data_ranges = 0;
+  // What of the first page is the format's, and no data: the headers, and the notes, in which
+  // the build id is.
+  AddressRange format[kMaxFormatRanges];
+  unsigned format_ranges = 0;
   AddressRange dynamic;  // PT_DYNAMIC
   ByteCount tls_bytes = 0;  // PT_TLS with its alignment
 };

@@ -229,8 +229,7 @@ void ReadMap(Dump& d) {
 // Without the list of secrets anything may be one.
 void LearnSecrets(Dump& d) {
   Guarded(kSecrets, d.outcome, [&] {
-    FindSecrets(d.runtime, d.map, d.images, d.threads, d.roots, d.arena, d.redactor,
-                d.outcome);
+    FindSecrets(d.runtime, d.map, d.threads, d.roots, d.arena, d.redactor, d.outcome);
   });
   if (Failed(d.outcome, kSecrets)) {
     Guarded(kGiveUp, d.outcome, [&] { d.redactor.GiveUp(); });

@@ -290,7 +290,7 @@ void Redactor::Redact(Address begin, uint8_t* data, size_t size, AddressRange re
   }
   if (place == Place::kStack) ElideSpills(begin, data, size, report, outcome);
   ElideSecrets(begin, data, size, report, place, outcome);
-  if (sanitizes()) sanitizer_.Sanitize(begin, data, size, report, place, outcome);
+  if (Sanitizes(place)) sanitizer_.Sanitize(begin, data, size, report, place, outcome);
 }
 
 void Redactor::RedactName(char* name, size_t size, Outcome& outcome) const {

@@ -66,7 +66,11 @@ class Redactor {
 
   // Word-level sanitising: of everything, or when uncertain.
   Sanitizer& sanitizer() { return sanitizer_; }
-  bool sanitizes() const { return uncertain_ || sanitizer_.wanted(); }
+  // Of code and headers the words are their files', and harmless, unless anything may be a
+  // copy: then only what is known to be the format's.
+  bool Sanitizes(Place place) const {
+    return uncertain_ || (sanitizer_.wanted() && place != Place::kCode);
+  }
 
   // Zeroes the words of the block at `begin` that lie in a secret, as far as one byte: what
   // they point to is not to be followed.

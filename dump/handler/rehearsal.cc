@@ -66,7 +66,7 @@ int RunHelper(void* argument) {
   LeaveAtFaults(runtime.restorer);
   if (!safe::CopyByCalls(safe::GetPid())) return 1;
   CollectRoots(crash, runtime, s.map, s.images, s.threads, s.arena, s.roots, s.outcome);
-  FindSecrets(runtime, s.map, s.images, s.threads, s.roots, s.arena, s.redactor,
+  FindSecrets(runtime, s.map, s.threads, s.roots, s.arena, s.redactor,
               s.outcome);
   ScanAnchors(crash, runtime, s.map, s.threads, s.roots, s.redactor, s.arena, s.scan,
               s.outcome, nullptr);

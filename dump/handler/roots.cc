@@ -4,6 +4,7 @@
 #include <link.h>
 
 #include <algorithm>
+#include <cstddef>
 
 #include "alloc/index_view.h"
 #include "dump/handler/link_maps.h"
@@ -22,6 +23,8 @@ constexpr ByteCount kProgramCounterWindow = 128;  // each way
 // Lists of modules with thread-locals, of 62 and more each (glibc 2.36, elf/dl-tls.c,
 // DTV_SURPLUS and TLS_SLOTINFO_SURPLUS); the chain may be a circle.
 constexpr unsigned kMaxSlotLists = 64;
+// Two, as a rule (arch/x86/entry/vdso).
+constexpr size_t kVdsoPages = 16;
 
 class Collector {
  public:
@@ -50,6 +53,9 @@ class Collector {
   void AddZeros(AddressRange run, bool more);
   size_t ReadPageMap(Address begin, size_t pages);
   void AddModuleData(AddressRange data, ByteCount* left);
+  bool IsAsMapped(Address page);
+  void AddHeaders(const Image& image);
+  void AddVdso(AddressRange vdso);
   void AddText(const Mapping& mapping, const Image& image);
   void KeepIfSmall(Address address);
   void KeepInData(AddressRange range, FileGroup group);
@@ -242,6 +248,26 @@ size_t Collector::ReadPageMap(Address begin, size_t pages) {
   return bytes < 0 ? 0 : static_cast<size_t>(bytes) / 8;
 }
 
+// Whether a page of a file, or of the kernel's, is known to be that still.
+bool Collector::IsAsMapped(Address page) {
+  return ReadPageMap(page, 1) == 1 && !IsModified(g_page_map[0]);
+}
+
+void Collector::AddHeaders(const Image& image) {
+  Add({image.base, image.base + kPageSize}, SegmentKind::kHeaders, FileGroup::kMetadata);
+  if (!IsAsMapped(image.base)) return;
+  for (unsigned i = 0; i < image.format_ranges; ++i) {
+    (void)roots_.formats.Push(image.format[i]);
+  }
+}
+
+void Collector::AddVdso(AddressRange vdso) {
+  Add(vdso, SegmentKind::kVdso, FileGroup::kMetadata);
+  for (Address page = vdso.begin; page < vdso.end; page += kPageSize) {
+    if (IsAsMapped(page)) (void)roots_.formats.Push({page, page + kPageSize});
+  }
+}
+
 // Writable data of a module, RELRO too: all but the pages that were never
 // touched, which are zero.
 void Collector::AddModuleData(AddressRange data, ByteCount* left) {
@@ -333,8 +359,7 @@ void Collector::AddText(const Mapping& mapping, const Image& image) {
 void Collector::AddModules() {
   page_map_fd_ = safe::Open("/proc/thread-self/pagemap", O_RDONLY);
   for (const Image& image : images_) {
-    Add({image.base, image.base + kPageSize}, SegmentKind::kHeaders,
-        FileGroup::kMetadata);
+    AddHeaders(image);
     ByteCount left = AlignUp(runtime_.policy.static_bytes, kPageSize);
     KeepInData(image.dynamic, FileGroup::kModuleData);
     for (unsigned i = 0; i < image.data_ranges; ++i) {
@@ -344,7 +369,7 @@ void Collector::AddModules() {
   for (const Mapping& mapping : map_.mappings()) {
     const char* name = map_.NameOf(mapping);
     if (safe::Equal(name, "[vdso]")) {
-      Add(mapping.range, SegmentKind::kVdso, FileGroup::kMetadata);
+      AddVdso(mapping.range);
       continue;
     }
     if (mapping.inode == 0 || mapping.writable || mapping.shared) continue;
@@ -382,6 +407,14 @@ void Collector::AddLinkMaps() {
     KeepIfSmall(address);
     KeepInData({address, address + 1}, FileGroup::kMetadata);
   }
+  for (size_t i = 1; i < link_maps_.size(); i += 2) {
+    Address dynamic;
+    if (!safe::GuardedRead(link_maps_[i] + offsetof(link_map, l_ld), &dynamic)) continue;
+    const Image* image = FindImage(images_, dynamic);
+    if (image != nullptr && image->dynamic.begin == dynamic) {
+      (void)roots_.formats.Push(image->dynamic);
+    }
+  }
   const Address slot_list = runtime_.facts.threads.slot_list;
   KeepInData({slot_list, slot_list + sizeof(Address)}, FileGroup::kMetadata);
   // The list begins at the program's PT_DYNAMIC.
@@ -411,6 +444,7 @@ void CollectRoots(const CrashContext& crash, const Runtime& runtime,
   roots.stacks.Reserve(arena, 4 * kMaxThreads);
   roots.thread_data.Reserve(arena, kMaxThreads);
   roots.static_data.Reserve(arena, kMaxMappings);
+  roots.formats.Reserve(arena, (kMaxFormatRanges + 1) * images.size() + kVdsoPages);
   roots.left_out_stacks.Reserve(arena, kMaxStacks * threads.size());
   roots.unused_stacks.Reserve(arena, threads.size());
   roots.metadata.Reserve(arena, kMaxThreads + kMaxSlotLists + 2 * kMaxLinkMaps);

@@ -31,6 +31,10 @@ struct Roots {
   RangeSet left_out_stacks;
   // Alternate signal stacks that their threads are not on.
   RangeSet unused_stacks;
+  // What debuggers find modules by, and where no data of the program stands: headers of files
+  // and the vdso, in pages that are as the kernel has mapped them, and the PT_DYNAMIC of each
+  // module in the list of the dynamic linker.
+  safe::FixedVector<AddressRange> formats;
   // Addresses whose allocations (or small mappings) debuggers need: link maps, their
   // names, each thread's DTV. Kept outside the budget.
   safe::FixedVector<Address> metadata;

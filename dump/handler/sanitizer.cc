@@ -49,8 +49,6 @@ bool Sanitizer::IsProtected(Address address) const {
 
 void Sanitizer::Sanitize(Address begin, uint8_t* data, size_t size, AddressRange report,
                          Place place, Outcome& outcome) const {
-  // What debuggers find modules by: ELF headers and code have no data of the program.
-  if (place == Place::kCode) return;
   // Notes are no words: what may be a secret there is left out by who writes them.
   if (place == Place::kNotes) return;
   const Address end = begin + size;

@@ -2,9 +2,9 @@
 //
 // A word is harmless if it is a pointer into memory that is mapped, or a small integer.
 // That is what backtraces are made of: return addresses, saved frame pointers, the lists
-// of modules and threads. The names of modules stay too, the tables by which debuggers
-// find them, and of each thread its number and whether it ends, which share their words
-// with other fields.
+// of modules and threads. The names of modules stay too, the headers and tables by which
+// debuggers find them, and of each thread its number and whether it ends, which share their
+// words with other fields.
 //
 // Context: handler.
 

@@ -93,8 +93,8 @@ void AddNameAtStart(const ProcessFacts& facts, Address place, Redactor& redactor
 
 // The names of files, which every debugger needs: in the notes, in the list of modules,
 // and as the program was called.
-void AddFileNames(const Runtime& runtime, const MemoryMap& map, const Images& images,
-                  const Roots& roots, Redactor& redactor) {
+void AddFileNames(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
+                  Redactor& redactor) {
   const char* last = "";
   for (const Mapping& mapping : map.mappings()) {
     const char* name = map.NameOf(mapping);
@@ -108,7 +108,7 @@ void AddFileNames(const Runtime& runtime, const MemoryMap& map, const Images& im
   for (const Address address : roots.metadata) {
     AddFileName(address, address, redactor);
   }
-  for (const Image& image : images) redactor.sanitizer().Exempt(image.dynamic);
+  for (const AddressRange& format : roots.formats) redactor.sanitizer().Exempt(format);
 }
 
 // What libthread_db tells threads by, and whether one ends, in fields of half a word (glibc
@@ -129,9 +129,9 @@ void ExemptThreads(const ThreadLayout& layout, const ThreadTable& threads,
 
 }  // namespace
 
-void FindSecrets(const Runtime& runtime, const MemoryMap& map, const Images& images,
-                 const ThreadTable& threads, const Roots& roots, safe::Arena& arena,
-                 Redactor& redactor, Outcome& outcome) {
+void FindSecrets(const Runtime& runtime, const MemoryMap& map, const ThreadTable& threads,
+                 const Roots& roots, safe::Arena& arena, Redactor& redactor,
+                 Outcome& outcome) {
   redactor.sanitizer().Reserve(arena, map, runtime.policy.sanitize_words);
   redactor.Reserve(arena, runtime.policy.secret_bytes);
   // Ranges and the process's own first: an overflow loses allocations, and these are
@@ -139,14 +139,14 @@ void FindSecrets(const Runtime& runtime, const MemoryMap& map, const Images& ima
   AddRanges(runtime, redactor);
   AddCanaries(runtime, threads, redactor);
   AddArguments(runtime, redactor, outcome);
-  AddFileNames(runtime, map, images, roots, redactor);
+  AddFileNames(runtime, map, roots, redactor);
   AddEnvironment(runtime, arena, redactor, outcome);
   AddUndumpable(runtime, map, g_advised, arena, redactor, outcome);
   AddAllocations(runtime, redactor, outcome);
   // What a thread that runs on makes of a secret, after that was read here, nobody knows.
   if (outcome.threads_running != 0 && redactor.has_tagged()) redactor.GiveUp();
   redactor.Build(arena);
-  if (redactor.sanitizes()) {
+  if (redactor.Sanitizes(Place::kThreadData)) {
     ExemptThreads(runtime.facts.threads, threads, redactor.sanitizer());
   }
   redactor.sanitizer().Sort();

@@ -7,7 +7,6 @@
 #define MINICORE_DUMP_HANDLER_SECRETS_H_
 
 #include "dump/handler/crash_context.h"
-#include "dump/handler/images.h"
 #include "dump/handler/memory_map.h"
 #include "dump/handler/outcome.h"
 #include "dump/handler/redactor.h"
@@ -18,9 +17,9 @@ namespace minicore {
 
 // Tells `redactor` of all of it and builds it. If not all of it can be found out, the
 // redactor is left uncertain.
-void FindSecrets(const Runtime& runtime, const MemoryMap& map, const Images& images,
-                 const ThreadTable& threads, const Roots& roots, safe::Arena& arena,
-                 Redactor& redactor, Outcome& outcome);
+void FindSecrets(const Runtime& runtime, const MemoryMap& map, const ThreadTable& threads,
+                 const Roots& roots, safe::Arena& arena, Redactor& redactor,
+                 Outcome& outcome);
 
 }  // namespace minicore
 

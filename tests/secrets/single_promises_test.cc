@@ -224,6 +224,8 @@ INSTANTIATE_TEST_SUITE_P(
     Shortages, FailsClosed,
     testing::Values(Shortage{"spread", "", "0"}, Shortage{"full names", "", nullptr},
                     Shortage{"full ranges", "", "1"}, Shortage{"many secrets", "", "1"},
+                    Shortage{"in an image", "", "0"},
+                    Shortage{"in an image, full ranges", "", "1"},
                     Shortage{"large secrets", "", "1"},
                     Shortage{"large secrets", ":secret_bytes=8M", "0"},
                     Shortage{"large secrets", ":secret_bytes=8M:max_bytes=256K", "0"},

@@ -3,6 +3,8 @@
 // contents by keystream.h; then dies of a fault.
 
 #include <alloca.h>
+#include <elf.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <minicore/minicore.hpp>
@@ -210,6 +212,35 @@ void FullRanges() {
   char* secret = Spread();
   minicore_tag_range(secret, kSize, "secret");
   SpreadTagged();
+}
+
+// Secrets in what begins like a module: a file that the program has mapped for itself. Where
+// the headers are, behind them, and in what they say is PT_DYNAMIC.
+void InAnImage() {
+  const int fd = open("/proc/self/exe", O_RDONLY);
+  const off_t size = lseek(fd, 0, SEEK_END);
+  void* memory = mmap(nullptr, static_cast<size_t>(size), PROT_READ | PROT_WRITE, MAP_PRIVATE,
+                      fd, 0);
+  if (memory == MAP_FAILED) abort();
+  auto* image = static_cast<char*>(memory);
+  const auto* headers = reinterpret_cast<Elf64_Phdr*>(image + sizeof(Elf64_Ehdr));
+  const unsigned count = reinterpret_cast<Elf64_Ehdr*>(image)->e_phnum;
+  const auto tag = [](char* at, size_t bytes) {
+    auto* secret = static_cast<char*>(malloc(bytes));
+    Secret(secret, bytes);
+    if (minicore_tag(secret, "secret") != 0) abort();
+    memcpy(at, secret, bytes);
+    Reach(at);
+  };
+  for (unsigned i = 0; i < count; ++i) {
+    if (headers[i].p_type == PT_DYNAMIC) tag(image + headers[i].p_vaddr + 16, kSize);
+  }
+  tag(image + 3000, kSize);
+  tag(image + sizeof(Elf64_Ehdr) + (count - 1) * sizeof(Elf64_Phdr), 48);
+}
+void InAnImageOfManySecrets() {
+  InAnImage();
+  FullRanges();
 }
 
 // More secrets than the dumper's list has room for.
@@ -422,6 +453,8 @@ void (*ScenarioOf(const std::string& name))() {
   if (name == "neighbours") return Neighbours;
   if (name == "spread") return SpreadTagged;
   if (name == "spread, dumpable") return SpreadDumpable;
+  if (name == "in an image") return InAnImage;
+  if (name == "in an image, full ranges") return InAnImageOfManySecrets;
   if (name == "secret name") return SecretName;
   if (name == "secret name, many secrets") return SecretNameOfManySecrets;
   if (name == "full names") return FullNames;

@@ -63,6 +63,25 @@ TEST_F(ImagesTest, ReadsWhereAnImageHasItsParts) {
   EXPECT_EQ(image.tls_bytes, 0x38u);
 }
 
+TEST_F(ImagesTest, KnowsWhatOfTheFirstPageIsTheFormats) {
+  header().e_phnum = 40;
+  for (unsigned i = 4; i < 40; ++i) {
+    segment(i).p_type = PT_NOTE;
+    segment(i).p_offset = 4096 - 24;
+    segment(i).p_filesz = i == 5 ? ~uint64_t{0} : 36;
+  }
+  segment(6).p_offset = 4096;
+  segment(7).p_offset = ~uint64_t{0};
+  Image image;
+  ASSERT_TRUE(ReadImage(base(), &image));
+  ASSERT_EQ(image.format_ranges, kMaxFormatRanges);
+  EXPECT_EQ(image.format[0], (AddressRange{base(), base() + 64}));
+  EXPECT_EQ(image.format[1], (AddressRange{base() + 64, base() + 64 + 40 * 56}));
+  for (unsigned i = 2; i < kMaxFormatRanges; ++i) {
+    EXPECT_EQ(image.format[i], (AddressRange{base() + 4096 - 24, base() + 4096})) << i;
+  }
+}
+
 TEST_F(ImagesTest, AProgramLinkedToAFixedAddressHasItsBias) {
   header().e_type = ET_EXEC;
   segment(0).p_vaddr = 0x400000;

@@ -276,6 +276,24 @@ TEST_F(ModifiedTextTest, OfDataThatIsReadOnlyNowIsKeptAsData) {
   EXPECT_TRUE(process().Hole(Page(9), HoleReason::kStaticLimit));
 }
 
+// So they may stay where anything else may be a secret.
+TEST_F(ModifiedTextTest, HeadersAreTheFormatsOnlyInAPageThatIsTheFiles) {
+  const auto header_of = [this](unsigned page) {
+    images_[0].base = Page(page);
+    images_[0].extent = {Page(page), text_.end};
+    images_[0].format[0] = {Page(page), Page(page) + 64};
+    images_[0].format[1] = {Page(page) + 64, Page(page) + 400};
+    images_[0].format_ranges = 2;
+  };
+  header_of(0);
+  Collect();
+  ASSERT_EQ(roots_.formats.size(), 2u);
+  EXPECT_EQ(roots_.formats[1], (AddressRange{Page(0) + 64, Page(0) + 400}));
+  header_of(3);  // written to
+  Collect();
+  EXPECT_EQ(roots_.formats.size(), 0u);
+}
+
 TEST_F(RootsTest, ModuleDataBehindTheDeadlineIsListed) {
   const AddressRange data = Map(64 * kPageSize);
   images_.Reserve(process().arena, 1);

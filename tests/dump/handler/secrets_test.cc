@@ -24,7 +24,7 @@ class SecretsTest : public testing::Test {
   }
   void Find() {
     process_.runtime.policy.secret_bytes = 1 << 20;
-    FindSecrets(process_.runtime, process_.map, {}, process_.threads, process_.roots,
+    FindSecrets(process_.runtime, process_.map, process_.threads, process_.roots,
                 process_.arena, redactor_, process_.outcome);
   }
   // `text` as it is written.
