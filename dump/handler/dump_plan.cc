@@ -76,6 +76,7 @@ class Planner {
   void CollectKept();
   void Choose();
   void MakeSegments();
+  void MissElided();
 
  private:
   // Of what was reached the first so many, with looks or without; and what follows one of
@@ -156,9 +157,8 @@ void Planner::CollectKept() {
   uint32_t number = 0;
   for (const Piece& piece : roots_.pieces) {
     if (piece.content != Content::kAbsent) {
-      if (Elided(runtime_, redactor_, piece)) {
-        Miss(piece, HoleReason::kSecret);
-      } else if (!kept_.Add(piece.range.begin, number)) {
+      // What is elided is a hole but for what others of it keep: MissElided().
+      if (!Elided(runtime_, redactor_, piece) && !kept_.Add(piece.range.begin, number)) {
         Miss(piece, HoleReason::kOutOfRoom);
       }
     }
@@ -284,6 +284,25 @@ void Planner::MakeSegments() {
   pieces.Truncate(kept);
 }
 
+// Requires: the pieces are final.
+void Planner::MissElided() {
+  for (Piece piece : roots_.pieces) {
+    if (piece.content == Content::kAbsent || !Elided(runtime_, redactor_, piece)) continue;
+    const Address end = piece.range.end;
+    const Piece* kept = std::lower_bound(
+        plan_.pieces.begin(), plan_.pieces.end(), piece.range.begin,
+        [](const Piece& other, Address begin) { return other.range.end <= begin; });
+    for (; kept != plan_.pieces.end() && kept->range.begin < end; ++kept) {
+      if (kept->content == Content::kAbsent) continue;
+      piece.range.end = kept->range.begin;
+      Miss(piece, HoleReason::kSecret);  // nothing if it is empty
+      piece.range.begin = kept->range.end;
+    }
+    piece.range.end = end;
+    Miss(piece, HoleReason::kSecret);
+  }
+}
+
 // Whether an object can lie across the boundary: in writable memory. What is read-only
 // on one side begins or ends with a module.
 bool Touch(const Segment& a, const Segment& b) {
@@ -303,6 +322,7 @@ void BuildPlan(const Runtime& runtime, const MemoryMap& map, const Roots& roots,
   planner.CollectKept();
   planner.Choose();
   planner.MakeSegments();
+  planner.MissElided();
 }
 
 // Segments that touch share the group of the most important one, so that they touch in

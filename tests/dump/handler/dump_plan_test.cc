@@ -558,6 +558,23 @@ TEST_F(DumpPlanTest, WithTooManySecretsOnlyWhatDebuggersNeedIsKeptOfTheHeap) {
   EXPECT_TRUE(process_.Hole(kHeap, HoleReason::kOutOfRoom));
 }
 
+// Around a program counter in an image that begins with code.
+TEST_F(DumpPlanTest, WhatIsElidedIsNoHoleWhereSomethingElseKeepsIt) {
+  const Address image = 0x7f0000000000;
+  process_.Map({image, image + 0x4000}, "r-xp", "/bin/a", 1);
+  AddRoot({image, image + 0x1000}, SegmentKind::kHeaders, FileGroup::kMetadata);
+  AddRoot({image + 0x1800, image + 0x1900});  // was written to
+  AddRoot({image + 0xf00, image + 0x2000}, SegmentKind::kText, FileGroup::kMetadata);
+  AddAbsent({image + 0x1000, image + 0x4000});
+  process_.redactor.GiveUp();
+  Build();
+  for (Address at = image + 0xf00; at < image + 0x2000; at += 0x80) {
+    const bool kept = at < image + 0x1000 || (at >= image + 0x1800 && at < image + 0x1900);
+    EXPECT_EQ(PieceAt(at) != nullptr && PieceAt(at)->content == Content::kMemory, kept);
+    EXPECT_EQ(process_.Hole(at, HoleReason::kSecret), !kept) << std::hex << at - image;
+  }
+}
+
 TEST_F(DumpPlanTest, WithoutAnArenaThePlanIsEmptyAndValid) {
   AddRoot({kHeap, kHeap + 0x1000});
   AddReached({kHeap + 0x2000, kHeap + 0x2040});
