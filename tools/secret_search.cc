@@ -75,12 +75,55 @@ std::string Base64(const std::string& bytes, size_t shift, const char* last) {
   return text;
 }
 
-std::string Utf16(const std::string& bytes, bool big_endian) {
+// Takes a character that is encoded in UTF-8 (RFC 3629) off the beginning of `text`; of what
+// is none, one byte.
+char32_t TakeCharacter(std::string_view* text) {
+  const auto byte = [text](size_t i) { return static_cast<uint8_t>((*text)[i]); };
+  const unsigned first = byte(0);
+  const size_t size = first < 0xc2   ? 1
+                      : first < 0xe0 ? 2
+                      : first < 0xf0 ? 3
+                      : first < 0xf5 ? 4
+                                     : 1;
+  char32_t character = size == 1 ? first : first & (0x7fu >> size);
+  size_t taken = 1;
+  while (taken < size && taken < text->size() && (byte(taken) & 0xc0) == 0x80) {
+    character = character << 6 | (byte(taken++) & 0x3fu);
+  }
+  constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+  const bool is_half = character >= 0xd800 && character < 0xe000;
+  if (taken < size || character < kLeast[size] || character > 0x10ffff ||
+      (size > 1 && is_half)) {
+    character = first;
+    taken = 1;
+  }
+  text->remove_prefix(taken);
+  return character;
+}
+
+std::u32string Characters(std::string_view text) {
+  std::u32string characters;
+  while (!text.empty()) characters += TakeCharacter(&text);
+  return characters;
+}
+
+// As of a program that knows nothing of them.
+std::u32string Widened(std::string_view bytes) {
+  std::u32string characters;
+  for (const char c : bytes) characters += static_cast<uint8_t>(c);
+  return characters;
+}
+
+std::string Utf16(const std::u32string& characters, bool big_endian) {
   std::string text;
-  for (const char c : bytes) {
-    if (big_endian) text += '\0';
-    text += c;
-    if (!big_endian) text += '\0';
+  const auto add = [&](char32_t unit) {
+    const char bytes[] = {static_cast<char>(unit >> 8), static_cast<char>(unit & 0xff)};
+    text += bytes[big_endian ? 0 : 1];
+    text += bytes[big_endian ? 1 : 0];
+  };
+  for (const char32_t character : characters) {
+    if (character > 0xffff) add(0xd800 + ((character - 0x10000) >> 10));
+    add(character > 0xffff ? 0xdc00 + (character & 0x3ff) : character);
   }
   return text;
 }
@@ -111,6 +154,24 @@ bool ParseHex(std::string_view digits, std::string* bytes) {
   return true;
 }
 
+// Whether a line begins with one of the words that stand for a form, but not as they have to
+// be written. What it is meant to be nobody can know.
+bool BeginsNearlyLikeAForm(std::string_view line) {
+  constexpr std::string_view kBlanks = " \t";
+  const auto skip_blanks = [&] {
+    line.remove_prefix(std::min(line.find_first_not_of(kBlanks), line.size()));
+  };
+  skip_blanks();
+  std::string word;
+  while (!line.empty() && isalpha(static_cast<unsigned char>(line[0]))) {
+    word += static_cast<char>(tolower(static_cast<unsigned char>(line[0])));
+    line.remove_prefix(1);
+  }
+  skip_blanks();
+  return (word == "hex" || word == "text") && !line.empty() &&
+         (line[0] == ':' || line[0] == '=');
+}
+
 bool TakePrefix(std::string_view* text, std::string_view prefix) {
   if (text->substr(0, prefix.size()) != prefix) return false;
   text->remove_prefix(prefix.size());
@@ -121,6 +182,7 @@ bool TakePrefix(std::string_view* text, std::string_view prefix) {
 
 bool ReadPatterns(std::string_view rest, std::vector<SecretPattern>* patterns,
                   std::string* error) {
+  TakePrefix(&rest, "\xef\xbb\xbf");  // U+FEFF, as some editors begin a file
   for (size_t number = 1; !rest.empty(); ++number) {
     std::string_view text = rest.substr(0, rest.find('\n'));
     rest.remove_prefix(std::min(text.size() + 1, rest.size()));
@@ -135,7 +197,11 @@ bool ReadPatterns(std::string_view rest, std::vector<SecretPattern>* patterns,
         return false;
       }
     } else {
-      TakePrefix(&text, "text:");
+      if (!TakePrefix(&text, "text:") && BeginsNearlyLikeAForm(text)) {
+        *error = where + "begins nearly like \"hex:\" or \"text:\": put \"text:\" before it "
+                         "if that is text.";
+        return false;
+      }
       pattern.bytes = text;
     }
     if (pattern.bytes.size() < kShortestPattern) {
@@ -166,8 +232,13 @@ SecretSearch::SecretSearch(const std::vector<SecretPattern>& patterns) {
       add(Base64(bytes, shift, "+/"), 20, 1, "in base64");
       add(Base64(bytes, shift, "-_"), 20, 1, "in base64");
     }
-    add(Utf16(bytes, false), 2 * kWindow, 2, "in UTF-16");
-    add(Utf16(bytes, true), 2 * kWindow, 2, "in UTF-16");
+    const std::u32string widened = Widened(bytes);
+    const std::u32string characters = Characters(bytes);
+    for (const bool big_endian : {false, true}) {
+      add(Utf16(widened, big_endian), 2 * kWindow, 2, "in UTF-16");
+      if (characters == widened) continue;
+      add(Utf16(characters, big_endian), 2 * kWindow, 2, "in UTF-16");
+    }
     for (const size_t word : {2, 4, 8}) {
       for (size_t shift = 0; shift < word; ++shift) {
         add(Swapped(bytes, word, shift), kWindow, 1, "in swapped words");

@@ -18,8 +18,8 @@ namespace minicore {
 inline constexpr size_t kShortestPattern = 6;
 
 // One a line: text as it stands, or behind "text:", or bytes behind "hex:".
-// Empty lines are none. Nothing of a pattern is ever shown: `line` stands for
-// it.
+// What nearly begins so is refused. Empty lines are none. Nothing of a pattern
+// is ever shown: `line` stands for it.
 struct SecretPattern {
   size_t line;
   std::string bytes;
@@ -39,9 +39,10 @@ struct SecretFinding {
 
 // Finds patterns whole and, of those of 16 bytes and more, every stretch of 16
 // of their bytes: as they are, as hexadecimal digits, in base64 at all three
-// alignments (with either alphabet), in UTF-16, and in words of 2, 4 and 8
-// bytes of the other byte order. Stretches that are three quarters one byte
-// are passed over, unless the pattern is nothing else.
+// alignments (with either alphabet), in UTF-16 (their bytes widened; and what
+// they are as UTF-8, if that is another: of this 16 characters), and in words
+// of 2, 4 and 8 bytes of the other byte order. Stretches that are three
+// quarters one byte are passed over, unless the pattern is nothing else.
 class SecretSearch {
  public:
   explicit SecretSearch(const std::vector<SecretPattern>& patterns);

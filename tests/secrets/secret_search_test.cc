@@ -129,6 +129,38 @@ TEST(SecretSearch, AnySixteenBytesOfALongOneAreFound) {
   }
 }
 
+// As iconv has them.
+TEST(SecretSearch, TextBeyondAsciiIsFoundAsTheUtf16OfItsCharacters) {
+  const std::string umlauts = "p\xc3\xa4ssw\xc3\xb6rt";
+  EXPECT_TRUE(Found(umlauts, std::string("..p\0\xe4\0s\0s\0w\0\xf6\0r\0t\0..", 20),
+                    "in UTF-16"));
+  EXPECT_TRUE(Found(umlauts, std::string("..\0p\0\xe4\0s\0s\0w\0\xf6\0r\0t..", 20),
+                    "in UTF-16"));
+  // Three and four bytes each: U+20AC and U+1F511.
+  const std::string signs = "\xe2\x82\xac\xf0\x9f\x94\x91\xe2\x82\xac";
+  EXPECT_TRUE(Found(signs, "..\xac\x20\x3d\xd8\x11\xdd\xac\x20..", "in UTF-16"));
+  EXPECT_TRUE(Found(signs, "..\x20\xac\xd8\x3d\xdd\x11\x20\xac..", "in UTF-16"));
+}
+
+// Cut off, too long, a half of a pair, beyond the last character: and each byte of what could
+// be UTF-8 by chance, as programs widen bytes of which they know nothing.
+TEST(SecretSearch, WhatIsNoUtf8IsFoundAsUtf16ByteByByte) {
+  const auto widened = [](const std::string& bytes) {
+    std::string text;
+    for (const char c : bytes) text += std::string(1, c) + '\0';
+    return text;
+  };
+  for (const std::string& secret :
+       {std::string("secret\xc3"), std::string("secret\xe2\x82"), std::string("\x80secret"),
+        std::string("secret\xc0\xaf"), std::string("secret\xe0\x80\x80"),
+        std::string("secret\xed\xa0\xbd"), std::string("secret\xf4\x90\x80\x80"),
+        std::string("secret\xff\xfe"), std::string("secret\xc3\xa4")}) {
+    EXPECT_TRUE(Found(secret, ".." + widened(secret) + "..", "in UTF-16"));
+  }
+  // Only what is none of it.
+  EXPECT_TRUE(Found("secret\xc3\xa4\xff", ".." + widened("secret\xe4\xff"), "in UTF-16"));
+}
+
 TEST(SecretSearch, AFindingSaysWhereAndHowMuchAndWhichLine) {
   const std::string secret = Random(40, 3);
   const auto findings =
@@ -253,6 +285,39 @@ TEST(ReadPatterns, TakesTextAndHexadecimalDigits) {
   EXPECT_EQ(patterns[1].bytes, "hex:is not meant");
   EXPECT_EQ(patterns[1].line, 3u);
   EXPECT_EQ(patterns[2].bytes, std::string("\0\xff\x10\xab\x77\x22", 6));
+}
+
+// As some editors begin a file.
+TEST(ReadPatterns, AByteOrderMarkIsNoPartOfThem) {
+  std::vector<SecretPattern> patterns;
+  std::string error;
+  ASSERT_TRUE(ReadPatterns("\xef\xbb\xbfhex:00ff10AB7722\nsecret", &patterns, &error)) << error;
+  ASSERT_EQ(patterns.size(), 2u);
+  EXPECT_EQ(patterns[0].bytes.size(), 6u);
+  patterns.clear();
+  EXPECT_FALSE(ReadPatterns("\xef\xbb\xbf\n", &patterns, &error)) << "there is none";
+}
+
+// As text they would be looked for in vain, and the core pass for clean.
+TEST(ReadPatterns, AsksWhatALineMeansThatNearlyBeginsAsItShould) {
+  for (const char* line : {"HEX:00112233445566", "Hex:00112233445566",
+                           " hex:00112233445566", "hex=00112233445566", "hex :00112233445566",
+                           "TEXT:some secret", "Text: some secret", "\ttext:some secret"}) {
+    std::vector<SecretPattern> patterns;
+    std::string error;
+    EXPECT_FALSE(ReadPatterns("first pattern\n" + std::string(line), &patterns, &error)) << line;
+    EXPECT_EQ(error.find("Line 2 begins nearly like "), 0u) << error;
+    EXPECT_EQ(error.find("0011"), std::string::npos);
+    EXPECT_EQ(error.find("some"), std::string::npos);
+    // That is how it is said.
+    EXPECT_TRUE(ReadPatterns("text:" + std::string(line), &patterns, &error)) << line;
+  }
+  for (const char* line : {"hexadecimal", "hexagon", "texture", "text is: this", "hexed:1",
+                           "the hex:00112233"}) {
+    std::vector<SecretPattern> patterns;
+    std::string error;
+    EXPECT_TRUE(ReadPatterns(line, &patterns, &error)) << line << error;
+  }
 }
 
 // What can't be looked for must not pass for "not found".
