@@ -17,8 +17,12 @@ namespace {
 
 // An anonymous mapping up to this size that holds something a debugger needs
 // (ld.so's own first allocations: the main thread's control block, the first
-// link maps) is kept whole.
+// link maps) is kept whole. Of a larger one (the kernel makes one of neighbours
+// that are alike: mm/mmap.c, vma_merge()) what is around it, as much as ld.so
+// takes at once, and more than a link map or a DTV of a few hundred modules has.
 constexpr ByteCount kSmallMapping = 256 * 1024;
+constexpr ByteCount kAroundBefore = kPageSize;
+constexpr ByteCount kAroundBehind = 2 * kPageSize;
 constexpr ByteCount kProgramCounterWindow = 128;  // each way
 // Lists of modules with thread-locals, of 62 and more each (glibc 2.36, elf/dl-tls.c,
 // DTV_SURPLUS and TLS_SLOTINFO_SURPLUS); the chain may be a circle.
@@ -57,7 +61,7 @@ class Collector {
   void AddHeaders(const Image& image);
   void AddVdso(AddressRange vdso);
   void AddText(const Mapping& mapping, const Image& image);
-  void KeepIfSmall(Address address);
+  void KeepAround(Address address);
   void KeepInData(AddressRange range, FileGroup group);
 
   const CrashContext& crash_;
@@ -165,14 +169,18 @@ void Collector::AddStackMemory(const ThreadTable& threads) {
   roots_.stack_memory.Sort();
 }
 
-void Collector::KeepIfSmall(Address address) {
+void Collector::KeepAround(Address address) {
   const Mapping* mapping = map_.Find(address);
   if (mapping == nullptr || !mapping->readable || !mapping->writable ||
-      mapping->inode != 0 || mapping->range.size() > kSmallMapping ||
-      InHeap(*runtime_.index, address)) {
+      mapping->inode != 0 || InHeap(*runtime_.index, address)) {
     return;
   }
-  Add(mapping->range, SegmentKind::kThreadData, FileGroup::kMetadata);
+  AddressRange range = mapping->range;
+  if (range.size() > kSmallMapping) {
+    const Address page = AlignDown(address, kPageSize);
+    range = AddressRange{page - kAroundBefore, page + kAroundBehind}.Clip(range);
+  }
+  Add(range, SegmentKind::kThreadData, FileGroup::kMetadata);
 }
 
 // Static TLS lies right below the thread pointer, the word at which is its own address
@@ -205,7 +213,7 @@ void Collector::AddThreadData(const ThreadTable& threads) {
     Address self;
     const bool as_expected = safe::GuardedRead(pointer, &self) && self == pointer &&
                              (layout.known || thread.stack.Contains(pointer));
-    if (thread.tid == crash_.pid || !as_expected) KeepIfSmall(pointer);
+    if (thread.tid == crash_.pid || !as_expected) KeepAround(pointer);
     AddThreadList(pointer + layout.dtv_offset, 0, 1);
   }
   AddThreadList(layout.slot_list, layout.slot_next_offset, kMaxSlotLists);
@@ -218,7 +226,7 @@ void Collector::AddThreadList(Address at, uint32_t next_offset, unsigned most) {
   for (unsigned i = 0; i < most && at != 0 && safe::GuardedRead(at, &node) && node != 0;
        ++i, at = node + next_offset) {
     if (!roots_.metadata.Push(node)) return;
-    KeepIfSmall(node);
+    KeepAround(node);
   }
 }
 
@@ -404,7 +412,7 @@ void Collector::AddLinkMaps() {
   // is cut short has no backtrace.
   for (Address address : link_maps_) {
     (void)roots_.metadata.Push(address);
-    KeepIfSmall(address);
+    KeepAround(address);
     KeepInData({address, address + 1}, FileGroup::kMetadata);
   }
   for (size_t i = 1; i < link_maps_.size(); i += 2) {

@@ -122,6 +122,20 @@ TEST_F(RootsTest, ADtvOutsideTheHeapIsKeptWithItsSmallMapping) {
   EXPECT_TRUE(Kept(other.end - 1));
 }
 
+TEST_F(RootsTest, OfALargeMappingWhatIsAroundADtvIsKept) {
+  const AddressRange mapping = Map(64 * kPageSize);
+  const AddressRange other = Map(1024 * kPageSize);
+  const Address dtv = other.begin + 512 * kPageSize - 64;
+  Word(mapping.begin) = mapping.begin;
+  Word(mapping.begin + 24) = dtv;
+  AddThread(mapping.begin);
+  Collect();
+  EXPECT_TRUE(Kept(dtv));
+  EXPECT_TRUE(Kept(dtv + kPageSize));
+  EXPECT_FALSE(Kept(other.begin));
+  EXPECT_FALSE(Kept(other.end - 1));
+}
+
 // What a register or a stack points to is looked at closely, even when it is
 // freed.
 TEST_F(RootsTest, ThreadLocalsAtTheEndOfAStackAreNoFrames) {
