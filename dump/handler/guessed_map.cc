@@ -32,6 +32,7 @@ class Guesser {
   explicit Guesser(safe::Arena& arena) { lines_.Reserve(arena, 4096); }
 
   void AddImage(Address base, const char* name);
+  // Requires: all images are added.
   void AddReadable(Address address, const char* flags, const char* name);
   void AddUnknown(Address address);
   void Write(MemoryMap& map);
@@ -64,12 +65,17 @@ void Guesser::AddImage(Address base, const char* name) {
   }
 }
 
-// The pages from `address` on that can be read, as one anonymous mapping.
+// The pages from `address` on that can be read, up to the next image, as one anonymous
+// mapping. What is behind that image is none of it.
 void Guesser::AddReadable(Address address, const char* flags, const char* name) {
   Line line = {};
   line.range.begin = line.range.end = AlignDown(address, kPageSize);
+  Address most = line.range.begin + kMostStack;
+  for (const Line& known : lines_) {
+    if (known.file && known.range.begin > address) most = std::min(most, known.range.begin);
+  }
   uint8_t byte;
-  while (line.range.size() < kMostStack && safe::GuardedRead(line.range.end, &byte)) {
+  while (line.range.end < most && safe::GuardedRead(line.range.end, &byte)) {
     line.range.end += kPageSize;
   }
   if (line.range.empty()) return;
@@ -102,13 +108,8 @@ void Guesser::Write(MemoryMap& map) {
     return a.range.begin < b.range.begin;
   });
   Address end = 0;
-  for (size_t i = 0; i < lines_.size(); ++i) {
-    Line& line = lines_[i];
+  for (Line& line : lines_) {
     line.range.begin = std::max(line.range.begin, end);
-    // Memory that could be read from some address on ends where an image begins.
-    for (size_t j = i + 1; !line.file && j < lines_.size(); ++j) {
-      if (lines_[j].file) line.range.end = std::min(line.range.end, lines_[j].range.begin);
-    }
     if (line.range.empty()) continue;
     end = line.range.end;
     char buffer[4096 + 128];

@@ -1,7 +1,11 @@
 #include "dump/handler/guessed_map.h"
 
+#include <elf.h>
 #include <gtest/gtest.h>
+#include <link.h>
 #include <sys/mman.h>
+
+#include <cstring>
 
 #include "tests/support/fault_handler.h"
 #include "tests/support/made_up_process.h"
@@ -55,6 +59,53 @@ class GuessedMapTest : public testing::Test {
 TEST_F(GuessedMapTest, StacksReachFromTheirPointersAsFarAsTheyCanBeRead) {
   Guess();
   for (size_t i = 0; i < kThreads; ++i) EXPECT_TRUE(Guessed(i)) << i;
+}
+
+// Memory that can be read on end: a stack, the program, and behind it the list of modules.
+TEST_F(GuessedMapTest, WhatIsBehindAnImageIsNotTakenForWhatIsBeforeIt) {
+  const auto page = [this](unsigned number) {
+    return stacks_[0].begin + number * kPageSize;
+  };
+  const Address image = page(8);
+  const Address list = page(12);
+  Elf64_Ehdr header{};
+  memcpy(header.e_ident, ELFMAG, SELFMAG);
+  header.e_ident[EI_CLASS] = ELFCLASS64;
+  header.e_machine = EM_X86_64;
+  header.e_type = ET_DYN;
+  header.e_phoff = sizeof(header);
+  header.e_phentsize = sizeof(Elf64_Phdr);
+  header.e_phnum = 3;
+  Elf64_Phdr segments[3]{};
+  segments[0].p_type = PT_PHDR;
+  segments[0].p_vaddr = sizeof(header);
+  segments[1].p_type = PT_LOAD;
+  segments[1].p_memsz = kPageSize;
+  segments[2].p_type = PT_DYNAMIC;
+  segments[2].p_vaddr = 1024;
+  segments[2].p_memsz = sizeof(Elf64_Dyn);
+  Elf64_Dyn dynamic{};
+  dynamic.d_tag = DT_DEBUG;
+  dynamic.d_un.d_ptr = list + 512;
+  r_debug debug{};
+  link_map module{};
+  debug.r_map = reinterpret_cast<link_map*>(list);
+  module.l_name = reinterpret_cast<char*>(list + 600);
+  memcpy(reinterpret_cast<void*>(image), &header, sizeof(header));
+  memcpy(reinterpret_cast<void*>(image + sizeof(header)), segments, sizeof(segments));
+  memcpy(reinterpret_cast<void*>(image + 1024), &dynamic, sizeof(dynamic));
+  memcpy(reinterpret_cast<void*>(list + 512), &debug, sizeof(debug));
+  memcpy(reinterpret_cast<void*>(list), &module, sizeof(module));
+  const uint64_t auxv[] = {AT_PHDR, image + sizeof(header), AT_PHNUM, 3, AT_NULL, 0};
+  memcpy(process_.runtime.facts.auxv, auxv, sizeof(auxv));
+  process_.runtime.facts.auxv_words = 6;
+  Guess();
+  const Mapping* const stack = process_.map.Find(page(6));
+  ASSERT_NE(stack, nullptr);
+  EXPECT_EQ(stack->range.end, image);
+  const Mapping* const behind = process_.map.Find(list);
+  ASSERT_NE(behind, nullptr);
+  EXPECT_TRUE(behind->writable);
 }
 
 TEST_F(GuessedMapTest, PastTheDeadlineTheCrashedThreadHasItsStack) {
