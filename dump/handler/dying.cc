@@ -1,7 +1,10 @@
 #include "dump/handler/dying.h"
 
+#include <errno.h>
+
 #include "dump/handler/pipeline.h"
 #include "dump/handler/runtime.h"
+#include "dump/safe/guarded.h"
 #include "dump/safe/syscalls.h"
 
 namespace minicore {
@@ -23,10 +26,24 @@ minicore_halt:
   jmp minicore_halt
 )");
 
-// Whether an instruction that met `signal` meets it again when it is tried once more: a
-// breakpoint and a call that a filter answers are behind then.
-bool Repeats(int signal) {
-  return IsFaultSignal(signal) && signal != SIGTRAP && signal != SIGSYS;
+// Makes the frame's next instruction the one that met the fault `signal`. A breakpoint is
+// behind it by then, and so is a call that a filter answers, with its number back in rax
+// (Linux 6.1, kernel/seccomp.c, __seccomp_filter(), syscall_rollback()).
+// Returns: false if it was no fault, or cannot happen again.
+bool Repeat(int signal, ucontext_t* context) {
+  if (!IsFaultSignal(signal)) return false;
+  greg_t& next = context->uc_mcontext.gregs[REG_RIP];
+  const auto address = static_cast<Address>(next);
+  if (signal == SIGTRAP) {
+    uint8_t code = 0;
+    if (!safe::GuardedRead(address - sizeof(code), &code) || code != 0xcc) return false;
+    next -= sizeof(code);  // int3
+  } else if (signal == SIGSYS) {
+    uint16_t code = 0;
+    if (!safe::GuardedRead(address - sizeof(code), &code) || code != 0x050f) return false;
+    next -= sizeof(code);  // syscall
+  }
+  return true;
 }
 
 // Makes the kernel end the process when the handler with the frame `context` returns. It
@@ -37,18 +54,19 @@ bool Repeats(int signal) {
 // through: in a call that sets a mask for its own time (ppoll, sigsuspend), it is the mask
 // from before the call (kernel/signal.c, sigmask_to_save()).
 //
-// A filter may forbid to send it, or to change the action. Then the fault `fault` happens
-// again, with its signal blocked, for which the kernel kills whatever the action is
-// (kernel/signal.c, force_sig_info_to_task()); without one that repeats, another fault is
-// made.
+// A filter may forbid to send it, or to change the action, and of a namespace's init the
+// kernel keeps the default action of what is sent (kernel/signal.c, get_signal(),
+// SIGNAL_UNKILLABLE). Then the fault `fault` happens again, with its signal blocked, for
+// which the kernel kills whatever the action is (kernel/signal.c,
+// force_sig_info_to_task()); without one that repeats, another fault is made.
 void DieFrom(ucontext_t* context, int signal, const siginfo_t& info, int fault) {
   const safe::KernelSigaction none = {nullptr, 0, nullptr, 0};
-  long error = safe::SigAction(signal, &none, nullptr);
+  const int pid = OwnPid();
+  const int tid = OwnTid();
+  long error = pid == 1 ? -EPERM : safe::SigAction(signal, &none, nullptr);
   // kFatalMask lets the signals of faults through: here they must wait, too.
   const uint64_t all = ~uint64_t{0};
   safe::SigProcMask(SIG_SETMASK, &all, nullptr);
-  const int pid = OwnPid();
-  const int tid = OwnTid();
   if (error == 0) {
     error = safe::Syscall(SYS_rt_tgsigqueueinfo, pid, tid, signal, safe::Word(&info));
     if (error != 0) error = safe::TgKill(pid, tid, signal);
@@ -58,7 +76,7 @@ void DieFrom(ucontext_t* context, int signal, const siginfo_t& info, int fault) 
     mask &= ~SignalBit(signal);
     return;
   }
-  if (!Repeats(fault)) {
+  if (!Repeat(fault, context)) {
     fault = SIGSEGV;
     context->uc_mcontext.gregs[REG_RIP] = reinterpret_cast<greg_t>(minicore_halt);
   }

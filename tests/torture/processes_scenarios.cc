@@ -2,12 +2,17 @@
 // terminal.
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -126,6 +131,32 @@ void CallAbort(const Arguments& arguments) {
   CrashIn(arguments, [] { abort(); });
 }
 
+// Faults that do not happen again by themselves: what made them is over.
+void Breakpoint(const Arguments&) {
+  StartBystanders(2);
+  NameTheCrasher();
+  asm volatile("int3");
+  _exit(7);
+}
+
+void RefusedCall(const Arguments&) {
+  StartBystanders(2);
+  NameTheCrasher();
+  sock_filter refuse[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program = {sizeof(refuse) / sizeof(refuse[0]), refuse};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+    Fail("prctl");
+  }
+  syscall(SYS_getppid);
+  _exit(7);
+}
+
 // Waits for whatever is sent.
 void Wait(const Arguments&) {
   NameTheCrasher();
@@ -176,6 +207,8 @@ void SurviveQuit(const Arguments&) {
 constexpr Scenario kScenarios[] = {
     {"plain", Plain},
     {"abort", CallAbort},
+    {"breakpoint", Breakpoint},
+    {"refused_call", RefusedCall},
     {"wait", Wait},
     {"wait_in", WaitInCall},
     {"survive_quit", SurviveQuit},

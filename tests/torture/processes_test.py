@@ -124,6 +124,9 @@ class Processes(torture.Torture):
     def test_first_process_of_a_pid_namespace(self):
         self.first_process("plain", 139)
         self.first_process("abort", 139)  # the kernel ignores what init raises
+        # These are over when they are dumped.
+        self.first_process("breakpoint", 128 + signal.SIGTRAP)
+        self.first_process("refused_call", 128 + signal.SIGSYS)
 
     @unittest.skipUnless(may_unshare(), "SKIPPED: no PID namespace can be made here")
     def test_first_process_of_a_pid_namespace_goes_on_after_a_signal_that_the_kernel_ignores(
