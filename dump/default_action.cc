@@ -80,9 +80,11 @@ void TakeSignals(uint64_t former_signals) {
     HideOurs(&action);
     const bool stands = StandForKernel(signal, action.sa_handler, &action);
     // What is neither is the program's own handler, or ignored already.
-    if (!stands && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) continue;
-    __sigaction(signal, &action, nullptr);
-    if (stands) LearnRestorer(signal);
+    if (stands || action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
+      __sigaction(signal, &action, nullptr);
+    }
+    // The program's own is as good where ours are nowhere: a live dump needs one.
+    if (stands || g_runtime.restorer == nullptr) LearnRestorer(signal);
   }
 }
 

@@ -59,6 +59,20 @@ TEST(InstallTest, KeepsTheStringsThatTheProgramWasStartedWith) {
             0);
 }
 
+// Its signal frames need what libc returns from handlers by, which is learnt from an action.
+TEST(InstallTest, AProgramWithHandlersForAllItsSignalsCanBeDumpedAlive) {
+  const pid_t child = fork();
+  if (child == 0) {
+    for (int signal = 1; signal <= 31; ++signal) ::signal(signal, [](int) {});
+    unsetenv("MINICORE_OPTIONS");
+    const int null = open("/dev/null", O_WRONLY);
+    _exit(minicore_install(nullptr) == 0 && minicore_dump_fd(null) == 0 ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
 // Two sets of options in which everything differs that a mixture could mix.
 minicore_config ConfigOf(int which) {
   static const std::string paths[] = {"/tmp/" + std::string(900, 'a'),
