@@ -65,6 +65,7 @@ int RunHelper(void* argument) {
   safe::Syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
   LeaveAtFaults(runtime.restorer);
   if (!safe::CopyByCalls(safe::GetPid())) return 1;
+  FindImages(s.map, s.arena, s.images);
   CollectRoots(crash, runtime, s.map, s.images, s.threads, s.arena, s.roots, s.outcome);
   FindSecrets(runtime, s.map, s.threads, s.roots, s.arena, s.redactor,
               s.outcome);
@@ -94,7 +95,6 @@ void Rehearsal::Run(const CrashContext& crash, const Runtime& runtime, void* mem
   // any other words.
   EndFreeze();
   ReadMemoryMap(s.arena, -1, s.map, s.outcome);
-  FindImages(s.map, s.arena, s.images);
   char* const stack = s.arena.AllocateArray<char>(kHelperStackBytes);
   // Not a thread, and no SIGCHLD at its end: the program never hears of it. One table of
   // descriptors, as the end of another would flush all that is in it (fs/open.c,

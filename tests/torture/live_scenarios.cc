@@ -428,14 +428,18 @@ void CrashBehindUnread(const Arguments& arguments) {
   CrashHere();
 }
 
-// The caller's frame leads to a page that somebody was to fill, and does not.
-void Unserved(const Arguments&) {
+// A page that somebody was to fill, and does not: one that the caller's frame leads to; or,
+// live_unserved file, the first of a file, where an image has its header.
+void Unserved(const Arguments& arguments) {
   NameTheCrasher();
+  const int file = arguments.empty() ? -1 : memfd_create("unserved", MFD_CLOEXEC);
+  if (file >= 0 && ftruncate(file, 4096) != 0) Fail("ftruncate");
   const int fd = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC));
   uffdio_api api = {};
   api.api = UFFD_API;
-  char* const page = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE,
-                                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  char* const page =
+      static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | (file >= 0 ? 0 : MAP_ANONYMOUS), file, 0));
   uffdio_register wanted = {};
   wanted.range.start = reinterpret_cast<uintptr_t>(page);
   wanted.range.len = 4096;

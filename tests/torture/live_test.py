@@ -233,13 +233,17 @@ class Live(torture.Torture):
 
     def test_a_page_that_nobody_serves_is_ended_by_the_deadline(self):
         for build in torture.BUILDS:
-            child = self.live(build, "live_unserved", options="deadline=1s", deadline=4)
-            if not child.fact("unserved"):
-                self.skipTest("SKIPPED: userfaultfd() is not allowed here")
-            self.assertFalse(child.fact("children"))
-            # Whatever came of it, it says so.
-            made = [] if child.fact("result") != 0 else ["core.live"]
-            self.assertEqual(child.files(), made)
+            for which in ((), ("file",)):
+                with self.subTest(build=build.name, which=which):
+                    child = self.live(
+                        build, "live_unserved", *which, options="deadline=1s", deadline=4
+                    )
+                    if not child.fact("unserved"):
+                        self.skipTest("SKIPPED: userfaultfd() is not allowed here")
+                    self.assertFalse(child.fact("children"))
+                    # Whatever came of it, it says so.
+                    made = [] if child.fact("result") != 0 else ["core.live"]
+                    self.assertEqual(child.files(), made)
 
     # --- by signal ---
 
