@@ -57,10 +57,9 @@ void* Reserve(ByteCount bytes, const char* name, int protection = PROT_READ | PR
 // A page that a child of fork() finds zeroed, and one of vfork() shares: who looks at the
 // state of a dump learns by it whether that is of this process's memory, or a copy.
 void* ReserveMark() {
-  constexpr int kWipeOnFork = 18;  // MADV_WIPEONFORK, Linux 4.14
   void* memory = Reserve(kPageSize, "minicore fork mark");
   if (memory == nullptr) return nullptr;
-  if (syscall(SYS_madvise, memory, kPageSize, kWipeOnFork) != 0) {
+  if (!WipeOnFork(memory, kPageSize)) {
     munmap(memory, kPageSize);
     return nullptr;
   }
@@ -82,6 +81,7 @@ int ReserveMemory() {
     // Out of reach, it does not count for RLIMIT_DATA.
     auto* memory = static_cast<char*>(Reserve(all, kOwnMemoryName, PROT_NONE));
     if (memory == nullptr) continue;
+    WipeOnFork(memory, all);
     char* const fault_stack = memory + kPageSize;
     char* const stack = fault_stack + kFaultStackBytes + kPageSize;
     char* const stack_end = stack + kDumpStackBytes;

@@ -22,6 +22,7 @@ void Map(int protection, int kind) {
   safe::Syscall(SYS_mmap, safe::Word(Begin()), static_cast<long>(Size()), protection,
                 kind | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   HideMemory(Begin(), Size(), kOwnMemoryName);
+  if (kind == MAP_PRIVATE) WipeOnFork(Begin(), Size());
   g_shared = kind == MAP_SHARED;
 }
 
@@ -30,6 +31,12 @@ void Map(int protection, int kind) {
 void HideMemory(const void* begin, ByteCount bytes, const char* name) {
   safe::Syscall(SYS_madvise, safe::Word(begin), static_cast<long>(bytes), MADV_DONTDUMP);
   safe::NameMemory(begin, bytes, name);
+}
+
+bool WipeOnFork(const void* begin, ByteCount bytes) {
+  constexpr int kWipeOnFork = 18;  // MADV_WIPEONFORK, Linux 4.14
+  return safe::Syscall(SYS_madvise, safe::Word(begin), static_cast<long>(bytes),
+                       kWipeOnFork) == 0;
 }
 
 void OpenMemory() {

@@ -1,5 +1,5 @@
 // The dumper's memory: in no core, out of reach but for the time of a dump, and zero at its
-// start.
+// start, and in a child of fork(): secrets are read into it while threads run.
 //
 // Context: handler.
 
@@ -16,6 +16,12 @@ inline constexpr char kOwnMemoryName[] = "minicore";
 //
 // Context: any.
 void HideMemory(const void* begin, ByteCount bytes, const char* name);
+
+// Lets a child of fork() find a private mapping zeroed; one of vfork() shares it.
+//
+// Context: any.
+// Returns: whether it will: not before Linux 4.14.
+bool WipeOnFork(const void* begin, ByteCount bytes);
 
 void OpenMemory();
 

@@ -502,6 +502,69 @@ void ForkMeanwhile(const Arguments& arguments) {
   _exit(0);
 }
 
+// What stands at no other place in the memory of the process, if nobody copies it.
+constexpr size_t kSecretBytes = 64;
+unsigned char SecretByte(size_t index) {
+  return static_cast<unsigned char>(Random(index + 1).Next() >> 24);
+}
+
+bool HoldsSecret(const unsigned char* bytes, size_t size) {
+  const unsigned char* const end = bytes + size;
+  while (end - bytes >= static_cast<ptrdiff_t>(kSecretBytes)) {
+    bytes = static_cast<const unsigned char*>(
+        memchr(bytes, SecretByte(0), static_cast<size_t>(end - bytes) - kSecretBytes + 1));
+    if (bytes == nullptr) return false;
+    size_t same = 0;
+    while (same < kSecretBytes && bytes[same] == SecretByte(same)) ++same;
+    if (same == kSecretBytes) return true;
+    ++bytes;
+  }
+  return false;
+}
+
+// How many writable mappings of this process it stands in.
+int MappingsWithSecret() {
+  constexpr size_t kBlock = 64 * 1024;
+  unsigned char block[kBlock];
+  const int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+  FILE* const maps = fopen("/proc/self/maps", "re");
+  char line[512];
+  int found = 0;
+  while (fgets(line, sizeof(line), maps) != nullptr) {
+    unsigned long begin, end;
+    char rights[5];
+    if (sscanf(line, "%lx-%lx %4s", &begin, &end, rights) != 3 || rights[1] != 'w') continue;
+    if (end - begin > size_t{1} << 30) continue;  // the heap's index
+    bool here = false;
+    for (unsigned long at = begin; at < end && !here; at += kBlock) {
+      const uintptr_t own = reinterpret_cast<uintptr_t>(block);
+      if (at < own + kBlock && own < at + kBlock) continue;
+      const ssize_t bytes = pread(memory, block, kBlock, static_cast<off_t>(at));
+      here = bytes > 0 && HoldsSecret(block, static_cast<size_t>(bytes));
+    }
+    found += here;
+  }
+  fclose(maps);
+  close(memory);
+  return found;
+}
+
+// A child forked while a live dump knows a secret that no child is to have.
+void ForkWithSecret(const Arguments&) {
+  auto* const secret =
+      static_cast<unsigned char*>(victim::AllocateTagged(kSecretBytes, "secret"));
+  for (size_t i = 0; i < kSecretBytes; ++i) secret[i] = SecretByte(i);
+  victim::Fact("before", MappingsWithSecret());
+  DumpToFullPipe();
+  const pid_t child = fork();
+  if (child == 0) _exit(MappingsWithSecret());
+  int status = 0;
+  while (waitpid(child, &status, 0) != child) {
+  }
+  victim::Fact("child.status", status);
+  _exit(0);
+}
+
 // Children forked at any instant of live dumps, which crash with something in their memory
 // that their parent has not: live_forks N
 long g_whose = 0;
@@ -797,6 +860,7 @@ constexpr Scenario kScenarios[] = {
     {"live_unserved", Unserved},
     {"live_then_crash", ThenCrash},
     {"live_fork", ForkMeanwhile},
+    {"live_fork_secret", ForkWithSecret},
     {"live_forks", ForkAtAnyInstant},
     {"live_again", Again},
     {"live_abandoned_then_crash", AbandonedThenCrash},

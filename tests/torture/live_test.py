@@ -197,6 +197,12 @@ class Live(torture.Torture):
                 self.check_core(child, child.core, signal.SIGSEGV, crashers=(), threads=2)
                 self.check_report(child.core, silent=0)
 
+    def test_child_forked_meanwhile_has_no_secret_that_its_parent_keeps_from_it(self):
+        for build in torture.BUILDS:
+            child = self.live(build, "live_fork_secret")
+            self.assertEqual(child.fact("before"), 1)
+            self.assertEqual(child.fact("child.status"), 0)
+
     def test_children_forked_at_any_instant_crash_with_their_own_memory(self):
         children = torture.many(20, 300)
         for build in torture.BUILDS:
