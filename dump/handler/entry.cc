@@ -47,14 +47,15 @@ bool FixupRefusedCall(int signal, const siginfo_t* info, ucontext_t* context) {
 
 // Whether the thread pointer can be followed to thread-locals: to a control block of
 // glibc's, which holds its own address (sysdeps/x86_64/nptl/tls.h, tcbhead_t::self). The
-// kernel looks, and does not wait: for no time at all, if the lower half of it is there.
+// kernel looks whether the lower half of it is there, in a call that moves none of the
+// waiters and does not wait itself, so that no signal interrupts it (Linux 6.1,
+// kernel/futex/requeue.c, futex_requeue()).
 bool HasThreadPointer() {
   Address base = 0;
   if (safe::Syscall(SYS_arch_prctl, ARCH_GET_FS, safe::Word(&base)) != 0) return true;
-  constexpr ByteCount kSelf = 16;
-  const timespec none{0, 0};
-  return safe::FutexWait(reinterpret_cast<const void*>(base + kSelf),
-                         static_cast<uint32_t>(base), &none) == -ETIMEDOUT;
+  const auto self = static_cast<long>(base + 16);
+  return safe::Syscall(SYS_futex, self, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0, self,
+                       static_cast<uint32_t>(base)) == 0;
 }
 
 // Whether the program has blocked a signal that the kernel was not told to block.

@@ -2,13 +2,14 @@
 // lost by them.
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -165,6 +166,26 @@ TEST_F(LiveSignals, EveryFaultThatTheProgramSendsToItselfReachesItsHandler) {
   signal(SIGSEGV, old);
   EXPECT_GT(steps, 0u);
   EXPECT_EQ(handled.load(), steps);
+}
+
+// With this slack of timers, a call that waits for no time at all waits for long.
+TEST_F(LiveSignals, AFaultsSignalThatIsSentAndBlockedWaits) {
+  const pid_t child = Child([this] {
+    UnderDumps(100, directory_ + "/live", [] {
+      prctl(PR_SET_TIMERSLACK, 100'000'000ul);
+      sigset_t trap;
+      sigemptyset(&trap);
+      sigaddset(&trap, SIGTRAP);
+      pthread_sigmask(SIG_BLOCK, &trap, nullptr);
+      pthread_kill(pthread_self(), SIGTRAP);
+      const timespec none = {};
+      if (sigtimedwait(&trap, nullptr, &none) != SIGTRAP) _exit(1);
+      pthread_sigmask(SIG_UNBLOCK, &trap, nullptr);
+    });
+  });
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(LiveSignals, AProgramThatHandlesItsOwnFaultsGoesOn) {
