@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,6 +21,7 @@
 #include "alloc/tag_table.h"
 #include "dump/alt_stack.h"
 #include "dump/default_action.h"
+#include "dump/handler/dumper.h"
 #include "dump/handler/dying.h"
 #include "dump/handler/election.h"
 #include "dump/handler/freeze.h"
@@ -215,6 +217,8 @@ int InstallOnce() {
   g_runtime.index = &g_index_state;
   g_runtime.tags = &g_tag_state;
   g_runtime.believes_blocked = &BelievesBlocked;
+  // Without memory for it, a child that is forked while we die may ignore signals.
+  (void)pthread_atfork(nullptr, nullptr, &GiveActionsBack);
   done = true;
   return 0;
 }

@@ -4,6 +4,8 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include <atomic>
+
 #include "dump/handler/core_file.h"
 #include "dump/handler/election.h"
 #include "dump/handler/entry.h"
@@ -77,6 +79,8 @@ void TakeFaultSignals(unsigned long flags, uint64_t mask) {
   safe::KernelSigaction ours = OurAction(&OnFatalSignal, SA_RESTART | flags);
   ours.mask = mask;
   for (int i = 0; i < kFaultSignalCount; ++i) {
+    // Known before it is changed: see GiveActionsBack().
+    safe::SigAction(kFaultNumbers[i], nullptr, &g_old_faults[i]);
     safe::SigAction(kFaultNumbers[i], &ours, &g_old_faults[i]);
   }
 }
@@ -89,6 +93,10 @@ void TakeFaultSignalsForGood() { TakeFaultSignals(SA_NODEFER, kFatalMask); }
 // program's, comes in between. Here the threads have yet to be stopped. A handler that does
 // nothing, and not SIG_IGN, which a program that is just being started would inherit; but
 // no call is to be interrupted by what was ignored.
+//
+// Who forks before he stands still must not hand that down: see GiveActionsBack().
+safe::KernelSigaction g_old_others[65];
+std::atomic<bool> g_has_taken_actions{false};
 void DoNothing(int, siginfo_t*, void*) {}
 void IgnoreOtherSignals() {
   constexpr uint64_t kIgnored = SignalBit(SIGCHLD) | SignalBit(SIGCONT) | SignalBit(SIGURG) |
@@ -100,7 +108,7 @@ void IgnoreOtherSignals() {
                         SignalBit(kFreezeSignal);
   const safe::KernelSigaction action = OurAction(&DoNothing, SA_RESTART);
   for (int signal = 1; signal <= 64; ++signal) {
-    safe::KernelSigaction old;
+    safe::KernelSigaction& old = g_old_others[signal];
     if ((kept & SignalBit(signal)) == 0 && safe::SigAction(signal, nullptr, &old) == 0 &&
         old.handler != reinterpret_cast<void*>(SIG_IGN)) {
       safe::SigAction(signal, &action, nullptr);
@@ -201,9 +209,30 @@ void PassOn(int signal, siginfo_t* info, void* context) {
   reinterpret_cast<void (*)(int, siginfo_t*, void*)>(handler)(signal, info, context);
 }
 
+void GiveActionsBack() {
+  if (!g_has_taken_actions.exchange(false, std::memory_order_relaxed)) return;
+  const auto give_back = [](int signal, const safe::KernelSigaction& old, auto* taken_by) {
+    safe::KernelSigaction now;
+    // Those that stand for SIG_DFL have another mask. (The kernel leaves these two out.)
+    constexpr uint64_t kMask = kFatalMask & ~(SignalBit(SIGKILL) | SignalBit(SIGSTOP));
+    if (safe::SigAction(signal, nullptr, &now) == 0 && now.mask == kMask &&
+        now.handler == reinterpret_cast<void*>(taken_by)) {
+      safe::SigAction(signal, &old, nullptr);
+    }
+  };
+  for (int signal = 1; signal <= 64; ++signal) {
+    give_back(signal, g_old_others[signal], &DoNothing);
+  }
+  for (int i = 0; i < kFaultSignalCount; ++i) {
+    give_back(kFaultNumbers[i], g_old_faults[i], &OnFatalSignal);
+  }
+}
+
 bool HasStoodIn() { return g_has_stood_in; }
 
 void Dump(Request& request) {
+  // Relaxed: who has an action of ours has what was stored before it.
+  g_has_taken_actions.store(!request.live, std::memory_order_relaxed);
   if (!request.live) IgnoreOtherSignals();
   OpenMemory();
   // The threads of a crash never go on: nothing of theirs is to be restarted.
@@ -223,6 +252,8 @@ void Dump(Request& request) {
     safe::RunOnStack(g_runtime.dump_stack_end, &DumpOnOwnStack, &request);
   }
   StopWatchdog();
+  // The parent of a child of vfork(), whose memory it is, goes on with its own actions.
+  g_has_taken_actions.store(false, std::memory_order_relaxed);
 }
 
 }  // namespace minicore

@@ -23,6 +23,12 @@ struct Request {
 // Requires: the calling thread won the election.
 void Dump(Request& request);
 
+// For a child of fork(): gives the program's actions back if a crash had taken them when it
+// was made. The kernel copies actions before memory (kernel/fork.c, copy_process()).
+//
+// Context: any; the only thread of its process.
+void GiveActionsBack();
+
 // Makes kFreezeSignal ours. glibc's use of it (setuid() and its kin tell all threads by
 // it) is passed on.
 void TakeFreezeSignal(unsigned long flags);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -201,16 +202,18 @@ TEST_F(LiveSignals, AProgramThatHandlesItsOwnFaultsGoesOn) {
 }
 
 // As the kernel has it, without a look at it by sigaction().
-void* HandlerOf(int signal) {
-  struct {
-    void* handler;
-    unsigned long flags;
-    void* restorer;
-    uint64_t mask;
-  } action = {};
+struct Action {
+  void* handler;
+  unsigned long flags;
+  void* restorer;
+  uint64_t mask;
+};
+Action ActionOf(int signal) {
+  Action action = {};
   syscall(SYS_rt_sigaction, signal, nullptr, &action, sizeof(action.mask));
-  return action.handler;
+  return action;
 }
+void* HandlerOf(int signal) { return ActionOf(signal).handler; }
 
 TEST_F(LiveSignals, AChildForkedMeanwhileHasTheProgramsHandlers) {
   Install();
@@ -227,6 +230,44 @@ TEST_F(LiveSignals, AChildForkedMeanwhileHasTheProgramsHandlers) {
   signal(SIGSEGV, old);
   EXPECT_GT(steps, 0u);
   EXPECT_EQ(others.load(), 0);
+}
+
+// A thread that takes no freeze signal runs on for a while.
+TEST_F(LiveSignals, AChildForkedAtACrashHasTheProgramsActions) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t child = Child([&ends] {
+    signal(SIGUSR1, &Count);
+    signal(SIGFPE, &Count);
+    Action before[32];
+    for (int number = 1; number < 32; ++number) before[number] = ActionOf(number);
+    std::atomic<bool> ready{false};
+    std::thread forker([&] {
+      const uint64_t freeze_signal = uint64_t{1} << 32;
+      syscall(SYS_rt_sigprocmask, SIG_BLOCK, &freeze_signal, nullptr, sizeof(freeze_signal));
+      ready.store(true);
+      while (HandlerOf(SIGTERM) == before[SIGTERM].handler ||
+             HandlerOf(SIGFPE) == before[SIGFPE].handler) {
+      }
+      if (fork() != 0) pause();
+      char others = 0;
+      for (int number = 1; number < 32; ++number) {
+        const Action now = ActionOf(number);
+        if (memcmp(&now, &before[number], sizeof(now)) != 0) ++others;
+      }
+      if (write(ends[1], &others, 1) != 1) _exit(1);
+      _exit(0);
+    });
+    while (!ready.load()) sched_yield();
+    abort();
+  });
+  close(ends[1]);
+  char others = -1;
+  EXPECT_EQ(read(ends[0], &others, 1), 1);
+  EXPECT_EQ(others, 0);
+  close(ends[0]);
+  EXPECT_EQ(DeathOf(child), SIGABRT);
+  EXPECT_TRUE(HasCore());
 }
 
 void CountToo(int) {}
