@@ -142,7 +142,7 @@ void BlockProgramsFaults() {
 bool g_has_stood_in = false;
 void StandIn() {
   g_has_stood_in = true;
-  TakeFaultSignals(0, ~SignalBit(SIGSYS));
+  TakeFaultSignals(0, safe::kAllButRefusals);
   const uint64_t mask = kFatalMask;
   safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
 }
@@ -194,7 +194,7 @@ bool MustKeepStack(const ucontext_t& context) {
 // before ours can be called.
 void TakeFreezeSignal(unsigned long flags) {
   safe::KernelSigaction action = OurAction(&OnFreezeSignal, flags);
-  action.mask = ~SignalBit(SIGSYS);  // a filter may refuse a call of the parked
+  action.mask = safe::kAllButRefusals;  // of the parked, too
   safe::KernelSigaction owner;
   if (safe::SigAction(kFreezeSignal, nullptr, &owner) == 0 &&
       owner.handler != action.handler) {

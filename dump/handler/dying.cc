@@ -65,8 +65,8 @@ void DieFrom(ucontext_t* context, int signal, const siginfo_t& info, int fault) 
   const int tid = OwnTid();
   long error = pid == 1 ? -EPERM : safe::SigAction(signal, &none, nullptr);
   // kFatalMask lets the signals of faults through: here they must wait, too.
-  const uint64_t all = ~uint64_t{0};
-  safe::SigProcMask(SIG_SETMASK, &all, nullptr);
+  const uint64_t waiting = safe::kAllButRefusals | SignalBit(signal);
+  safe::SigProcMask(SIG_SETMASK, &waiting, nullptr);
   if (error == 0) {
     error = safe::Syscall(SYS_rt_tgsigqueueinfo, pid, tid, signal, safe::Word(&info));
     if (error != 0) error = safe::TgKill(pid, tid, signal);

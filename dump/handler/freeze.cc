@@ -398,9 +398,8 @@ void ReserveFreezeSlots(safe::Arena& arena) {
 // it would park the thread a second time, and count it twice. If the freeze begins
 // between the look and the return, it finds the thread behind it.
 void ParkCrashed(int tid, const ucontext_t* context) {
-  const uint64_t all = ~uint64_t{0};
   uint64_t old = 0;
-  safe::SigProcMask(SIG_SETMASK, &all, &old);
+  safe::SigProcMask(SIG_SETMASK, &safe::kAllButRefusals, &old);
   const uint32_t number = NumberOf(g_freeze.load(std::memory_order_acquire));
   if (IsOn(number)) Park(number, tid, context);
   safe::SigProcMask(SIG_SETMASK, &old, nullptr);

@@ -30,6 +30,10 @@ inline bool IsBasicCall(long number) {
 // seccomp filter) of a call of ours can so be told from one of the program's.
 inline constexpr long kCallMark = 0x6d63'7379'7363'616c;
 
+// A mask that lets refusals through: where SIGSYS is blocked, such a call ends the process
+// (kernel/signal.c, force_sig_info_to_task()).
+inline constexpr uint64_t kAllButRefusals = ~(uint64_t{1} << (SIGSYS - 1));
+
 inline long Syscall(long number, long a = 0, long b = 0, long c = 0, long d = 0,
                     long e = 0, long f = 0) {
   if (__builtin_expect(g_basic_calls_only, false) && !IsBasicCall(number)) return -EPERM;

@@ -109,6 +109,15 @@ void NoSignalsFilter(const Arguments&) {
   victim::Park();
 }
 
+// No signal can be sent: no_sending_filter ACTION
+void NoSendingFilter(const Arguments& arguments) {
+  StartBystanders(2);
+  NameTheCrasher();
+  InstallFilter({SYS_rt_tgsigqueueinfo, SYS_rt_sigqueueinfo, SYS_tgkill, SYS_tkill, SYS_kill},
+                ActionNamed(arguments.at(0)), false);
+  CrashHere();
+}
+
 void Chroot(const Arguments& arguments) {
   const int threads = arguments.empty() ? 2 : atoi(arguments[0].c_str());
   StartBystanders(threads);
@@ -156,6 +165,7 @@ constexpr Scenario kScenarios[] = {
     {"strict_filter_many_groups", StrictFilterWithManyGroups},
     {"container_filter", ContainerFilter},
     {"no_signals_filter", NoSignalsFilter},
+    {"no_sending_filter", NoSendingFilter},
     {"chroot", Chroot},
     {"change_user", ChangeUser},
     {"more_rights", MoreRights},

@@ -54,6 +54,14 @@ class Sandbox(torture.Torture):
                 self.assertIsNotNone(child.signal)
                 self.check_core(child, child.core, signal.SIGQUIT, crashers=())
 
+    def test_a_fault_ends_a_process_that_may_send_no_signal(self):
+        for action in ("errno", "trap"):
+            for build in torture.BUILDS:
+                with self.subTest(action=action, build=build.name):
+                    child = self.run_child(build, "no_sending_filter", action)
+                    self.assertEqual(child.signal, signal.SIGSEGV)
+                    self.check_core(child, child.core, signal.SIGSEGV, ("crasher",))
+
     def test_strict_filter_without_a_file_opened_in_advance(self):
         for action in ("errno", "trap"):
             for build in torture.BUILDS:

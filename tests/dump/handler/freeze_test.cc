@@ -636,6 +636,31 @@ TEST_F(FreezeTest, AThreadThatIsLateForOneFreezeDoesNotDisturbTheNext) {
   sigaction(SIGSYS, &old, nullptr);
 }
 
+// A filter answers its calls with a signal, which ends the process where that is blocked.
+TEST_F(FreezeTest, AThreadThatCrashesMeanwhileMayBeRefusedCalls) {
+  struct sigaction refuse {};
+  struct sigaction old;
+  refuse.sa_sigaction = [](int, siginfo_t*, void*) {};
+  refuse.sa_flags = SA_SIGINFO;
+  ASSERT_EQ(sigaction(SIGSYS, &refuse, &old), 0);
+  Start([this] {
+    const uint64_t freeze_signal = uint64_t{1} << (kFreezeSignal - 1);
+    safe::SigProcMask(SIG_BLOCK, &freeze_signal, nullptr);
+    FilterCall(SYS_prctl, SECCOMP_RET_TRAP);
+    ucontext_t context;
+    getcontext(&context);
+    tids_[0] = gettid();
+    while (!stop_) ParkCrashed(tids_[0], &context);
+  });
+  while (tids_[0] == 0) sched_yield();
+  Freeze();
+  EXPECT_EQ(outcome_.threads_silent, 0u);
+  EXPECT_NE(Find(tids_[0]), nullptr);
+  EXPECT_TRUE(Thaw());
+  stop_ = true;
+  sigaction(SIGSYS, &old, nullptr);
+}
+
 // A signal that somebody else queues with the same number is none of ours.
 TEST_F(FreezeTest, OtherUsesOfTheSignalAreNotParked) {
   siginfo_t info{};
