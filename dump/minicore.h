@@ -103,8 +103,8 @@ MINICORE_API int minicore_install(const minicore_config *config);
 //          -ENAMETOOLONG; -EBUSY if another dump lasts longer than the deadline, or a
 //          thread has not gone on since the last one; -ETIMEDOUT if a pipe or socket is not
 //          read from until then; -EAGAIN or -EPERM if no signal can be sent to the calling
-//          thread (a seccomp filter); else what open or write failed with. On failure no
-//          file is left behind.
+//          thread, or none be handled (a seccomp filter); else what open or write failed
+//          with. On failure no file is left behind.
 MINICORE_API int minicore_dump(const char *path);
 
 // The same into an open descriptor, at its current offset: a file, pipe or socket. It stays

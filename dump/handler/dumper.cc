@@ -192,7 +192,7 @@ bool MustKeepStack(const ucontext_t& context) {
 
 // Without SA_RESTART, a tick of the watchdog ends a write that blocks. The owner is known
 // before ours can be called.
-void TakeFreezeSignal(unsigned long flags) {
+long TakeFreezeSignal(unsigned long flags) {
   safe::KernelSigaction action = OurAction(&OnFreezeSignal, flags);
   action.mask = safe::kAllButRefusals;  // of the parked, too
   safe::KernelSigaction owner;
@@ -200,7 +200,7 @@ void TakeFreezeSignal(unsigned long flags) {
       owner.handler != action.handler) {
     g_other_owner = owner;
   }
-  safe::SigAction(kFreezeSignal, &action, nullptr);
+  return safe::SigAction(kFreezeSignal, &action, nullptr);
 }
 
 void PassOn(int signal, siginfo_t* info, void* context) {

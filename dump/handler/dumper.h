@@ -31,7 +31,8 @@ void GiveActionsBack();
 
 // Makes kFreezeSignal ours. glibc's use of it (setuid() and its kin tell all threads by
 // it) is passed on.
-void TakeFreezeSignal(unsigned long flags);
+// Returns: 0 or -errno (a seccomp filter): then the signal may end the process.
+long TakeFreezeSignal(unsigned long flags);
 
 // Hands a signal that is not ours to whose kFreezeSignal was before.
 void PassOn(int signal, siginfo_t* info, void* context);

@@ -155,6 +155,7 @@ bool DumpIfAsked(const siginfo_t* info, const void* context) {
 
 void OnDumpSignal(int, siginfo_t* info, void* context) {
   if (!BecomeDumper(safe::GetPid(), safe::GetTid())) return;
+  if (TakeFreezeSignal(SA_RESTART) != 0) return EndDump();
   RunLive(info, context, nullptr, -1);
 }
 
@@ -171,9 +172,9 @@ int DumpLive(const char* path, int fd) {
   }
   LiveRequest request = {path, fd, 0, false};
   g_live_request = &request;
-  TakeFreezeSignal(SA_RESTART);
   RaiseSignalLimit();
-  const long error = AskThisThread(pid, tid);
+  long error = TakeFreezeSignal(SA_RESTART);
+  if (error == 0) error = AskThisThread(pid, tid);
   if (!request.taken) {
     g_live_request = nullptr;
     RestoreSignalLimit();

@@ -1,11 +1,15 @@
 // Signals that come while a dump is made: each reaches whom it belongs to, and no core is
 // lost by them.
 
+#include <errno.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -320,6 +324,37 @@ TEST_F(LiveSignals, TheProgramsHandlersDoNotRunInTheDumper) {
   signal(SIGSEGV, old);
   EXPECT_GT(handled.load(), 0u);
   EXPECT_EQ(elsewhere.load(), 0);
+}
+
+// By a filter, after which the signal that a live dump begins with would find nobody.
+TEST_F(LiveSignals, AProgramThatMaySetNoActionGoesOnWithoutADump) {
+  for (const bool by_signal : {false, true}) {
+    const pid_t child = Child([by_signal] {
+      if (by_signal) {
+        minicore_config config = minicore_default_config();
+        config.dump_signal = "USR2";
+        if (minicore_install(&config) != 0) _exit(1);
+      }
+      sock_filter refuse[] = {
+          BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+          BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_sigaction, 0, 1),
+          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+      const sock_fprog program = {4, refuse};
+      if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+          prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+        _exit(1);
+      }
+      if (by_signal) raise(SIGUSR2);
+      // The second time, too: what the first began is over.
+      for (int i = 0; i < 2; ++i) {
+        if (minicore_dump_fd(STDOUT_FILENO) != -EPERM) _exit(2);
+      }
+    });
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0) << by_signal;
+  }
 }
 
 // Not even one signal can be queued.
