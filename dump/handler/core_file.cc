@@ -459,9 +459,9 @@ int CoreFile::StartOver() {
 // Gives the part file the name `name`, unless that is taken.
 long CoreFile::Name(const char* name) {
   const long error = safe::RenameNoReplace(directory_, part_, name);
-  // A file system without the flag: rename() would replace a core that is there, a link
-  // never does.
-  if (error != -EINVAL && error != -ENOSYS) return error;
+  // A file system without the flag, or a kernel or filter that does not know the call:
+  // rename() would replace a core that is there, a link never does.
+  if (error != -EINVAL && error != -ENOSYS && error != -EPERM) return error;
   const long link_error = safe::LinkAt(directory_, part_, name);
   if (link_error == 0) safe::UnlinkAt(directory_, part_);
   return link_error;
