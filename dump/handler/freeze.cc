@@ -317,15 +317,16 @@ bool WaitForReady(uint64_t until_us) {
   }
 }
 
-// Whether the kernel holds the freeze signal back for good: blocked by a raw
+// Whether the kernel holds the freeze signal back for good: it is blocked by a raw
 // rt_sigprocmask(). A thread that runs so may just have begun, with all signals blocked by
 // libc (glibc 2.36, nptl/pthread_create.c); but not if it did so in an earlier freeze, or
-// is the kernel's.
-bool BlocksFreezeSignal(int tid) {
+// is the kernel's. Or the thread sleeps on, where no signal reaches it, as it did then.
+bool WillNotAnswer(int tid) {
   char text[kStatusBytes];
   ReadStatus(tid, text, sizeof(text));
-  return HoldsBack(text, kFreezeSignal) &&
-         (!Runs(text) || FindUnanswering(tid) != nullptr || IsKernelsThread(tid));
+  const bool did_not = FindUnanswering(tid) != nullptr;
+  if (!Runs(text)) return did_not || HoldsBack(text, kFreezeSignal);
+  return HoldsBack(text, kFreezeSignal) && (did_not || IsKernelsThread(tid));
 }
 
 // Whether a thread only lacks a processor: nothing keeps the signal from it.
@@ -343,11 +344,11 @@ bool OneIsOnItsWay(const safe::FixedVector<int>& tids) {
 }
 
 // Waiting for more than a few threads is cheaper than asking about each.
-bool AllBlockFreezeSignal(const safe::FixedVector<int>& tids) {
+bool NoneWillAnswer(const safe::FixedVector<int>& tids) {
   constexpr size_t kMost = 64;
   if (tids.empty() || tids.size() > kMost) return false;
   for (int tid : tids) {
-    if (!BlocksFreezeSignal(tid)) return false;
+    if (!WillNotAnswer(tid)) return false;
   }
   return true;
 }
@@ -458,7 +459,7 @@ void FreezeThreads(const CrashContext& crash, const Runtime& runtime,
         if (now >= patience || !OneIsOnItsWay(sent)) break;
         until = std::min(now + kNapMicroseconds, patience);
       }
-      if (fresh == 0 && AllBlockFreezeSignal(sent)) break;
+      if (fresh == 0 && NoneWillAnswer(sent)) break;
     }
   }
   freeze.AddParkedThreads(threads);

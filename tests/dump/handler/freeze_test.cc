@@ -24,6 +24,7 @@
 #include <thread>
 #include <vector>
 
+#include "dump/handler/thread_status.h"
 #include "dump/handler/tid_set.h"
 #include "dump/safe/syscalls.h"
 #include "tests/support/fault_handler.h"
@@ -446,6 +447,44 @@ TEST_F(FreezeTest, AThreadThatTakesTheSignalLateIsFound) {
     EXPECT_EQ(Found(), ListedByTheKernel());
     EXPECT_TRUE(Thaw());
   } while (Find(tids_[0])->source != ThreadSource::kSignal);
+}
+
+char StateOf(int tid) {
+  char text[kStatusBytes];
+  ReadStatus(tid, text, sizeof(text));
+  return StatusValue(text, "State")[0];
+}
+
+// Else each dump would hold up all others for as long as that one may take.
+TEST_F(FreezeTest, AThreadThatSleepsOnBeyondAFreezeIsNotWaitedForInTheNext) {
+  static int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  Start([this] {
+    tids_[0] = gettid();
+    const pid_t child = vfork();
+    if (child == 0) {
+      char byte;
+      syscall(SYS_close, ends[1]);
+      syscall(SYS_read, ends[0], &byte, 1);
+      _exit(0);
+    }
+    waitpid(child, nullptr, 0);
+  });
+  while (tids_[0] == 0 || StateOf(tids_[0]) != 'D') sched_yield();
+  runtime_->policy.freeze_us = 20'000;
+  Freeze();
+  EXPECT_EQ(outcome_.threads_silent, 1u);
+  EXPECT_TRUE(Thaw());
+  runtime_->policy.freeze_us = 60'000'000;
+  Freeze();
+  EXPECT_LT(outcome_.Elapsed(), runtime_->policy.freeze_us);
+  EXPECT_EQ(Found(), ListedByTheKernel());
+  EXPECT_EQ(outcome_.threads_silent, 1u);
+  EXPECT_TRUE(Thaw());
+  close(ends[1]);
+  started_.back().join();
+  started_.pop_back();
+  close(ends[0]);
 }
 
 // A polling thread of io_uring stands in the list of threads (kernel/fork.c,
