@@ -96,7 +96,8 @@ void Rehearsal::Run(const CrashContext& crash, const Runtime& runtime, void* mem
   EndFreeze();
   ReadMemoryMap(s.arena, -1, s.map, s.outcome);
   char* const stack = s.arena.AllocateArray<char>(kHelperStackBytes);
-  // Not a thread, and no SIGCHLD at its end: the program never hears of it. One table of
+  // Not a thread, and no SIGCHLD at its end: the program hears of it only if it waits with
+  // __WALL or __WCLONE (Linux 6.1, kernel/exit.c, eligible_child()). One table of
   // descriptors, as the end of another would flush all that is in it (fs/open.c,
   // filp_close()).
   if (stack == nullptr ||

@@ -169,7 +169,8 @@ bool StartHelper(int pid_served, const safe::FixedVector<int>& tids,
   if (g_helper.states == nullptr || stack == nullptr) return false;
   g_helper.state.store(kAtWork, std::memory_order_relaxed);
   g_helper.leave.store(0, std::memory_order_relaxed);
-  // Not a thread, and no SIGCHLD at its end: the program never hears of it.
+  // Not a thread, and no SIGCHLD at its end, for the program not to hear of it; its threads
+  // that wait with __WALL stand still, too.
   if (safe::Clone(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_UNTRACED,
                   stack + kHelperStackBytes, &RunHelper, &g_helper, &g_helper.pid) < 0) {
     return false;
