@@ -66,9 +66,10 @@ void ScribbleOver(const Arguments& arguments) {
   NameTheCrasher();
   Range ranges[8];
   const unsigned count = RangesOf(arguments.at(0).c_str(), ranges);
-  for (unsigned i = 0; i < count; ++i) {
-    Scribble(ranges[i], arguments.at(1), Number(arguments, 2) + i);
-  }
+  // The arguments are in the heap, and gone after the first.
+  const std::string how = arguments.at(1);  // short: on the stack
+  const auto seed = Number(arguments, 2);
+  for (unsigned i = 0; i < count; ++i) Scribble(ranges[i], how, seed + i);
   CrashHere();
 }
 
