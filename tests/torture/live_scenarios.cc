@@ -470,11 +470,17 @@ void ThenCrash(const Arguments& arguments) {
 // nobody reads on.
 void DumpToFullPipe() {
   static int ends[2];
+  static std::atomic<bool> begun{false};
   if (pipe(ends) != 0) Fail("pipe");
-  victim::StartThread("dumper", [] { DumpToDescriptor(ends[1]); });
+  victim::StartThread("dumper", [] {
+    do {  // on a busy machine a short deadline may come first
+      DumpToDescriptor(ends[1]);
+    } while (!begun);
+  });
   pollfd wait = {ends[0], POLLIN, 0};
   while (poll(&wait, 1, -1) != 1) {
   }
+  begun = true;
 }
 
 // A child forked while the file of a live dump is written, which then crashes; with
