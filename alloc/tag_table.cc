@@ -136,6 +136,22 @@ int SetTagRule(TagState& tags, const char* name, Disposition disposition) {
   return 0;
 }
 
+void ResetTagRules(TagState& tags, bool (*in)(const void* named, const char* name),
+                   const void* named) {
+  for (unsigned id = 1; id <= kMaxTags; ++id) {
+    TagEntry& entry = tags.entries[id];
+    const bool built_in = id < kFirstUserTag;
+    const uint8_t rule = built_in ? uint8_t{0} : RuleOf(Disposition::kKeep);
+    const uint8_t state = entry.ready.load(std::memory_order_acquire);
+    if (!built_in && state == kEntryFree) return;  // entries are taken in order
+    // One whose name is being written has no rule yet, and finds its own.
+    if ((!built_in && state != kEntryReady) || entry.rule.load() == rule) continue;
+    char name[kMaxTagName + 1];
+    NameOf(tags, static_cast<uint8_t>(id), name);
+    if (!in(named, name)) entry.rule.store(rule);
+  }
+}
+
 int TagAllocation(IndexState& index, Address address, uint8_t tag) {
   const Allocation allocation = Resolve(index, address);
   if (allocation.state != AllocationState::kLive) return -ENOENT;

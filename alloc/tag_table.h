@@ -38,6 +38,11 @@ int FindTag(const TagState& tags, const char* name);
 // Returns: as InternTag, 0 for success.
 int SetTagRule(TagState& tags, const char* name, Disposition disposition);
 
+// Gives every tag the rule that it has by default, but for those whose name is
+// in `named`.
+void ResetTagRules(TagState& tags, bool (*in)(const void* named, const char* name),
+                   const void* named);
+
 // Tags the live allocation that encloses `address`.
 //
 // Returns: 0; -ENOENT if there is none, or none any more.

@@ -240,6 +240,23 @@ void ChangePolicy(const Policy& policy) {
   safe::SigProcMask(SIG_SETMASK, &mask, nullptr);
 }
 
+bool IsNamed(const void* named, const char* tag) {
+  const auto& rules = *static_cast<const TagRules*>(named);
+  for (unsigned i = 0; i < rules.count; ++i) {
+    if (strcmp(rules.rules[i].name, tag) == 0) return true;
+  }
+  return false;
+}
+
+// What no rule names has its default again, as every option that is not given. A tag goes
+// from its former rule to the new one at once.
+void SetTagRules(const TagRules& rules) {
+  for (unsigned i = 0; i < rules.count; ++i) {
+    SetTagRule(g_tag_state, rules.rules[i].name, rules.rules[i].disposition);
+  }
+  ResetTagRules(g_tag_state, &IsNamed, &rules);
+}
+
 }  // namespace
 
 int Install(const Policy& policy, const TagRules& rules) {
@@ -248,9 +265,7 @@ int Install(const Policy& policy, const TagRules& rules) {
   int error = InstallOnce();
   if (error == 0) error = LockHiddenExtents(policy.lock_secrets);
   if (error != 0) return error;
-  for (unsigned i = 0; i < rules.count; ++i) {
-    SetTagRule(g_tag_state, rules.rules[i].name, rules.rules[i].disposition);
-  }
+  SetTagRules(rules);
   const uint64_t former_signals = g_runtime.policy.signals;
   const int former_dump_signal = g_runtime.policy.dump_signal;
   ChangePolicy(policy);

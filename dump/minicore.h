@@ -75,7 +75,8 @@ static inline minicore_config minicore_default_config(void) {
 // Makes minicore the default action of the signals in config->signals: where the kernel
 // would dump core, minicore does, and the process then dies of the same signal with the
 // same wait status. Handlers that the program has installed or installs later are left
-// alone. NULL means the defaults. May be called again to change the options.
+// alone. NULL means the defaults. May be called again to change the options: all of them,
+// also the rules for tags, and what `config` leaves at its default is that again.
 // libminicore.so, preloaded or linked, has installed itself when main() begins: a program
 // calls this only for options of its own.
 //

@@ -47,6 +47,21 @@ TEST(InstallTest, TheEnvironmentsRulesForTagsWinOverTheProgramsOwn) {
   EXPECT_EQ(OfTag("log"), Disposition::kKeepAlways);
 }
 
+TEST(InstallTest, ARuleThatIsNotGivenAgainIsTheDefaultAgain) {
+  unsetenv("MINICORE_OPTIONS");
+  minicore_config config = minicore_default_config();
+  config.tags = "secret=label:cache=keep:ticket=elide:order=cut";
+  ASSERT_EQ(minicore_install(&config), 0);
+  EXPECT_EQ(OfTag("secret"), Disposition::kKeep);
+  EXPECT_EQ(OfTag("ticket"), Disposition::kElide);
+  config.tags = "order=elide";
+  ASSERT_EQ(minicore_install(&config), 0);
+  EXPECT_EQ(OfTag("secret"), Disposition::kElide);
+  EXPECT_EQ(OfTag("cache"), Disposition::kCut);
+  EXPECT_EQ(OfTag("ticket"), Disposition::kKeep);
+  EXPECT_EQ(OfTag("order"), Disposition::kElide);
+}
+
 TEST(InstallTest, KeepsTheStringsThatTheProgramWasStartedWith) {
   ASSERT_EQ(minicore_install(nullptr), 0);
   const ProcessFacts& facts = g_runtime.facts;
