@@ -65,7 +65,7 @@ json Threads(const CoreInfo& info) {
 json Totals(const std::vector<Total>& totals) {
   json rows = json::object();
   for (const Total& total : totals) {
-    rows[total.name] = {{"count", total.count}, {"bytes", total.bytes}};
+    rows[JsonSafe(total.name)] = {{"count", total.count}, {"bytes", total.bytes}};
   }
   return rows;
 }

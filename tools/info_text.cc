@@ -76,7 +76,7 @@ void Totals(const char* title, const std::vector<Total>& totals,
   if (totals.empty()) return;
   *out += std::string("\n") + title + "\n";
   for (const Total& total : totals) {
-    Line(out, Padded(total.name, 16) + Padded(ByteText(total.bytes), 12) +
+    Line(out, Padded(Printable(total.name), 16) + Padded(ByteText(total.bytes), 12) +
                   Count(total.count, noun));
   }
 }

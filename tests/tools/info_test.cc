@@ -244,7 +244,7 @@ TEST(InfoTest, NothingInACoreCanDisturbATerminalOrTheJson) {
   const char evil[] = "\x1b[2J\xff\xfe\n";
   std::copy(std::begin(evil), std::end(evil), program.pr_psargs);
   core.Note(NT_PRPSINFO).desc = BytesOf(program);
-  core.OwnNote(kNoteReport).desc = "key\x1b \xc3\x28value\n";
+  core.OwnNote(kNoteReport).desc = "key\x1b \xc3\x28value\nholes.\x1b\xb9 3 40\n";
   const CoreInfo info = Collect(core);
   for (char c : InfoText(info)) {
     EXPECT_TRUE(c == '\n' || (c >= 0x20 && c < 0x7f)) << static_cast<int>(c);
