@@ -3,8 +3,10 @@
 #include <elf.h>
 #include <sys/procfs.h>
 
+#include <algorithm>
 #include <atomic>
 
+#include "dump/handler/core_file.h"
 #include "dump/handler/proc_files.h"
 #include "dump/safe/guarded.h"
 
@@ -114,13 +116,23 @@ void Builder::AddProcess() {
   info.pr_ppid = Process(SYS_getppid, 0);
   info.pr_pgrp = Process(SYS_getpgid, 0);
   info.pr_sid = Process(SYS_getsid, 0);
-  TaskFile(crash_.pid, "comm", info.pr_fname, sizeof(info.pr_fname));
+  if (TaskFile(crash_.pid, "comm", info.pr_fname, sizeof(info.pr_fname)) < 0) {
+    // No /proc.
+    safe::Text(info.pr_fname, sizeof(info.pr_fname)).String(NameAtStart(runtime_.facts).text);
+  }
   redactor_.RedactName(info.pr_fname, sizeof(info.pr_fname), outcome_);
   if (runtime_.policy.elide_argv || redactor_.uncertain()) {
     safe::Text(info.pr_psargs, sizeof(info.pr_psargs)).String(kElidedMarker);
   } else {
-    const long length =
+    long length =
         ReadFile("/proc/thread-self/cmdline", info.pr_psargs, sizeof(info.pr_psargs));
+    if (length < 0) {
+      const ProcessFacts& facts = runtime_.facts;
+      const ByteCount size = std::min<ByteCount>(facts.arguments_end - facts.arguments_begin,
+                                                 sizeof(info.pr_psargs) - 1);
+      length = static_cast<long>(
+          safe::GuardedCopy(info.pr_psargs, facts.arguments_begin, size));
+    }
     for (long i = 0; i + 1 < length; ++i) {
       if (info.pr_psargs[i] == '\0') info.pr_psargs[i] = ' ';
     }

@@ -1,9 +1,11 @@
 """Crashes of programs that have locked themselves in."""
 
 import os
+import pathlib
 import signal
 import unittest
 
+from tests.support import cores
 from tests.torture import torture
 
 _STANDING = {"bystander0": "victim::Park", "bystander1": "victim::Park"}
@@ -77,6 +79,9 @@ class Sandbox(torture.Torture):
                 self.assertEqual(child.signal, signal.SIGSEGV)
                 (core,) = (child.directory / "root").iterdir()
                 self.check_core(child, core, signal.SIGSEGV, ("crasher",))
+                info = cores.info(core)
+                self.assertEqual(info["program"], pathlib.Path(build.program).name[:15])
+                self.assertIn("/", info["arguments"])
                 stacks = torture.frames(child, core)
                 self.assertEqual(stacks[child.thread("crasher")][0], torture.CRASH)
 
