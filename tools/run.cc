@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,12 +22,6 @@ int Fail(int code, const std::string& sentence) {
   return code;
 }
 
-std::string OwnPath() {
-  char path[PATH_MAX];
-  const ssize_t size = readlink("/proc/self/exe", path, sizeof(path));
-  return size > 0 ? std::string(path, static_cast<size_t>(size)) : "";
-}
-
 bool IsReadable(const std::string& path) {
   return access(path.c_str(), R_OK) == 0;
 }
@@ -36,6 +31,15 @@ bool IsReadable(const std::string& path) {
 std::string Absolute(const std::string& path) {
   char resolved[PATH_MAX];
   return realpath(path.c_str(), resolved) != nullptr ? resolved : "";
+}
+
+std::string OwnPath() {
+  char path[PATH_MAX];
+  const ssize_t size = readlink("/proc/self/exe", path, sizeof(path));
+  if (size > 0) return std::string(path, static_cast<size_t>(size));
+  // No /proc: as execve() was told.
+  const auto* const told = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
+  return told != nullptr ? Absolute(told) : "";
 }
 
 }  // namespace
