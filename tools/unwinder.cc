@@ -402,7 +402,7 @@ int Unwinder::Session::OneFrame(Dwfl_Frame* state, void* argument) {
   Session* const self = walk->session;
   Backtrace* const backtrace = walk->backtrace;
   if (backtrace->frames.size() >= kMaxFrames) {
-    backtrace->end = "that is as far as is looked";
+    backtrace->end = "at most " + std::to_string(kMaxFrames) + " frames are looked for";
     return DWARF_CB_ABORT;
   }
   Dwarf_Addr address = 0;
