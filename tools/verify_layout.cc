@@ -39,15 +39,28 @@ void VerifyHeader(const CoreReader& core, Verdict* verdict) {
   }
 }
 
-void VerifySegment(const CoreReader& core, const CoreSegment& segment,
-                   Verdict* verdict) {
-  Faults& faults = verdict->faults;
-  if (segment.file_end() > core.file_bytes()) {
-    faults.push_back("The file is truncated: program header " +
-                     std::to_string(segment.index) + " ends at file offset " +
-                     Hex(segment.file_end()) + ", the file at " +
-                     Hex(core.file_bytes()) + ".");
+// One sentence for them all: of a file that is cut short hardly one fits.
+void VerifyLength(const CoreReader& core, Verdict* verdict) {
+  const CoreSegment* first = nullptr;
+  size_t others = 0;
+  for (const CoreSegment& segment : core.segments()) {
+    if (segment.file_end() <= core.file_bytes()) continue;
+    if (first == nullptr) {
+      first = &segment;
+    } else {
+      ++others;
+    }
   }
+  if (first == nullptr) return;
+  verdict->faults.push_back(
+      "The file is truncated: program header " + std::to_string(first->index) +
+      " ends at file offset " + Hex(first->file_end()) + ", the file at " +
+      Hex(core.file_bytes()) +
+      (others == 0 ? "." : "; " + std::to_string(others) + " more end behind it."));
+}
+
+void VerifySegment(const CoreSegment& segment, Verdict* verdict) {
+  Faults& faults = verdict->faults;
   if (segment.type == PT_NOTE) return;
   if (segment.type != PT_LOAD) {
     faults.push_back(Name(segment) + " is of type " +
@@ -145,8 +158,9 @@ void VerifyFileOrder(const CoreReader& core, Verdict* verdict) {
 
 void VerifyLayout(const CoreReader& core, Verdict* verdict) {
   VerifyHeader(core, verdict);
+  VerifyLength(core, verdict);
   for (const CoreSegment& segment : core.segments()) {
-    VerifySegment(core, segment, verdict);
+    VerifySegment(segment, verdict);
   }
   VerifyMemoryOrder(core, verdict);
   VerifyFileOrder(core, verdict);
