@@ -338,7 +338,7 @@ TEST_F(RedactorTest, AShortSecretAloneInItsBufferIsACopy) {
           AddSecret(buffer, length);
           Build();
           Bytes data = around;
-          std::copy(key.begin(), key.end(), data.begin() + 19);
+          for (size_t i = 0; i < key_bytes; ++i) data[19 + i] = key[i];
           ASSERT_EQ(Redacted(data), Marked(data, 19, key_bytes))
               << key_bytes << " at " << at << " of " << size;
         }
