@@ -56,7 +56,7 @@ def parse(arguments):
     parser.add_argument("--ours", help="the library to measure, instead of "
                         "//:libminicore.so as it was just built")
     parser.add_argument("--docs", metavar="FILE", help="put the tables between the "
-                        "markers of this file as well")
+                        "markers of this file as well, and the plot beside it")
     parser.add_argument("--render", metavar="RESULTS_JSON",
                         help="no run: write table and plot from an earlier one")
     parsed = parser.parse_args(arguments)
@@ -193,6 +193,8 @@ def main(arguments, tools):
     print(report.markdown(raw))
     if options.docs:
         put_into(options.docs, report.markdown(raw))
+        with open(os.path.splitext(options.docs)[0] + ".svg", "w") as file:
+            file.write(plot.svg(raw))
     print("written: %s/{table.md,plot.svg,results.json}" % folder)
 
 
