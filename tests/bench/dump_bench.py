@@ -1,6 +1,8 @@
 """Fault to reaped, and the size of what is left behind."""
 
+import glob
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +11,9 @@ import time
 from stopwatch import Failed, alternating
 
 MIB = 1024 * 1024
+# Of RLIMIT_CORE: a helper that is the core_pattern is called with any limit but this one
+# (fs/coredump.c, do_coredump()).
+NO_CORE = "1"
 # Our malloc, with a handler for another signal only.
 NO_DUMP_OURS = "no dump, minicore's malloc"
 # Heap bytes and threads of the victim.
@@ -25,6 +30,7 @@ LIVE_SMOKE = [(1 * MIB, 3, 1)]
 # thread's stack counts whole.
 SLOW_ROUNDS = 2
 GCORE_THREADS = 100
+MINICOREDUMPERS_FOLDER = "/var/crash/minicoredumper"
 
 
 class Folder:
@@ -50,10 +56,14 @@ class Folder:
         shutil.rmtree(self.path)
 
 
+def core_pattern():
+    with open("/proc/sys/kernel/core_pattern") as file:
+        return file.read().strip()
+
+
 def kernel_writes_here():
     """Whether the kernel's core goes to a file in the working directory."""
-    with open("/proc/sys/kernel/core_pattern") as file:
-        pattern = file.read().strip()
+    pattern = core_pattern()
     return not pattern.startswith("|") and "/" not in pattern
 
 
@@ -89,22 +99,43 @@ def _gcore(victim, heap, threads, folder, preload):
     return dict(folder.sizes(), dead_ms=milliseconds, file_ms=milliseconds)
 
 
+def _minicoredumper(watch, victim, heap, threads, folder, preload):
+    """It writes behind our back, into a folder of its own: what is new there is ours."""
+    there = set(glob.glob(MINICOREDUMPERS_FOLDER + "/*"))
+    sample = _crash(watch, victim, heap, threads, folder, preload, "unlimited")
+    sizes, before = {}, None
+    end = time.monotonic() + 30
+    while (sizes != before or not sizes) and time.monotonic() < end:  # it still grows
+        time.sleep(0.3)
+        new = set(glob.glob(MINICOREDUMPERS_FOLDER + "/*")) - there
+        before = sizes
+        sizes = {path: (os.stat(path).st_size, os.stat(path).st_blocks * 512)
+                 for made in new for path in glob.glob(made + "/*")}
+    for made in new:
+        shutil.rmtree(made)
+    return dict(sample, files=len(sizes), apparent=sum(s[0] for s in sizes.values()),
+                disk=sum(s[1] for s in sizes.values()))
+
+
 def dumpers(watch, victim, stock, ours):
     """Name to a function of (heap, threads, folder). Who does not dump runs on jemalloc,
     and on ours as well: what a dump costs is the difference to the end of the very same
     process, and what our malloc's memory adds to that end is told apart."""
     found = {
         "no dump": lambda heap, threads, folder: _crash(
-            watch, victim, heap, threads, folder, stock, "0"),
+            watch, victim, heap, threads, folder, stock, NO_CORE),
     }
     if ours:
         found[NO_DUMP_OURS] = lambda heap, threads, folder: _crash(
-            watch, victim, heap, threads, folder, ours, "0", "signals=QUIT")
+            watch, victim, heap, threads, folder, ours, NO_CORE, "signals=QUIT")
         found["minicore"] = lambda heap, threads, folder: _crash(
-            watch, victim, heap, threads, folder, ours, "0", "path=core.%p")
+            watch, victim, heap, threads, folder, ours, NO_CORE, "path=core.%p")
     if kernel_writes_here():
         found["kernel"] = lambda heap, threads, folder: _crash(
             watch, victim, heap, threads, folder, stock, "unlimited")
+    if re.match(r"\|\S*/minicoredumper\b", core_pattern()):
+        found["minicoredumper"] = lambda heap, threads, folder: _minicoredumper(
+            watch, victim, heap, threads, folder, stock)
     if shutil.which("gcore"):
         found["gcore"] = lambda heap, threads, folder: _gcore(
             victim, heap, threads, folder, stock)

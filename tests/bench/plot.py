@@ -84,7 +84,8 @@ def _ratio_bars(drawing, title, section, adverse):
 
 
 def _dump_bars(drawing, cases):
-    colours = {"no dump": "#bbb", dump_bench.NO_DUMP_OURS: "#999", "minicore": "#4a8", "kernel": "#c60", "gcore": "#06c"}
+    colours = {"no dump": "#bbb", dump_bench.NO_DUMP_OURS: "#999", "minicore": "#4a8",
+               "kernel": "#c60", "minicoredumper": "#a0a", "gcore": "#06c"}
     drawing.heading("Fault to reaped, milliseconds, logarithmic")
     longest = max(median([s["dead_ms"] for s in samples])
                   for case in cases for samples in case["samples"].values())

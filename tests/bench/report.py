@@ -141,10 +141,16 @@ def _more(samples, without):
                                        quantile(more, 0.75)) if more else "-"
 
 
+def _others(cases):
+    """Dumpers that somebody else wrote, as far as they are there."""
+    return [name for name in ("kernel", "minicoredumper", "gcore")
+            if any(case["samples"].get(name) for case in cases)]
+
+
 def dump_time_table(cases):
     header = ["heap", "threads", "no dump, jemalloc", dump_bench.NO_DUMP_OURS, OURS,
-              "more than without a dump", "more than jemalloc", "its core complete",
-              "kernel", "gcore"]
+              "more than without a dump", "more than jemalloc", "its core complete"]
+    others = _others(cases)
     rows = []
     for case in cases:
         samples = case["samples"]
@@ -153,14 +159,15 @@ def dump_time_table(cases):
         rows.append([
             size_text(case["heap"]), str(case["threads"]), _cell(_middle(none)),
             _cell(_middle(same)), _cell(_middle(ours)), _more(ours, same),
-            _more(ours, none), _cell(_middle(ours, "file_ms")),
-            _cell(_middle(samples.get("kernel"))), _cell(_middle(samples.get("gcore")))])
-    return table(header, rows)
+            _more(ours, none), _cell(_middle(ours, "file_ms"))] +
+            [_cell(_middle(samples.get(name))) for name in others])
+    return table(header + others, rows)
 
 
 def dump_size_table(cases):
     header = ["heap", "threads", OURS, "kernel's", "its blocks on disk", "gcore's",
               "share of the kernel's", "of its blocks"]
+    others = [name for name in _others(cases) if name == "minicoredumper"]
     rows = []
     for case in cases:
         samples = case["samples"]
@@ -173,8 +180,9 @@ def dump_size_table(cases):
             cells.append("%.2f %%" % (100 * _middle(ours, field) /
                                       _middle(kernel, field))
                          if ours and kernel else "-")
+        cells += [size_text(_middle(samples.get(name), "apparent")) for name in others]
         rows.append(cells)
-    return table(header, rows)
+    return table(header + others, rows)
 
 
 def live_table(cases):
