@@ -5,24 +5,42 @@
 namespace minicore {
 namespace {
 
+constexpr uint64_t kGroupPages = 1u << (kGroupShift - kPageShift);
+
+uint64_t WayBack(uint64_t offset) {
+  return (offset >> kGranuleShift) << kLargeBackShift | kLargeBack;
+}
+
+// The page behind the allocation's last one.
+uint64_t EndPage(uint64_t offset, ByteCount size) {
+  return ((offset + size - 1) >> kPageShift) + 1;
+}
+
+// Where the group ends in which the allocation starts.
+uint64_t GroupEnd(uint64_t offset) {
+  return AlignUp((offset >> kPageShift) + 1, kGroupPages);
+}
+
 // Leaves the ways back to where the allocation starts, as index_format.h says.
 // A stale one needs no cleaning: the reader asks the start byte and the size.
-void LeaveWaysBack(const IndexState& index, uint64_t offset, ByteCount size) {
-  constexpr uint64_t kGroup = 1u << (kGroupShift - kPageShift);
-  constexpr uint64_t kChunk = 1u << (kChunkShift - kPageShift);
-  const uint64_t back =
-      (offset >> kGranuleShift) << kLargeBackShift | kLargeBack;
-  const uint64_t first = offset >> kPageShift;
-  const uint64_t end = ((offset + size - 1) >> kPageShift) + 1;
-  const uint64_t group_end = AlignUp(first + 1, kGroup);
-  uint64_t page = first + 1;
-  for (; page < end && page < group_end; ++page) {
-    index.large[page].store(back, std::memory_order_relaxed);
+// These are all of one that ends in the group in which it starts.
+void LeaveNearWaysBack(const IndexState& index, uint64_t offset, uint64_t end) {
+  const uint64_t back = WayBack(offset);
+  std::atomic<uint64_t>* large = index.large;
+  for (uint64_t page = (offset >> kPageShift) + 1; page < end; ++page) {
+    large[page].store(back, std::memory_order_relaxed);
   }
-  if (end <= group_end) return;
-  const uint64_t chunk_end = AlignUp(first + 1, kChunk);
-  for (; page < end && page < chunk_end; page += kGroup) {
-    index.large[page].store(back, std::memory_order_relaxed);
+}
+
+void LeaveWaysBack(const IndexState& index, uint64_t offset, ByteCount size) {
+  constexpr uint64_t kChunk = 1u << (kChunkShift - kPageShift);
+  const uint64_t end = EndPage(offset, size);
+  uint64_t page = GroupEnd(offset);
+  LeaveNearWaysBack(index, offset, end < page ? end : page);
+  if (end <= page) return;
+  const uint64_t chunk_end = AlignUp((offset >> kPageShift) + 1, kChunk);
+  for (; page < end && page < chunk_end; page += kGroupPages) {
+    index.large[page].store(WayBack(offset), std::memory_order_relaxed);
   }
   for (uint64_t chunk = chunk_end / kChunk; chunk * kChunk < end; ++chunk) {
     index.chunks[chunk].large_before.store(index.region + offset,
@@ -110,19 +128,35 @@ void StoreSize(const IndexState& index, uint64_t offset, ByteCount size) {
                                           std::memory_order_release);
 }
 
-}  // namespace
-
-void RecordLarge(const IndexState& index, uint64_t offset, ByteCount size,
-                 uint8_t mark) {
-  std::atomic<uint8_t>* start = index.shadow + (offset >> kGranuleShift);
-  start[1].store(kShadowNotLive | kShadowLarge, std::memory_order_relaxed);
-  // Memory that comes back from a thread's cache has its old word.
+// What RecordLarge() does behind its first store.
+[[gnu::noinline]] void RecordAfresh(const IndexState& index, uint64_t offset,
+                                    ByteCount size, uint8_t mark) {
   if (index.large[offset >> kPageShift].load(std::memory_order_relaxed) !=
       SizeWord(offset, size)) {
     EraseStale(index, offset, size);
   }
   StoreSize(index, offset, size);
   LeaveWaysBack(index, offset, size);
+  index.shadow[offset >> kGranuleShift].store(
+      static_cast<uint8_t>(kShadowLarge | mark), std::memory_order_release);
+}
+
+}  // namespace
+
+void RecordLarge(const IndexState& index, uint64_t offset, ByteCount size,
+                 uint8_t mark) {
+  std::atomic<uint8_t>* start = index.shadow + (offset >> kGranuleShift);
+  start[1].store(kShadowNotLive | kShadowLarge, std::memory_order_relaxed);
+  const uint64_t end = EndPage(offset, size);
+  // Memory that comes back from a thread's cache has its old word. That way is
+  // short, and calls nothing for which registers would have to be saved.
+  if (index.large[offset >> kPageShift].load(std::memory_order_relaxed) !=
+          SizeWord(offset, size) ||
+      end > GroupEnd(offset)) {
+    RecordAfresh(index, offset, size, mark);
+    return;
+  }
+  LeaveNearWaysBack(index, offset, end);
   start->store(static_cast<uint8_t>(kShadowLarge | mark),
                std::memory_order_release);
 }
