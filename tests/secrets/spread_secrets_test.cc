@@ -244,11 +244,13 @@ int Run(const Settings& settings) {
   }
   printf("%lu cases failed\n", failed);
   if (settings.verbose) return failed != 0;
-  // The test must be able to see: with the rules turned off, nearly all is there.
+  // The test must be able to see: with the rules turned off, nearly all is there. The cases
+  // are the same each time: one in fifteen has a home that is in no core anyway.
+  constexpr uint64_t kControlSeed = 2000;
   const uint64_t controls = settings.cases < 200 ? 5 : 20;
   uint64_t seen = 0;
   for (uint64_t i = 0; i < controls; ++i) {
-    seen += RunCase(settings, settings.seed + i, true, i % 10 == 0 && !settings.tool.empty()) ==
+    seen += RunCase(settings, kControlSeed + i, true, i % 10 == 0 && !settings.tool.empty()) ==
             Result::kFound;
   }
   printf("without rules, %lu of %lu cases are seen to leak\n", seen, controls);
