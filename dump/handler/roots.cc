@@ -18,8 +18,8 @@ namespace {
 // An anonymous mapping up to this size that holds something a debugger needs
 // (ld.so's own first allocations: the main thread's control block, the first
 // link maps) is kept whole. Of a larger one (the kernel makes one of neighbours
-// that are alike: mm/mmap.c, vma_merge()) what is around it, as much as ld.so
-// takes at once, and more than a link map or a DTV of a few hundred modules has.
+// that are alike: mm/mmap.c, vma_merge()) what is around it: more than a link map
+// has, and at least the first two hundred modules of a DTV.
 constexpr ByteCount kSmallMapping = 256 * 1024;
 constexpr ByteCount kAroundBefore = kPageSize;
 constexpr ByteCount kAroundBehind = 2 * kPageSize;
