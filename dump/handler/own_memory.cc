@@ -34,9 +34,8 @@ void HideMemory(const void* begin, ByteCount bytes, const char* name) {
 }
 
 bool WipeOnFork(const void* begin, ByteCount bytes) {
-  constexpr int kWipeOnFork = 18;  // MADV_WIPEONFORK, Linux 4.14
   return safe::Syscall(SYS_madvise, safe::Word(begin), static_cast<long>(bytes),
-                       kWipeOnFork) == 0;
+                       MADV_WIPEONFORK) == 0;
 }
 
 void OpenMemory() {

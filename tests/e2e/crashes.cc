@@ -4,8 +4,6 @@
 
 #include <assert.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -22,6 +20,7 @@
 #include "tests/e2e/facts.h"
 #include "tests/e2e/scenarios.h"
 #include "tests/e2e/threads.h"
+#include "tests/support/filter_call.h"
 
 namespace victim {
 namespace {
@@ -104,17 +103,7 @@ __attribute__((noinline)) void ReadBehindTheEndOfAFile() {
 }
 
 __attribute__((noinline)) void MakeForbiddenSystemCall() {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getpgrp, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-    Fail("seccomp");
-  }
+  if (!minicore::FilterCall(SYS_getpgrp, SECCOMP_RET_TRAP)) Fail("seccomp");
   syscall(SYS_getpgrp);
 }
 

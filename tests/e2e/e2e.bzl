@@ -45,7 +45,10 @@ def victim(name, optimisation, minicore):
         linkopts = ["-ldl", "-lpthread"],
         linkstatic = True,
         local_defines = [] if minicore else ["VICTIM_WITHOUT_MINICORE"],
-        deps = ["@minicore_debian//:jemalloc_headers"] + (["//:minicore"] if minicore else []),
+        deps = [
+            "//tests/support:filter_call",
+            "@minicore_debian//:jemalloc_headers",
+        ] + (["//:minicore"] if minicore else []),
     )
 
 def e2e_test(name, module = None, dumper = "minicore"):

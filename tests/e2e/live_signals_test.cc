@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <gtest/gtest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -26,6 +24,7 @@
 #include <thread>
 
 #include "minicore/minicore.h"
+#include "tests/support/filter_call.h"
 
 namespace minicore {
 namespace {
@@ -335,16 +334,7 @@ TEST_F(LiveSignals, AProgramThatMaySetNoActionGoesOnWithoutADump) {
         config.dump_signal = "USR2";
         if (minicore_install(&config) != 0) _exit(1);
       }
-      sock_filter refuse[] = {
-          BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-          BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_sigaction, 0, 1),
-          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-      const sock_fprog program = {4, refuse};
-      if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-          prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-        _exit(1);
-      }
+      if (!FilterCall(SYS_rt_sigaction, SECCOMP_RET_ERRNO | EPERM)) _exit(1);
       if (by_signal) raise(SIGUSR2);
       // The second time, too: what the first began is over.
       for (int i = 0; i < 2; ++i) {

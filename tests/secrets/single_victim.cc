@@ -5,8 +5,6 @@
 #include <alloca.h>
 #include <elf.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <minicore/minicore.hpp>
 #include <pthread.h>
 #include <sched.h>
@@ -33,6 +31,7 @@
 #include "alloc/state.h"
 #include "tests/secrets/keystream.h"
 #include "tests/secrets/single.h"
+#include "tests/support/filter_call.h"
 
 namespace minicore {
 namespace {
@@ -491,16 +490,7 @@ void StartDeafThread() {
 
 // Nor may the dumper trace any.
 void ForbidTracing() {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ptrace, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-  const sock_fprog program = {4, filter};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-    abort();
-  }
+  if (!FilterCall(SYS_ptrace, SECCOMP_RET_ERRNO | EPERM)) abort();
 }
 
 }  // namespace

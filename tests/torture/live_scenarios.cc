@@ -3,9 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
 #include <linux/io_uring.h>
-#include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
@@ -37,6 +35,7 @@
 #include "tests/e2e/facts.h"
 #include "tests/e2e/tags.h"
 #include "tests/e2e/threads.h"
+#include "tests/support/filter_call.h"
 #include "tests/torture/crash.h"
 #include "tests/torture/inside.h"
 #include "tests/torture/live.h"
@@ -323,14 +322,7 @@ namespace {
 
 // A filter that containers have: reads by calls are refused.
 void ForbidReadsByCalls() {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_readv, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-  const sock_fprog program = {4, filter};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+  if (!minicore::FilterCall(SYS_process_vm_readv, SECCOMP_RET_ERRNO | EPERM)) {
     Fail("seccomp");
   }
 }

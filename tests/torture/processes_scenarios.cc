@@ -2,8 +2,6 @@
 // terminal.
 
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -21,6 +19,7 @@
 
 #include "tests/e2e/facts.h"
 #include "tests/e2e/threads.h"
+#include "tests/support/filter_call.h"
 #include "tests/torture/crash.h"
 #include "tests/torture/places.h"
 #include "tests/torture/scenarios.h"
@@ -142,17 +141,7 @@ void Breakpoint(const Arguments&) {
 void RefusedCall(const Arguments&) {
   StartBystanders(2);
   NameTheCrasher();
-  sock_filter refuse[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program = {sizeof(refuse) / sizeof(refuse[0]), refuse};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-    Fail("prctl");
-  }
+  if (!minicore::FilterCall(SYS_getppid, SECCOMP_RET_TRAP)) Fail("prctl");
   syscall(SYS_getppid);
   _exit(7);
 }

@@ -47,7 +47,10 @@ def torture_child(name, minicore):
         linkopts = ["-ldl", "-lpthread", "-lrt", "-lanl", "-Wl,--export-dynamic-symbol=pthread_mutex_trylock"],
         linkstatic = True,
         local_defines = [] if minicore else ["VICTIM_WITHOUT_MINICORE"],
-        deps = ["@minicore_debian//:jemalloc_headers"] + ([
+        deps = [
+            "//tests/support:filter_call",
+            "@minicore_debian//:jemalloc_headers",
+        ] + ([
             "//:minicore",
             "//alloc:index_view",
             "//alloc:state",

@@ -5,8 +5,6 @@
 #include <grp.h>
 #include <gtest/gtest.h>
 #include <limits.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -29,6 +27,7 @@
 #include <thread>
 
 #include "dump/safe/syscalls.h"
+#include "tests/support/filter_call.h"
 
 namespace minicore {
 namespace {
@@ -365,16 +364,7 @@ int StatusOf(Body body) {
 // By a filter that is older than renameat2().
 TEST_F(CoreFileTest, AFileThatMayNotBeRenamedIsLinked) {
   const int status = StatusOf([&] {
-    sock_filter refuse[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_renameat2, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-    const sock_fprog program = {4, refuse};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-      return 1;
-    }
+    if (!FilterCall(SYS_renameat2, SECCOMP_RET_ERRNO | EPERM)) return 1;
     return -Dump(In("core"));
   });
   EXPECT_EQ(status, 0);

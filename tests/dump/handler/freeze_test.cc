@@ -6,8 +6,6 @@
 #include <dirent.h>
 #include <gtest/gtest.h>
 #include <linux/io_uring.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -28,21 +26,10 @@
 #include "dump/handler/tid_set.h"
 #include "dump/safe/syscalls.h"
 #include "tests/support/fault_handler.h"
+#include "tests/support/filter_call.h"
 
 namespace minicore {
 namespace {
-
-// Of the calling thread only.
-void FilterCall(int number, uint32_t action) {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, action),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-  const sock_fprog program = {4, filter};
-  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-}
 
 class FreezeTest : public testing::Test {
  protected:
@@ -349,7 +336,7 @@ TEST_F(FreezeTest, AThreadThatNothingStopsIsSaidToRunOn) {
   deadline_us_ = 100'000;
   runtime_->policy.freeze_us = 50'000;
   std::thread([this] {
-    FilterCall(SYS_ptrace, SECCOMP_RET_ERRNO | EPERM);
+    ASSERT_TRUE(FilterCall(SYS_ptrace, SECCOMP_RET_ERRNO | EPERM));
     crash_.tid = gettid();
     Freeze();
     EXPECT_EQ(Find(tids_[0])->source, ThreadSource::kNone);
@@ -638,7 +625,7 @@ TEST_F(FreezeTest, AThreadThatIsLateForOneFreezeDoesNotDisturbTheNext) {
   hold.sa_flags = SA_SIGINFO;
   ASSERT_EQ(sigaction(SIGSYS, &hold, &old), 0);
   Start([this] {
-    FilterCall(SYS_arch_prctl, SECCOMP_RET_TRAP);
+    ASSERT_TRUE(FilterCall(SYS_arch_prctl, SECCOMP_RET_TRAP));
     tids_[0] = gettid();
     while (!stop_) sched_yield();
   });
@@ -652,7 +639,7 @@ TEST_F(FreezeTest, AThreadThatIsLateForOneFreezeDoesNotDisturbTheNext) {
   EXPECT_FALSE(AllHaveLeft());
 
   Start([this] {
-    FilterCall(SYS_prctl, SECCOMP_RET_TRAP);
+    ASSERT_TRUE(FilterCall(SYS_prctl, SECCOMP_RET_TRAP));
     tids_[1] = gettid();
     while (!stop_) sched_yield();
   });
@@ -685,7 +672,7 @@ TEST_F(FreezeTest, AThreadThatCrashesMeanwhileMayBeRefusedCalls) {
   Start([this] {
     const uint64_t freeze_signal = uint64_t{1} << (kFreezeSignal - 1);
     safe::SigProcMask(SIG_BLOCK, &freeze_signal, nullptr);
-    FilterCall(SYS_prctl, SECCOMP_RET_TRAP);
+    ASSERT_TRUE(FilterCall(SYS_prctl, SECCOMP_RET_TRAP));
     ucontext_t context;
     getcontext(&context);
     tids_[0] = gettid();
